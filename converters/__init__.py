@@ -1,0 +1,1 @@
+"""How a model is stored and run: one module or package a format."""

@@ -1,0 +1,163 @@
+"""The types that every converter and runner shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from model_defs.errors import BadArtifact
+from model_defs.spec import ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A captured model, which passes transform and converters take.
+
+    `module` is in eval mode, float32 and contiguous. `encodings` says how the numbers of a
+    parameter are to be stored ("float16"); the module already holds numbers that this
+    encoding stores exactly. Parameters that are not named are stored as float32.
+    """
+
+    spec: ModelSpec
+    module: nn.Module
+    encodings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A program on disk, which a converter loads in its own process.
+
+    `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
+    and outputs named as in the spec). `precision` is "float32" or "float16".
+    """
+
+    directory: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    precision: str
+
+    @property
+    def torchscript(self) -> Path:
+        return self.directory / "traced.pt"
+
+    @property
+    def onnx(self) -> Path:
+        return self.directory / "model.onnx"
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(asdict(self), directory=str(self.directory))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Export:
+        return cls(
+            Path(data["directory"]),
+            tuple(map(TensorSpec.from_json, data["inputs"])),
+            tuple(map(TensorSpec.from_json, data["outputs"])),
+            data["precision"],
+        )
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a tensor of the spec lives in an artifact: the only place of layouts and renames.
+
+    `axes` takes the logical tensor to the stored one: `stored = logical.transpose(axes)`.
+    `shape` is the stored shape and `dtype` the stored type, as numpy names it.
+    """
+
+    name: str
+    stored_as: str
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    dtype: str = "float32"
+
+    @classmethod
+    def of(cls, spec: TensorSpec, *, channels_last: bool, stored_as: str = "") -> Port:
+        """The port of a spec's tensor, 4-D ones stored (N, H, W, C) where asked."""
+        rank = len(spec.shape)
+        axes = (0, 2, 3, 1) if channels_last and rank == 4 else tuple(range(rank))
+        return cls(spec.name, stored_as or spec.name, tuple(spec.shape[a] for a in axes), axes)
+
+    @property
+    def logical_shape(self) -> tuple[int, ...]:
+        return tuple(self.shape[self.axes.index(a)] for a in range(len(self.axes)))
+
+    def to_stored(self, logical: np.ndarray) -> np.ndarray:
+        """A logical tensor in the artifact's layout and type; BadArtifact for another shape."""
+        if logical.shape != self.logical_shape:
+            raise BadArtifact(
+                f"input '{self.name}' has shape {logical.shape}, not {self.logical_shape}"
+            )
+        return np.ascontiguousarray(logical.transpose(self.axes), dtype=self.dtype)
+
+    def to_logical(self, stored: np.ndarray) -> np.ndarray:
+        """The inverse of `to_stored`, as float32; BadArtifact if the shape is not the stored one.
+
+        Element counts are not enough: (1, C, H, W) for (1, H, W, C) is refused.
+        """
+        if stored.shape != self.shape:
+            raise BadArtifact(
+                f"output '{self.name}' came out as {stored.shape}, not {self.shape}",
+                do="the file does not keep the layout that its manifest declares",
+            )
+        inverse = tuple(int(i) for i in np.argsort(self.axes))
+        return np.ascontiguousarray(stored.transpose(inverse), dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Port:
+        return cls(**dict(data, shape=tuple(data["shape"]), axes=tuple(data["axes"])))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file (or folder) in a format, and where the spec's tensors live in it.
+
+    `notes` records what a reader of the manifest should know, e.g. a fallback and its reason.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(asdict(self), path=self.path.name)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], directory: Path) -> Artifact:
+        return cls(
+            directory / data["path"],
+            data["format"],
+            data["precision"],
+            tuple(map(Port.from_json, data["inputs"])),
+            tuple(map(Port.from_json, data["outputs"])),
+            tuple(data["notes"]),
+        )
+
+
+class Runner(Protocol):
+    """Runs an artifact: logical float32 arrays in and out, by the spec's names.
+
+    Raises BadArtifact where the file does not hold what the ports say, BackendUnavailable
+    where the runtime is missing. A runner is loaded once and run many times; `close` frees it.
+    """
+
+    backend: str
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]: ...
+
+    def close(self) -> None: ...

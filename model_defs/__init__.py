@@ -1,0 +1,1 @@
+"""What is shipped: the specifications, the zoo and the procedures around it."""

@@ -1,0 +1,114 @@
+"""Every error that a user of mlship can meet, in one tree.
+
+    MlshipError                 exit code 2: the input is wrong
+    ├── UnknownName             a model, target, recipe, pass or backend that does not exist
+    ├── BadSpec                 a model specification that contradicts itself or its module
+    ├── BadWeights              a weights file that does not fit its module
+    ├── BadModule               a module that cannot be captured faithfully
+    ├── UnsupportedOperation    an operation that a format cannot express
+    ├── BadArtifact             a model file that is missing, truncated or malformed
+    ├── BadBundle               a bundle whose files and manifest disagree
+    ├── BadPicture              a picture or array that cannot be read
+    ├── CannotWrite             a full disk, an unwritable folder, a file in the way
+    ├── ConversionFailed        a converter that crashed or refused
+    └── BackendUnavailable      exit code 3: the runtime is not on this machine
+
+Each says what failed, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MlshipError(Exception):
+    """An error that the user can act on: `what` failed, `where`, and what to `do`."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+        super().__init__(what, where, do)
+        self.what, self.where, self.do = what, where, do
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.do:
+            lines.append(f"  do: {self.do}")
+        return "\n".join(lines)
+
+
+class UnknownName(MlshipError):
+    """A name that is in none of our tables; suggests the nearest one."""
+
+    @classmethod
+    def among(cls, noun: str, name: str, known: Iterable[str]) -> UnknownName:
+        """The error for `name`, which is not among the `known` names of this noun."""
+        known = list(known)
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        return cls(f"unknown {noun} '{name}'", do=f"{hint}known: {', '.join(known)}")
+
+
+class BadSpec(MlshipError):
+    """A model specification that contradicts itself or its module."""
+
+
+class BadWeights(MlshipError):
+    """A weights file that is unreadable or does not fit its module."""
+
+
+class BadModule(MlshipError):
+    """A module that cannot be captured faithfully, so it is not captured at all."""
+
+
+class UnsupportedOperation(MlshipError):
+    """An operation that a format cannot express exactly."""
+
+
+class BadArtifact(MlshipError):
+    """A model file that is missing, truncated, malformed or beyond what we execute."""
+
+
+class BadBundle(MlshipError):
+    """A bundle whose files and manifest disagree."""
+
+
+class BadPicture(MlshipError):
+    """A picture or array file that cannot be read or does not fit the model's input."""
+
+
+class CannotWrite(MlshipError):
+    """A full disk, an unwritable folder, or a file that is in the way."""
+
+
+class ConversionFailed(MlshipError):
+    """A converter that crashed or refused; the message carries its last words."""
+
+
+class BackendUnavailable(MlshipError):
+    """A runtime that is not installed or cannot exist on this machine."""
+
+    exit_code = 3
+
+
+ERRORS: dict[str, type[MlshipError]] = {
+    kind.__name__: kind
+    for kind in (
+        MlshipError,
+        UnknownName,
+        BadSpec,
+        BadWeights,
+        BadModule,
+        UnsupportedOperation,
+        BadArtifact,
+        BadBundle,
+        BadPicture,
+        CannotWrite,
+        ConversionFailed,
+        BackendUnavailable,
+    )
+}
+"""By name, so that an error crosses a process boundary as itself."""

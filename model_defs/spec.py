@@ -1,0 +1,183 @@
+"""The specification of a model: its tensors, and how pixels become tensors and back.
+
+Plain data without heavy imports: it is written into every bundle's manifest and read back
+from there, so that an app knows what to feed and how to show what comes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from model_defs.errors import BadSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["image", "map", "mask", "clicks", "features", "state"]
+KINDS: tuple[Kind, ...] = ("image", "map", "mask", "clicks", "features", "state")
+Resize = Literal["stretch", "letterbox", "crop"]
+Filter = Literal["nearest", "bilinear", "bicubic", "area"]
+Colour = Literal["RGB", "BGR", "GRAY"]
+
+NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an 8-bit picture becomes a tensor: `value = (pixel - mean) / std`, pixel in 0..255.
+
+    `resize` fits the picture to the tensor's height and width: `stretch` ignores the aspect
+    ratio, `letterbox` keeps it and fills the rest with `pad`, `crop` keeps it and cuts the
+    centre. `filter` is Pillow's of that name (widened when shrinking, hence free of aliases;
+    `area` is Pillow's BOX). `mean` and `std` are per channel, in the order of `colour`.
+    """
+
+    resize: Resize = "stretch"
+    filter: Filter = "bilinear"
+    colour: Colour = "RGB"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    pad: int = 0
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """How a tensor becomes a picture of the source's size: `low..high` is shown as 0..255.
+
+    A bound of None is the tensor's own minimum or maximum. The resizing of the input picture
+    is undone (letterbox removed) with `filter`.
+    """
+
+    low: float | None = 0.0
+    high: float | None = 1.0
+    filter: Filter = "bilinear"
+    colour: Colour = "GRAY"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model, in PyTorch's layout: `shape` is (1, C, H, W).
+
+    `low` and `high` bound the values (None: unbounded). `tolerance` belongs to outputs: the
+    largest absolute error that nobody sees, in the output's own `unit`, the same for every
+    backend.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    tolerance: float | None = None
+    metric: str = "max-abs-error"
+    preprocess: Preprocess | None = None
+    postprocess: Postprocess | None = None
+
+    def __post_init__(self) -> None:
+        where = f"tensor '{self.name}'"
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise BadSpec(
+                f"tensor name '{self.name}' does not work in every format",
+                do="use lower-case letters, digits and underscores, beginning with a letter",
+            )
+        if self.kind not in KINDS:
+            raise BadSpec(f"unknown kind '{self.kind}'", where=where, do=f"use {', '.join(KINDS)}")
+        if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
+            raise BadSpec(
+                f"shape {self.shape} is not fixed and positive", where=where, do="give each size"
+            )
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise BadSpec(f"low {self.low} is not below high {self.high}", where=where)
+        if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
+            raise BadSpec(f"tolerance {self.tolerance} is not positive and finite", where=where)
+        self._check_preprocess(where)
+
+    def _check_preprocess(self, where: str) -> None:
+        if self.preprocess is None:
+            return
+        channels = 1 if self.preprocess.colour == "GRAY" else 3
+        if len(self.shape) != 4 or self.shape[1] != channels:
+            raise BadSpec(
+                f"a {self.preprocess.colour} picture does not fit shape {self.shape}",
+                where=where,
+                do=f"give it shape (1, {channels}, H, W)",
+            )
+        lengths = {len(self.preprocess.mean), len(self.preprocess.std)}
+        if lengths != {channels} or 0 in self.preprocess.std:
+            raise BadSpec(f"mean and std need {channels} values each, std not 0", where=where)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TensorSpec:
+        """The inverse of `to_json`; raises BadSpec for unknown or missing fields."""
+        try:
+            values = dict(data, shape=tuple(data["shape"]))
+            for key, kind in (("preprocess", Preprocess), ("postprocess", Postprocess)):
+                if values.get(key) is not None:
+                    values[key] = kind(**_tuples(values[key]))
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            known = ", ".join(field.name for field in fields(cls))
+            raise BadSpec(f"not a tensor specification: {error}", do=f"fields: {known}") from error
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to ship: everything that a user needs to write to add one of their own.
+
+    `build()` returns the module, untrained; its forward takes the inputs in order and returns
+    a tensor or a tuple in the order of `outputs`. `weights` is a .safetensors or .pt file
+    (None: untrained, built under seed 0). `fed_by` names the model whose outputs are this
+    one's inputs, where the inputs are not pictures. A `baseline` is for comparison and is not
+    shipped.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    summary: str = ""
+    weights: Path | None = None
+    fed_by: str | None = None
+    baseline: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"model '{self.name}'"
+        if not NAME.fullmatch(self.name):
+            raise BadSpec(
+                f"model name '{self.name}' does not work as a file name",
+                do="use lower-case words joined by - or _",
+            )
+        if not self.inputs or not self.outputs:
+            raise BadSpec("a model needs at least one input and one output", where=where)
+        names = [t.name for t in self.inputs + self.outputs]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise BadSpec(f"tensor names used twice: {', '.join(twice)}", where=where)
+        for tensor in self.outputs:
+            if tensor.tolerance is None:
+                raise BadSpec(
+                    f"output '{tensor.name}' has no tolerance",
+                    where=where,
+                    do="give the largest error that nobody sees, in the output's own unit",
+                )
+
+
+@dataclass(frozen=True)
+class Product:
+    """Models that are shipped together, share tensor names and run separately."""
+
+    name: str
+    models: tuple[str, ...]
+    summary: str = ""
