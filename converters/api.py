@@ -24,12 +24,14 @@ class Program:
 
     `module` is in eval mode, float32 and contiguous. `encodings` says how the numbers of a
     parameter are to be stored ("float16"); the module already holds numbers that this
-    encoding stores exactly. Parameters that are not named are stored as float32.
+    encoding stores exactly. Parameters that are not named are stored as float32. `notes` is
+    what was repaired on the way.
     """
 
     spec: ModelSpec
     module: nn.Module
     encodings: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ class Export:
     """A program on disk, which a converter loads in its own process.
 
     `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
-    and outputs named as in the spec). `precision` is "float32" or "float16".
+    and outputs named as in the spec), the latter only where a target needs it. `precision` is
+    "float32" or "float16", `digest` the SHA-256 of graph, weights and constants.
     """
 
     directory: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     precision: str
+    digest: str = ""
 
     @property
     def torchscript(self) -> Path:
@@ -63,6 +67,7 @@ class Export:
             tuple(map(TensorSpec.from_json, data["inputs"])),
             tuple(map(TensorSpec.from_json, data["outputs"])),
             data["precision"],
+            data["digest"],
         )
 
 

@@ -10,6 +10,7 @@
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
+    ├── PassFailed              a pass that broke its promise
     ├── ConversionFailed        a converter that crashed or refused
     └── BackendUnavailable      exit code 3: the runtime is not on this machine
 
@@ -84,6 +85,10 @@ class CannotWrite(MlshipError):
     """A full disk, an unwritable folder, or a file that is in the way."""
 
 
+class PassFailed(MlshipError):
+    """A pass that changed its input, drifted though exact, or returned NaN."""
+
+
 class ConversionFailed(MlshipError):
     """A converter that crashed or refused; the message carries its last words."""
 
@@ -107,6 +112,7 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadBundle,
         BadPicture,
         CannotWrite,
+        PassFailed,
         ConversionFailed,
         BackendUnavailable,
     )

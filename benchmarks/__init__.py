@@ -1,0 +1,1 @@
+"""How much: bytes, milliseconds, and the peers' beside ours."""

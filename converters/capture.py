@@ -1,0 +1,341 @@
+"""From a specification to a program that means exactly what its PyTorch module computes.
+
+Capturing refuses what a tracer would get wrong in silence: branches on data, values read out
+of tensors, randomness. It repairs, and says so, what can be repaired without changing the
+result: train mode, non-contiguous tensors, parametrizations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from converters.api import Export, Program
+from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
+from model_defs.spec import ModelSpec
+
+OPSET = 17
+SEED = 0
+TORCH = os.path.dirname(torch.__file__)
+MODES_MATTER = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+
+def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
+    """Build the module under seed 0, load its weights and check that it can be traced.
+
+    `weights` takes the place of the specification's own. Raises BadModule, BadSpec or
+    BadWeights; what was repaired is in the program's `notes`.
+    """
+    torch.manual_seed(SEED)
+    with _user_code(f"{spec.name}: build() failed"):
+        module = spec.build()
+    if not isinstance(module, nn.Module):
+        raise BadSpec(f"{spec.name}: build() returned {type(module).__name__}, not a nn.Module")
+    notes = _settle(module)
+    path = weights or spec.weights
+    if path is not None:
+        _load_weights(module, path)
+    _check_numbers(module)
+    _check_forward(spec, module)
+    return Program(spec, module, notes=tuple(notes))
+
+
+def example(spec: ModelSpec, seed: int = SEED) -> tuple[torch.Tensor, ...]:
+    """Uniform noise within each input's bounds (0..1 where it has none), in the spec's order."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = []
+    for tensor in spec.inputs:
+        low = 0.0 if tensor.low is None else tensor.low
+        high = low + 1.0 if tensor.high is None else tensor.high
+        tensors.append(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+    return tuple(tensors)
+
+
+@contextlib.contextmanager
+def _user_code(what: str) -> Iterator[None]:
+    """Whatever a user's code raises, as a BadModule with the line that raised it."""
+    try:
+        yield
+    except (BadModule, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a user may raise anything
+        where = _user_line(traceback.extract_tb(error.__traceback__))
+        message = str(error).strip().split("\n")[0]
+        raise BadModule(f"{what}: {type(error).__name__}: {message}", where=where) from error
+
+
+def _user_line(stack: traceback.StackSummary) -> str:
+    """The innermost line that is neither PyTorch's nor ours, as `file.py:12: code`."""
+    ours = (TORCH, os.path.dirname(__file__))
+    frames = [f for f in stack if not f.filename.startswith(ours) and "<" not in f.filename]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+
+
+def _settle(module: nn.Module) -> list[str]:
+    """Eval mode, no parametrizations, contiguous tensors; returns what had to be changed."""
+    notes = []
+    trained = {type(m).__name__ for m in module.modules() if m.training}
+    if trained & {type(m).__name__ for m in module.modules() if isinstance(m, MODES_MATTER)}:
+        notes.append("the module was in train mode: switched to eval")
+    module.eval()
+    for name, part in module.named_modules():
+        if parametrize.is_parametrized(part):
+            for tensor in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, tensor, leave_parametrized=True)
+                notes.append(f"parametrization of {name}.{tensor} was folded into the tensor")
+    for name, tensor in _tensors(module):
+        if not tensor.is_contiguous():
+            tensor.data = tensor.data.contiguous()
+            notes.append(f"{name} was not contiguous: made contiguous")
+    module.requires_grad_(False)
+    return notes
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
+
+
+def _load_weights(module: nn.Module, path: Path) -> None:
+    """Load a state dict that fits exactly; BadWeights names the keys that do not."""
+    found = _read_state(path)
+    wanted = module.state_dict()
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": [
+            f"{key} ({tuple(found[key].shape)}, not {tuple(wanted[key].shape)})"
+            for key in sorted(wanted.keys() & found.keys())
+            if found[key].shape != wanted[key].shape
+        ],
+    }
+    if any(problems.values()):
+        text = "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in problems.items() if v)
+        raise BadWeights(
+            f"the weights do not fit the module: {text}",
+            where=str(path),
+            do="pass the file that belongs to this architecture, saved from its state_dict()",
+        )
+    module.load_state_dict(found)
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
+    import pickle
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise BadWeights("there is no such weights file", where=str(path))
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise BadWeights(
+            f"the weights file cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            do="save it with safetensors, or with torch.save(module.state_dict(), path)",
+        ) from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
+        raise BadWeights("the file holds no state dict", where=str(path))
+    return state
+
+
+def _check_numbers(module: nn.Module) -> None:
+    """Float32 parameters and buffers (counters may be integers), all of them finite."""
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise BadModule(
+                f"parameter {name} is {str(parameter.dtype).removeprefix('torch.')}, not float32",
+                do="call .float() on the module in build(); recipes choose the stored type",
+            )
+    for name, buffer in module.named_buffers():
+        if buffer.is_floating_point() and buffer.dtype != torch.float32:
+            raise BadModule(
+                f"buffer {name} is {str(buffer.dtype).removeprefix('torch.')}, not float32",
+                do="register it as float32",
+            )
+    for name, tensor in _tensors(module):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadWeights(f"{name} holds NaN or Inf", do="train again, or load other weights")
+
+
+class _NoValuesRead(TorchFunctionMode):
+    """Refuses to hand a tensor's value to Python, which a tracer would freeze in silence."""
+
+    READS = frozenset(
+        getattr(torch.Tensor, name)
+        for name in (
+            *("__bool__", "__int__", "__float__", "__index__", "__array__"),
+            *("item", "tolist", "numpy", "is_nonzero", "equal", "allclose"),
+        )
+    ) | {torch.equal, torch.allclose, torch.is_nonzero}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.READS:
+            raise BadModule(
+                "the module reads a tensor's value in forward: a branch or number that depends "
+                "on data cannot be converted",
+                where=_user_line(traceback.extract_stack()),
+                do="use torch.where, clamp or a mask; decide what is fixed in __init__",
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _check_forward(spec: ModelSpec, module: nn.Module) -> None:
+    """Run forward twice: no value read, the declared outputs, the same both times."""
+    inputs = example(spec)
+    with torch.no_grad(), _user_code(f"{spec.name}: forward failed"):
+        with _NoValuesRead():
+            first = module(*inputs)
+        second = module(*inputs)
+    for tensor, a, b in zip(
+        spec.outputs, outputs_of(spec, first), outputs_of(spec, second), strict=True
+    ):
+        if tuple(a.shape) != tensor.shape:
+            raise BadSpec(
+                f"output '{tensor.name}' has shape {tuple(a.shape)}, not {tensor.shape}",
+                where=f"model '{spec.name}'",
+                do="correct the specification or the module",
+            )
+        if not a.is_floating_point():
+            raise BadSpec(f"output '{tensor.name}' is {a.dtype}, not a float tensor")
+        if not torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True):
+            raise BadModule(
+                f"output '{tensor.name}' differs between two runs on the same input",
+                do="remove randomness from forward (functional dropout, noise)",
+            )
+
+
+def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
+    """What forward returned, as one tensor an output; BadSpec if it is anything else."""
+    tensors = (result,) if torch.is_tensor(result) else result
+    if not isinstance(tensors, tuple | list) or not all(map(torch.is_tensor, tensors)):
+        raise BadSpec(
+            f"{spec.name}: forward returned {type(result).__name__}",
+            do="return a tensor, or a tuple of tensors in the order of the outputs",
+        )
+    if len(tensors) != len(spec.outputs):
+        raise BadSpec(
+            f"{spec.name}: forward returned {len(tensors)} tensors for {len(spec.outputs)} outputs"
+        )
+    return tuple(tensors)
+
+
+def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
+    """Write the program as TorchScript and, where asked, as simplified ONNX, from one trace.
+
+    Raises UnsupportedOperation for an operation that ONNX cannot hold, with the line of the
+    module that it came from.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    spec = program.spec
+    precision = "float16" if program.encodings else "float32"
+    traced = trace(program)
+    result = Export(directory, spec.inputs, spec.outputs, precision, _digest(traced))
+    traced.save(str(result.torchscript))
+    if onnx:
+        _write_onnx(traced, result)
+    return result
+
+
+def trace(program: Program) -> torch.jit.ScriptModule:
+    """The program's module as TorchScript; BadModule where it cannot be traced."""
+    with warnings.catch_warnings(), torch.no_grad(), _user_code("the module cannot be traced"):
+        warnings.simplefilter("ignore")
+        inputs = example(program.spec)
+        return torch.jit.trace(program.module, inputs, check_trace=False)
+
+
+def _digest(traced: torch.jit.ScriptModule) -> str:
+    """The SHA-256 of the graph, every parameter, every buffer and every constant."""
+    graph = traced.inlined_graph
+    digest = hashlib.sha256(graph.str(False).encode())
+    for name, tensor in [*traced.named_parameters(), *traced.named_buffers()]:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    for node in graph.findAllNodes("prim::Constant"):
+        if node.hasAttribute("value") and node.kindOf("value") == "t":
+            digest.update(node.t("value").detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write_onnx(traced: torch.jit.ScriptModule, target: Export) -> None:
+    import onnx
+    import onnxsim
+
+    inputs = tuple(torch.zeros(t.shape) for t in target.inputs)
+    with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                traced,
+                inputs,
+                str(target.onnx),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[t.name for t in target.inputs],
+                output_names=[t.name for t in target.outputs],
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            raise _unsupported(traced, error) from error
+    simplified, _ = onnxsim.simplify(onnx.load(target.onnx))
+    onnx.save(simplified, target.onnx)
+
+
+def _quiet_exporter() -> Any:
+    """The exporter tests this function instead of calling it, so it always logs its graph."""
+    return mock.patch.object(torch._C, "_jit_is_onnx_log_enabled", None)
+
+
+def _unsupported(traced: torch.jit.ScriptModule, error: Exception) -> UnsupportedOperation:
+    graph = traced.inlined_graph
+    for node in graph.nodes():
+        if f"'{node.kind()}'" in str(error):
+            return UnsupportedOperation(
+                f"operation {node.kind().removeprefix('aten::')} cannot be exported",
+                where=user_frame(node.sourceRange()),
+                do="write it with operations that phones have: convolutions, resizing, "
+                "elementwise arithmetic, reductions",
+            )
+    return UnsupportedOperation(f"the module cannot be exported: {str(error).splitlines()[0]}")
+
+
+def user_frame(source_range: str) -> str:
+    """The innermost frame outside PyTorch of a TorchScript source range, as `file.py:12`."""
+    frames = [re.sub(r"\((\d+)\): .*", r":\1", line.strip()) for line in source_range.splitlines()]
+    return next((f for f in frames if f and not f.startswith(TORCH)), "")
+
+
+def source_of(export: Export, scope: str, operation: str) -> str:
+    """The line of the user's code behind an ONNX node named `/scope/Operation`, or ''."""
+    wanted = scope.strip("/").replace("/", ".")
+    lines = []
+    graph = torch.jit.load(str(export.torchscript)).inlined_graph
+    for node in graph.nodes():
+        inner = node.scopeName().split("/")[-1].removeprefix("__module.")
+        if node.kind().startswith("aten::") and inner == wanted:
+            kind = node.kind().removeprefix("aten::").strip("_").replace("_", "")
+            lines.append((operation.lower() in kind or kind in operation.lower(), node))
+    lines.sort(key=lambda found: not found[0])
+    return user_frame(lines[0][1].sourceRange()) if lines else ""

@@ -1,0 +1,28 @@
+"""PyTorch: the truth that every backend is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from converters.api import Program, Tensors
+from converters.capture import outputs_of
+
+
+class ReferenceRunner:
+    """Runs a program's module: logical float32 arrays in and out, by the spec's names."""
+
+    backend = "pytorch"
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        spec = self._program.spec
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in spec.inputs]
+        with torch.no_grad():
+            outputs = outputs_of(spec, self._program.module(*tensors))
+        return {t.name: y.numpy() for t, y in zip(spec.outputs, outputs, strict=True)}
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,150 @@
+"""Pictures to tensors and back, exactly as a specification declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model_defs.errors import BadPicture, BadSpec
+from model_defs.spec import Postprocess, Preprocess, TensorSpec
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
+MOST_PIXELS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in a tensor's plane, so that an output can be put back over it.
+
+    The part `source` (left, top, right, bottom, in source pixels) of a picture of `size`
+    (width, height) fills the part `target` of a plane of size `plane`.
+    """
+
+    size: tuple[int, int]
+    plane: tuple[int, int]
+    source: tuple[float, float, float, float]
+    target: tuple[int, int, int, int]
+
+
+def open_picture(path: Path) -> np.ndarray:
+    """Read a picture as (H, W, 3) RGB, 8 bit, upright by its EXIF orientation.
+
+    Transparency is laid over white; 16-bit pictures are scaled to 8. Raises BadPicture.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BadPicture(
+                    f"the picture has {image.width} x {image.height} pixels",
+                    where=str(path),
+                    do=f"scale it to at most {MOST_PIXELS // 1_000_000} megapixels",
+                )
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except UnidentifiedImageError as error:
+        raise BadPicture(
+            "not a picture that can be read", where=str(path), do="pass a PNG, JPEG or WebP file"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadPicture(f"the picture cannot be read: {error}", where=str(path)) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        wide = values.max(initial=0.0) > 255
+        image = Image.fromarray((values / 257 if wide else values).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB, 8 bit; the format is the file name's."""
+    Image.fromarray(picture).save(path)
+
+
+def to_tensor(picture: np.ndarray, spec: TensorSpec) -> tuple[np.ndarray, Placement]:
+    """The (1, C, H, W) float32 tensor of an (H, W, 3) 8-bit RGB picture, and where it lies."""
+    rule = spec.preprocess
+    if rule is None:
+        raise BadSpec(f"tensor '{spec.name}' declares no pre-processing, so takes no picture")
+    _, _, height, width = spec.shape
+    where = place(picture.shape[1], picture.shape[0], width, height, rule)
+    left, top, right, bottom = where.target
+    plane = np.full((height, width, 3), rule.pad, np.uint8)
+    resized = Image.fromarray(picture).resize(
+        (right - left, bottom - top), FILTERS[rule.filter], box=where.source
+    )
+    plane[top:bottom, left:right] = resized
+    values = (_channels(plane, rule) - np.float32(rule.mean)) / np.float32(rule.std)
+    return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1)[None]), where
+
+
+def _channels(plane: np.ndarray, rule: Preprocess) -> np.ndarray:
+    if rule.colour == "GRAY":
+        return np.asarray(Image.fromarray(plane).convert("L"), np.float32)[..., None]
+    return np.asarray(plane[..., ::-1] if rule.colour == "BGR" else plane, np.float32)
+
+
+def place(width: int, height: int, to_width: int, to_height: int, rule: Preprocess) -> Placement:
+    """Where a picture of width x height lies in a plane, by the resize rule."""
+    size, plane = (width, height), (to_width, to_height)
+    whole = (0.0, 0.0, float(width), float(height))
+    if rule.resize == "stretch":
+        return Placement(size, plane, whole, (0, 0, to_width, to_height))
+    if rule.resize == "crop":
+        scale = max(to_width / width, to_height / height)
+        w, h = to_width / scale, to_height / scale
+        left, top = (width - w) / 2, (height - h) / 2
+        box = (left, top, min(left + w, width), min(top + h, height))
+        return Placement(size, plane, box, (0, 0, to_width, to_height))
+    scale = min(to_width / width, to_height / height)
+    w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (to_width - w) // 2, (to_height - h) // 2
+    return Placement(size, plane, whole, (left, top, left + w, top + h))
+
+
+def to_picture(tensor: np.ndarray, rule: Postprocess, where: Placement) -> np.ndarray:
+    """The 8-bit picture of a (1, C, H, W) output, at the size of the source picture.
+
+    What the input's crop cut away is black. Returns (H, W) grey or (H, W, 3) RGB.
+    """
+    plane = map_to_source(tensor, rule, where)
+    low = float(plane.min()) if rule.low is None else rule.low
+    high = float(plane.max()) if rule.high is None else rule.high
+    span = high - low if high > low else 1.0
+    pixels = np.rint(((plane - low) / span).clip(0, 1) * 255).astype(np.uint8)
+    if rule.colour == "GRAY":
+        return pixels[..., 0]
+    return pixels[..., ::-1] if rule.colour == "BGR" else pixels
+
+
+def map_to_source(tensor: np.ndarray, rule: Postprocess, where: Placement) -> np.ndarray:
+    """A (1, C, h, w) output laid over its source picture, as (H, W, C) float32."""
+    width, height = where.size
+    left, top, right, bottom = (round(edge) for edge in where.source)
+    _, channels, out_height, out_width = tensor.shape
+    box = _scaled_box(where, out_width, out_height)
+    result = np.zeros((height, width, channels), np.float32)
+    for channel in range(channels):
+        plane = Image.fromarray(tensor[0, channel].astype(np.float32))
+        part = plane.resize((right - left, bottom - top), FILTERS[rule.filter], box=box)
+        result[top:bottom, left:right, channel] = part
+    return result
+
+
+def _scaled_box(where: Placement, width: int, height: int) -> tuple[float, float, float, float]:
+    """The target box in an output's plane, which may be coarser than the input's."""
+    sx, sy = width / where.plane[0], height / where.plane[1]
+    left, top, right, bottom = where.target
+    return (left * sx, top * sy, min(right * sx, width), min(bottom * sy, height))

@@ -1,0 +1,49 @@
+"""Round every weight to float16, the type that it is then stored in."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from converters.api import Program
+from model_defs.errors import BadWeights
+
+LARGEST = torch.finfo(torch.float16).max
+
+
+@dataclass(frozen=True)
+class WeightsFp16:
+    """Each float parameter and buffer becomes the nearest float16 number.
+
+    Before: float32 weights
+    After:  float32 weights that float16 stores exactly, encoded "float16"
+    Blocked (BadWeights) by a weight beyond 65504, which would become infinite.
+    """
+
+    name: ClassVar[str] = "weights-fp16"
+    exact: ClassVar[bool] = False
+
+    def __call__(self, program: Program) -> Program:
+        module = copy.deepcopy(program.module)
+        encodings = dict(program.encodings)
+        with torch.no_grad():
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+                if not tensor.is_floating_point():
+                    continue
+                self._check_range(name, tensor)
+                tensor.copy_(tensor.half().float())
+                encodings[name] = "float16"
+        if encodings == program.encodings:
+            return program
+        return replace(program, module=module, encodings=encodings)
+
+    def _check_range(self, name: str, tensor: torch.Tensor) -> None:
+        largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+        if largest > LARGEST:
+            raise BadWeights(
+                f"{name} holds {largest:g}, beyond float16's {LARGEST:g}",
+                do="use --recipe fp32, or scale the layer",
+            )
