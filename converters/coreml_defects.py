@@ -1,0 +1,111 @@
+"""Known wrong conversions of coremltools 9.0, repaired or refused here and nowhere else.
+
+Refused, before conversion (REFUSALS): operations that are converted into other ones in silence.
+Repaired (REPAIRS), by replacing the function that converts the operation:
+
+    reciprocal, c / x   became `inverse`, which is 1 / (x + 1e-4): 50 % off at x = 1e-4
+    rsqrt               had an epsilon of 1e-12: 1e-6 in float32 is already off
+    hardtanh            with whole-number bounds fails on their dtype (`F.hardtanh(x, 0, 1)`)
+    zeros_like          of a known shape was stored as a full-size tensor in weight.bin
+
+Each has a test that fails without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from model_defs.errors import UnsupportedOperation
+
+REFUSALS: dict[str, tuple[str, str]] = {
+    "aten::_upsample_bilinear2d_aa": (
+        "interpolate(..., antialias=True) would lose its antialias and give other numbers",
+        "use antialias=False, or a blur or average pooling before the resize",
+    ),
+    "aten::_upsample_bicubic2d_aa": (
+        "interpolate(..., antialias=True) would lose its antialias and give other numbers",
+        "use antialias=False, or a blur or average pooling before the resize",
+    ),
+}
+"""TorchScript operation -> what would go wrong, and what to do instead."""
+
+
+def operations(graph: Any) -> Iterator[Any]:
+    """Every node of a TorchScript graph, those of inner blocks included."""
+    for node in graph.nodes():
+        yield node
+        for block in node.blocks():
+            yield from operations(block)
+
+
+def source(node: Any) -> str:
+    """The line of Python that a TorchScript node came from, or nothing where it is not known."""
+    lines = str(node.sourceRange()).strip().splitlines()
+    return lines[0].strip().removesuffix(" #") if lines else ""
+
+
+def refuse(graph: Any) -> None:
+    """UnsupportedOperation if an operation would be converted into another one in silence."""
+    for node in operations(graph):
+        if node.kind() in REFUSALS:
+            what, do = REFUSALS[node.kind()]
+            raise UnsupportedOperation(f"{node.kind()}: {what}", where=source(node), do=do)
+
+
+def _reciprocal(context: Any, node: Any) -> None:
+    from coremltools.converters.mil import Builder
+
+    (x,) = _inputs(context, node)[:1]
+    context.add(Builder.real_div(x=np.float32(1), y=x, name=node.name))
+
+
+def _rsqrt(context: Any, node: Any) -> None:
+    from coremltools.converters.mil import Builder
+
+    (x,) = _inputs(context, node)[:1]
+    root = Builder.sqrt(x=x)
+    context.add(Builder.real_div(x=np.float32(1), y=root, name=node.name))
+
+
+def _hardtanh(context: Any, node: Any) -> None:
+    from coremltools.converters.mil import Builder
+
+    x, low, high = _inputs(context, node)[:3]
+    bounds = {"alpha": np.float32(low.val), "beta": np.float32(high.val)}
+    context.add(Builder.clip(x=x, **bounds, name=node.name))
+
+
+def _zeros_like(original: Callable[..., None]) -> Callable[..., None]:
+    def convert(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder
+        from coremltools.converters.mil.mil import types
+
+        x, dtype = _inputs(context, node)[:2]
+        if x.val is not None or dtype is not None or not types.is_float(x.dtype):
+            original(context, node)
+        else:
+            context.add(Builder.fill_like(ref_tensor=x, value=np.float32(0), name=node.name))
+
+    return convert
+
+
+def _inputs(context: Any, node: Any) -> list[Any]:
+    return [context[name] for name in node.inputs]
+
+
+def repair() -> None:
+    """Puts our converters of the operations above in place of coremltools'; once is enough."""
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    for name, convert in (
+        ("reciprocal", _reciprocal),
+        ("rsqrt", _rsqrt),
+        ("hardtanh", _hardtanh),
+    ):
+        _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)
+    original = _TORCH_OPS_REGISTRY.get_func("zeros_like")
+    if original.__module__ != __name__:
+        _TORCH_OPS_REGISTRY.set_func_by_name(_zeros_like(original), "zeros_like")

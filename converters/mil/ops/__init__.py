@@ -1,0 +1,30 @@
+"""Every operation that is executed, by subject. Imports torch."""
+
+from __future__ import annotations
+
+from converters.mil.ops import (
+    conv_pool,
+    elementwise,
+    fill,
+    gather_scatter,
+    normalise,
+    quant,
+    reduce,
+    resize,
+    shape,
+    state,
+)
+from converters.mil.ops.signature import Op
+
+OPS: dict[str, Op] = {
+    **conv_pool.OPS,
+    **elementwise.OPS,
+    **fill.OPS,
+    **gather_scatter.OPS,
+    **normalise.OPS,
+    **quant.OPS,
+    **reduce.OPS,
+    **resize.OPS,
+    **shape.OPS,
+    **state.OPS,
+}

@@ -1,0 +1,204 @@
+"""Executes a function over torch on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from converters.mil.ops.signature import Cell
+from converters.mil.plan import (
+    COMPUTED,
+    MEMORY,
+    Plan,
+    Scope,
+    Step,
+    as_tensor,
+    peak_bytes,
+    plan_block,
+)
+from converters.mil.program import Operation, Value
+from converters.mil.types import TensorType
+from model_defs.errors import BadArtifact, MlshipError, UnknownName
+
+if TYPE_CHECKING:
+    from converters.mil.package import Function
+
+THREADS = 2
+
+PRECISIONS = ("exact", "weights-only")
+
+State = dict[str, Cell]
+"""The memory of a stateful function, by the names of its states."""
+
+Observer = Callable[[Operation, Value, Any], None]
+"""Called with every value that a call computes."""
+
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError)
+"""What torch raises for arguments that do not fit together."""
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Interpreter:
+    """A function planned for one precision; see `Function.interpreter`."""
+
+    def __init__(self, function: Function, precision: str) -> None:
+        if precision not in PRECISIONS:
+            raise UnknownName.among("precision", precision, PRECISIONS)
+        self.function = function
+        self._rounds = precision == "exact"
+        self._foreseen: set[int] = set()
+        scope = Scope(function.opset)
+        for value in function.inputs:
+            scope.declare(value.name, value.type)
+        self.plan = plan_block(function.block, scope)
+        needed = peak_bytes(self.plan)
+        if needed > MEMORY:
+            raise BadArtifact(
+                f"function '{function.name}' needs {needed / 2**30:.1f} GiB at a time, "
+                "more than this machine can hold"
+            )
+
+    def new_state(self) -> State:
+        """The function's states, all zeros."""
+        return {
+            v.name: Cell(torch.zeros(_tensor(v).fixed, dtype=COMPUTED[_tensor(v).dtype]))
+            for v in self.function.inputs
+            if _tensor(v).state
+        }
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        trace: dict[str, np.ndarray] | None = None,
+        state: State | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `Function.run`."""
+
+        def record(operation: Operation, value: Value, result: Any) -> None:
+            if trace is not None and isinstance(result, Tensor):
+                trace[value.name] = as_array(result, _tensor(value))
+
+        return self.observe(inputs, record, state)
+
+    def observe(
+        self, inputs: Mapping[str, np.ndarray], observer: Observer, state: State | None = None
+    ) -> dict[str, np.ndarray]:
+        """Runs, and shows the observer each result as soon as it is there."""
+        env: dict[str, Any] = dict(self.new_state() if state is None else state)
+        env.update(self._taken(inputs))
+        with torch.inference_mode(), _threads(THREADS):
+            results = self._block(self.plan, env, observer)
+        outputs = {}
+        for name, result in zip(self.plan.outputs, results, strict=True):
+            declared = self.plan.types[name]
+            if not isinstance(declared, TensorType):
+                raise BadArtifact(f"output '{name}' is a {declared}")
+            outputs[name] = as_array(result, declared)
+        return outputs
+
+    def _taken(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """The inputs as tensors; BadArtifact unless they are exactly what is declared."""
+        declared = {v.name: _tensor(v) for v in self.function.inputs if not _tensor(v).state}
+        if set(inputs) != set(declared):
+            raise BadArtifact(
+                f"inputs {', '.join(sorted(inputs)) or 'none'} for function "
+                f"'{self.function.name}', which takes {', '.join(sorted(declared))}"
+            )
+        return {name: self._input(name, inputs[name], t) for name, t in declared.items()}
+
+    def _input(self, name: str, array: np.ndarray, declared: TensorType) -> Tensor:
+        if not declared.admits(array.shape):
+            raise BadArtifact(f"input '{name}' has shape {array.shape}, not {declared}")
+        if array.dtype != declared.numpy and not (array.dtype.kind == declared.numpy.kind == "f"):
+            raise BadArtifact(f"input '{name}' is {array.dtype}, not {declared.dtype}")
+        tensor = as_tensor(array, declared)
+        return tensor.half().float() if declared.dtype == "fp16" and self._rounds else tensor
+
+    def _block(self, plan: Plan, env: dict[str, Any], observer: Observer) -> list[Any]:
+        for step in plan.steps:
+            try:
+                results = self._step(step, env)
+            except MlshipError as error:
+                where = error.where or f"{step.operation}, opset {self.function.opset}"
+                raise type(error)(error.what, where=where, do=error.do) from error
+            for value, result in zip(step.operation.results, results, strict=True):
+                env[value.name] = result
+                observer(step.operation, value, result)
+            for name in step.frees:
+                env.pop(name, None)
+        return [plan.constants[n] if n in plan.constants else env[n] for n in plan.outputs]
+
+    def _step(self, step: Step, env: dict[str, Any]) -> list[Any]:
+        arguments = dict(step.fixed)
+        for name, (parameter, values) in step.dynamic.items():
+            found = [env[v] if isinstance(v, str) else v for v in values]
+            arguments[name] = tuple(found) if parameter.variadic else parameter.convert(found[0])
+        if not step.op.reads_data and not (step.static and id(step) in self._foreseen):
+            self._checked(step, _called(step, _as_meta(arguments)))
+            self._foreseen.add(id(step))
+        return self._checked(step, _called(step, arguments))
+
+    def _checked(self, step: Step, results: Any) -> list[Any]:
+        """The results, rounded to their declared types; BadArtifact where they are not those."""
+        found = list(results) if isinstance(results, tuple | list) else [results]
+        values = step.operation.results
+        if len(found) != len(values):
+            raise BadArtifact(f"gives {len(found)} results, declared {len(values)}")
+        return [self._rounded(step.op.moves, r, v) for r, v in zip(found, values, strict=True)]
+
+    def _rounded(self, moves: bool, result: Tensor, value: Value) -> Tensor:
+        declared = _tensor(value)
+        if result.dtype != COMPUTED.get(declared.dtype) or not declared.admits(tuple(result.shape)):
+            raise BadArtifact(
+                f"gives {result.dtype}{list(result.shape)} for '{value.name}', declared {declared}"
+            )
+        if result.is_meta and result.numel() * result.element_size() > MEMORY:
+            raise BadArtifact(f"gives {list(result.shape)}, more than this machine can hold")
+        if declared.dtype == "fp16" and self._rounds and not moves:
+            return result.half().float()
+        return result
+
+
+def _called(step: Step, arguments: dict[str, Any]) -> Any:
+    try:
+        return step.op.run(**arguments)
+    except FAILURES as error:
+        raise BadArtifact(f"{step.operation} cannot be computed: {error}") from error
+
+
+def _as_meta(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without numbers, to find out what shapes come of them."""
+
+    def meta(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to("meta")
+        if isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value):
+            return tuple(map(meta, value))
+        return value
+
+    return {name: meta(value) for name, value in arguments.items()}
+
+
+def as_array(tensor: Tensor, declared: TensorType) -> np.ndarray:
+    """A computed tensor as numpy, of the declared dtype."""
+    return tensor.contiguous().numpy().astype(declared.numpy)
+
+
+def _tensor(value: Value) -> TensorType:
+    if not isinstance(value.type, TensorType):
+        raise BadArtifact(f"value '{value.name}' is a {value.type}")
+    return value.type
