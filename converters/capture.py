@@ -269,8 +269,9 @@ def trace(program: Program) -> torch.jit.ScriptModule:
 
 def _digest(traced: torch.jit.ScriptModule) -> str:
     """The SHA-256 of the graph, every parameter, every buffer and every constant."""
-    graph = traced.inlined_graph
-    digest = hashlib.sha256(graph.str(False).encode())
+    graph: Any = traced.inlined_graph
+    text = re.sub(r"___torch_mangle_\d+\.", "", graph.str(False))
+    digest = hashlib.sha256(text.encode())
     for name, tensor in [*traced.named_parameters(), *traced.named_buffers()]:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().numpy().tobytes())
@@ -321,9 +322,10 @@ def _unsupported(traced: torch.jit.ScriptModule, error: Exception) -> Unsupporte
     return UnsupportedOperation(f"the module cannot be exported: {str(error).splitlines()[0]}")
 
 
-def user_frame(source_range: str) -> str:
+def user_frame(source_range: object) -> str:
     """The innermost frame outside PyTorch of a TorchScript source range, as `file.py:12`."""
-    frames = [re.sub(r"\((\d+)\): .*", r":\1", line.strip()) for line in source_range.splitlines()]
+    lines = str(source_range).splitlines()
+    frames = [re.sub(r"\((\d+)\): .*", r":\1", line.strip()) for line in lines]
     return next((f for f in frames if f and not f.startswith(TORCH)), "")
 
 

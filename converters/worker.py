@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, format_name: str) -> None:
         self.format = format_name
-        self._log = tempfile.TemporaryFile("w+", errors="replace")
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "converters.worker", format_name],

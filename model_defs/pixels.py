@@ -86,7 +86,8 @@ def to_tensor(picture: np.ndarray, spec: TensorSpec) -> tuple[np.ndarray, Placem
         (right - left, bottom - top), FILTERS[rule.filter], box=where.source
     )
     plane[top:bottom, left:right] = resized
-    values = (_channels(plane, rule) - np.float32(rule.mean)) / np.float32(rule.std)
+    mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
+    values = (_channels(plane, rule) - mean) / std
     return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1)[None]), where
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -38,13 +38,17 @@ class FoldBatchnorm:
             return program
         module = copy.deepcopy(program.module)
         for producer, norm in pairs:
-            layer, batchnorm = module.get_submodule(producer), module.get_submodule(norm)
-            fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-            transposed = {"transpose": True} if isinstance(layer, nn.ConvTranspose2d) else {}
-            _replace(module, producer, fuse(layer, batchnorm, **transposed))
+            fused = _fuse(module.get_submodule(producer), module.get_submodule(norm))
+            _replace(module, producer, fused)
             _replace(module, norm, nn.Identity())
         module.requires_grad_(False)
         return replace(program, module=module)
+
+
+def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval(layer, batchnorm)
+    return fuse_conv_bn_eval(layer, batchnorm, transpose=isinstance(layer, nn.ConvTranspose2d))
 
 
 def foldable_pairs(program: Program) -> list[tuple[str, str]]:

@@ -1,0 +1,68 @@
+# `make ship` and `make test` set up all that they need, on a machine with Python 3.11 and Node 20.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+NODE := converters/tfjs/node
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# The index of PyTorch's CPU wheels, where the default index would give a GPU build.
+TORCH_INDEX ?=
+JOBS ?= 2
+
+.PHONY: help ship test slow check format setup setup-test browser constraints clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+ship: setup  ## set up, then build the depth model for iOS and prove it
+	$(BIN)/mlship build depth --target ios
+
+test: setup-test  ## set up, then run all tests
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+slow: setup-test  ## the tests with thousands of random cases
+	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)
+
+check: setup-test  ## lint, types, import direction
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -p no:cacheprovider tests/test_rooms.py
+
+format:  ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup: .venv/mlship.stamp $(NODE)/node_modules/.package-lock.json
+
+setup-test: .venv/test.stamp $(NODE)/node_modules/.package-lock.json browser
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo 'mlship needs Python 3.11: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/mlship.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
+	$(PIP) -e .
+	@touch $@
+
+.venv/test.stamp: .venv/mlship.stamp
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	@command -v npm >/dev/null || { echo 'the web target needs Node 20 with npm' >&2; exit 2; }
+	npm ci --prefix $(NODE) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo 'the browser tests need Chromium: apt-get install chromium' >&2; exit 2; fi
+
+constraints: setup-test  ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt
+
+clean:  ## remove what was installed and built
+	rm -rf .venv dist $(NODE)/node_modules

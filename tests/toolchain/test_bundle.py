@@ -1,0 +1,195 @@
+"""Bundles are written whole or not at all, and damage is seen."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_defs.errors import BadBundle, CannotWrite
+from model_defs.spec import TensorSpec
+from toolchain import bundle
+
+TENSOR = TensorSpec("image", (1, 3, 4, 4), "image", low=0, high=1)
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "model": {"name": "tiny"},
+        "target": "ios",
+        "inputs": [TENSOR.to_json()],
+        "outputs": [],
+        "artifact": {"path": "tiny.bin"},
+    }
+
+
+def make(destination: Path, content: bytes = b"weights") -> bundle.Bundle:
+    with bundle.staging(destination) as stage:
+        (stage / "tiny.bin").write_bytes(content)
+        bundle.seal(stage, manifest())
+        return bundle.publish(stage, destination)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    make(tmp_path / "out")
+    found = bundle.read(tmp_path / "out")
+    assert (found.name, found.target, found.inputs) == ("tiny", "ios", (TENSOR,))
+    assert found.artifact_bytes == 7
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def truncate(path: Path) -> None:
+    (path / "tiny.bin").write_bytes(b"wei")
+
+
+def remove(path: Path) -> None:
+    (path / "tiny.bin").unlink()
+
+
+def add(path: Path) -> None:
+    (path / "more.txt").write_text("?")
+
+
+def edit_manifest(path: Path) -> None:
+    text = (path / bundle.MANIFEST).read_text().replace('"high": 1', '"high": 2')
+    (path / bundle.MANIFEST).write_text(text)
+
+
+def edit_checksum(path: Path) -> None:
+    data = json.loads((path / bundle.MANIFEST).read_text())
+    (path / "tiny.bin").write_bytes(b"changed")
+    data["files"]["tiny.bin"]["sha256"] = bundle.file_digest(path / "tiny.bin")
+    (path / bundle.MANIFEST).write_text(json.dumps(data))
+
+
+def break_manifest(path: Path) -> None:
+    (path / bundle.MANIFEST).write_text('{"schema": 1')
+
+
+def empty_manifest(path: Path) -> None:
+    (path / bundle.MANIFEST).write_text("{}")
+
+
+def binary_manifest(path: Path) -> None:
+    (path / bundle.MANIFEST).write_bytes(b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "tiny.bin was changed"),
+        (remove, "tiny.bin is missing"),
+        (add, "more.txt is not in the manifest"),
+        (edit_manifest, "manifest.json was edited"),
+        (edit_checksum, "manifest.json was edited"),
+        (break_manifest, "cannot be read"),
+        (empty_manifest, "cannot be read"),
+        (binary_manifest, "cannot be read"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_damage_is_seen(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    make(tmp_path / "out")
+    damage(tmp_path / "out")
+    with pytest.raises(BadBundle, match=message):
+        bundle.read(tmp_path / "out")
+
+
+def test_no_bundle_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(BadBundle, match="no bundle here"):
+        bundle.read(tmp_path)
+
+
+def test_a_new_bundle_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    make(tmp_path / "out", b"new")
+    assert (tmp_path / "out" / "tiny.bin").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_failure_leaves_the_old_bundle(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    with pytest.raises(RuntimeError), bundle.staging(tmp_path / "out") as stage:
+        (stage / "tiny.bin").write_bytes(b"half")
+        raise RuntimeError
+    assert bundle.read(tmp_path / "out").artifact_bytes == 3
+    assert os.listdir(tmp_path) == ["out"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from toolchain import bundle
+with bundle.staging(Path(sys.argv[1])) as stage:
+    (stage / "tiny.bin").write_bytes(b"half")
+    if sys.argv[2] == "publishing":
+        Path(sys.argv[1]).rename(stage.with_suffix(".old"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("moment", ["writing", "publishing"])
+def test_a_kill_loses_nothing_and_the_next_build_sweeps(tmp_path: Path, moment: str) -> None:
+    make(tmp_path / "out", b"old")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), moment]
+    assert subprocess.run(command).returncode == -9
+    assert len(os.listdir(tmp_path)) == 2
+    with bundle.staging(tmp_path / "out"):
+        assert bundle.read(tmp_path / "out").artifact_bytes == 3
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_another_builds_stage_is_not_swept(tmp_path: Path) -> None:
+    with bundle.staging(tmp_path / "out") as first, bundle.staging(tmp_path / "out") as second:
+        assert first.is_dir()
+        assert second.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_something_in_the_way_is_left_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    if kind == "folder":
+        path.mkdir()
+        path = path / "thesis.txt"
+    path.write_text("mine")
+    with pytest.raises(CannotWrite, match="in the way"):
+        make(tmp_path / "out")
+    assert path.read_text() == "mine"
+
+
+def test_an_empty_folder_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert make(tmp_path / "out").name == "tiny"
+
+
+def test_a_parent_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "dist").write_text("a file")
+    with pytest.raises(CannotWrite) as caught:
+        make(tmp_path / "dist" / "out")
+    assert "--out" in caught.value.do
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *args: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CannotWrite, match="Permission denied"):
+        make(tmp_path / "out")
+
+
+def test_a_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    with pytest.raises(CannotWrite, match="No space left"), bundle.staging(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert bundle.read(tmp_path / "out").artifact_bytes == 3
+    assert os.listdir(tmp_path) == ["out"]

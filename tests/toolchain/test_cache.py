@@ -1,0 +1,144 @@
+"""The cache answers when nothing changed, and only then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import save_file
+from test_bundle import make
+
+from toolchain import bundle, cache
+from toolchain.cache import Request
+
+ASKED = Request("tiny", "ios", "fp16")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text("layers = 3")
+    return path
+
+
+def stored(tmp_path: Path, source: Path) -> str:
+    built = make(tmp_path / "out")
+    key = cache.key("graph", {}, ASKED)
+    cache.store(ASKED, frozenset([source]), key, built.directory)
+    return key
+
+
+def test_answers_the_same_request(tmp_path: Path, source: Path) -> None:
+    stored(tmp_path, source)
+    found = cache.find(ASKED)
+    assert found is not None
+    assert found.name == "tiny"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Request("other", "ios", "fp16"),
+        Request("tiny", "web", "fp16"),
+        Request("tiny", "ios", "fp32"),
+        Request("tiny", "ios", "fp16", "w.pt"),
+    ],
+)
+def test_does_not_answer_another_request(tmp_path: Path, source: Path, other: Request) -> None:
+    stored(tmp_path, source)
+    assert cache.find(other) is None
+
+
+def test_does_not_answer_when_a_file_changed(tmp_path: Path, source: Path) -> None:
+    stored(tmp_path, source)
+    source.write_text("layers = 4")
+    assert cache.find(ASKED) is None
+    source.write_text("layers = 3")
+    assert cache.find(ASKED) is not None
+
+
+def test_does_not_answer_when_a_file_is_gone(tmp_path: Path, source: Path) -> None:
+    stored(tmp_path, source)
+    source.unlink()
+    assert cache.find(ASKED) is None
+
+
+def test_does_not_answer_in_another_environment(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(tmp_path, source)
+    monkeypatch.setattr(cache, "environment", lambda: "another torch")
+    assert cache.find(ASKED) is None
+
+
+@pytest.mark.parametrize("damage", [b"weigh", b"WEIGHTS", None])
+def test_a_damaged_object_is_removed_and_not_used(
+    tmp_path: Path, source: Path, damage: bytes | None
+) -> None:
+    key = stored(tmp_path, source)
+    file = cache.home() / "objects" / key / "tiny.bin"
+    file.unlink() if damage is None else file.write_bytes(damage)
+    assert cache.find(ASKED) is None
+    assert not file.parent.exists()
+    stored(tmp_path, source)
+    assert cache.find(ASKED) is not None
+
+
+def test_a_damaged_record_is_a_miss(tmp_path: Path, source: Path) -> None:
+    stored(tmp_path, source)
+    for record in (cache.home() / "requests").iterdir():
+        record.write_text('{"inputs"')
+    assert cache.find(ASKED) is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "file" / "cache"))
+    stored(tmp_path, source)
+    assert cache.find(ASKED) is None
+
+
+def test_the_key_knows_everything_that_decides_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    variants: list[tuple[str, dict[str, Any], Request]] = [
+        ("graph", {}, ASKED),
+        ("other", {}, ASKED),
+        ("graph", {"name": "other"}, ASKED),
+        ("graph", {}, Request("tiny", "web", "fp16")),
+        ("graph", {}, Request("tiny", "ios", "fp32")),
+    ]
+    keys = {cache.key(*variant) for variant in variants}
+    monkeypatch.setattr(cache, "environment", lambda: "another torch")
+    assert len(keys | {cache.key(*variants[0])}) == len(variants) + 1
+
+
+def test_notices_every_file_that_was_read(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    text, tensors = tmp_path / "config.json", tmp_path / "w.safetensors"
+    text.write_text("{}")
+    save_file({}, tensors)
+    with cache.recording() as found:
+        text.read_text()
+        load_file(tensors)
+    assert {text, tensors} <= found
+    assert not any(cache.ROOT / "model_defs" in path.parents for path in found)
+
+
+def test_a_compiled_module_counts_as_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "layers_of_mine.py").write_text("WIDTH = 3")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with cache.recording() as found:
+        import layers_of_mine  # noqa: F401
+    assert tmp_path / "layers_of_mine.py" in found
+
+
+def test_a_bundle_survives_the_cache_byte_for_byte(tmp_path: Path, source: Path) -> None:
+    stored(tmp_path, source)
+    found = cache.find(ASKED)
+    assert found is not None
+    assert bundle.read(tmp_path / "out").manifest == found.manifest

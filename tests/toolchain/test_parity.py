@@ -1,0 +1,188 @@
+"""The judge of parity, fed with liars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from converters.api import Port, Tensors
+from model_defs.errors import BackendUnavailable, BadArtifact
+from model_defs.spec import TensorSpec
+from toolchain.parity import ParityReport, ParityRow, check, compare, tolerance_of
+
+SPEC = TensorSpec("y", (1, 2, 4, 8), "map", low=0, high=1, tolerance=0.01)
+WANT = np.random.default_rng(0).random(SPEC.shape).astype(np.float32)
+
+
+def judge(got: np.ndarray | None, *, exact: bool = False, want: np.ndarray = WANT) -> ParityRow:
+    outputs = {} if got is None else {"y": got}
+    return compare("liar", "photo", SPEC, want, outputs, exact=exact)
+
+
+def test_equal_outputs_pass() -> None:
+    row = judge(WANT.copy())
+    assert row.verdict == "passed"
+    assert row.error == 0
+
+
+def test_the_worst_element_is_named() -> None:
+    got = WANT.copy()
+    got[0, 1, 2, 3] += 0.5
+    row = judge(got)
+    assert row.verdict == "failed"
+    assert row.error == pytest.approx(0.5)
+    assert row.where.startswith("at [0, 1, 2, 3]: expected")
+    assert "50 times the tolerance 0.01" in row.note
+
+
+def test_a_small_error_passes_unless_the_recipe_is_exact() -> None:
+    assert judge(WANT + 0.005).verdict == "passed"
+    assert judge(WANT + 0.005, exact=True).verdict == "failed"
+
+
+def one(value: float) -> np.ndarray:
+    got = WANT.copy()
+    got[0, 0, 1, 1] = value
+    return got
+
+
+@pytest.mark.parametrize(
+    ("got", "note"),
+    [
+        (None, "missing"),
+        (np.zeros((0,), np.float32), "empty"),
+        (WANT.transpose(0, 2, 3, 1), r"shape (1, 4, 8, 2), not (1, 2, 4, 8)"),
+        (WANT.reshape(1, 4, 8, 2), "shape"),
+        (WANT[:, :1], "shape"),
+        (WANT.astype(np.int32), "int32, not a float type"),
+        (one(np.nan), "1 of 64 values are NaN or infinite, first at [0, 0, 1, 1]"),
+        (one(np.inf), "NaN or infinite"),
+        (np.full_like(WANT, 0.5), "the output is constant"),
+        (1 - WANT, "times the tolerance"),
+    ],
+    ids=str,
+)
+def test_a_liar_fails_with_its_own_message(got: np.ndarray | None, note: str) -> None:
+    row = judge(got)
+    assert row.verdict == "failed"
+    assert note in row.note
+
+
+def test_a_constant_within_the_tolerance_fails_all_the_same() -> None:
+    want = 0.5 + WANT * 0.001
+    assert "constant" in judge(np.full_like(WANT, 0.5), want=want).note
+
+
+def test_a_constant_reference_proves_nothing() -> None:
+    flat = np.full_like(WANT, 0.25)
+    assert judge(flat, want=flat).verdict == "skipped"
+    assert judge(flat + 0.5, want=flat).verdict == "failed"
+
+
+def test_a_reference_that_is_not_finite_fails() -> None:
+    assert "PyTorch's own" in judge(WANT, want=one(np.nan)).note
+
+
+def test_the_exact_tolerance_is_a_share_of_the_range() -> None:
+    assert tolerance_of(SPEC, WANT, exact=False) == 0.01
+    assert tolerance_of(SPEC, WANT, exact=True) == pytest.approx(1e-4)
+    free = TensorSpec("y", SPEC.shape, "map", tolerance=0.5)
+    assert tolerance_of(free, WANT * 10, exact=True) == pytest.approx(1e-4 * np.ptp(WANT * 10))
+
+
+class Fake:
+    """A runner that answers with what a function makes of its inputs."""
+
+    backend = "fake"
+
+    def __init__(self, answer: Callable[[Tensors], dict[str, np.ndarray]]) -> None:
+        self.run = answer
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def report(answer: Callable[[Tensors], dict[str, np.ndarray]]) -> ParityReport:
+    cases = {name: {"x": WANT} for name in ("photo", "noise")}
+    expected = {name: {"y": WANT} for name in cases}
+    rows = check(Fake(answer), [SPEC], cases, expected, exact=False)
+    return ParityReport(rows, required=("fake",))
+
+
+def test_a_report_passes_when_every_case_does() -> None:
+    assert report(lambda x: {"y": WANT}).ok
+
+
+def test_an_output_too_many_fails() -> None:
+    assert "not in the model" in report(lambda x: {"y": WANT, "z": WANT}).problems[0]
+
+
+def test_swapped_outputs_fail_even_when_the_shapes_agree() -> None:
+    other = TensorSpec("z", SPEC.shape, "map", low=0, high=1, tolerance=0.01)
+    want = {"y": WANT, "z": 1 - WANT}
+    swapped = {"y": want["z"], "z": want["y"]}
+    rows = check(
+        Fake(lambda x: swapped), [SPEC, other], {"photo": {}}, {"photo": want}, exact=False
+    )
+    assert [row.verdict for row in rows] == ["failed", "failed"]
+
+
+def test_a_backend_that_fails_is_a_failed_row() -> None:
+    def crash(inputs: Tensors) -> dict[str, np.ndarray]:
+        raise BadArtifact("the file is damaged")
+
+    assert "the file is damaged" in report(crash).problems[0]
+
+
+def test_a_backend_that_is_not_here_is_skipped_and_does_not_pass() -> None:
+    def absent(inputs: Tensors) -> dict[str, np.ndarray]:
+        raise BackendUnavailable("no such runtime")
+
+    found = report(absent)
+    assert {row.verdict for row in found.rows} == {"skipped"}
+    assert found.problems == ("fake: 'y' was skipped in every case",)
+
+
+def test_a_required_backend_that_never_ran_fails() -> None:
+    rows = report(lambda x: {"y": WANT}).rows
+    assert ParityReport(rows, required=("fake", "coreml")).problems == ("coreml did not run",)
+
+
+def test_a_report_in_which_nothing_ran_is_not_ok() -> None:
+    assert not ParityReport((), required=()).ok
+
+
+def test_an_output_missing_on_one_backend_is_a_problem() -> None:
+    rows = (
+        ParityRow("a", "photo", "y", "passed", 0.0, 0.1),
+        ParityRow("a", "photo", "z", "passed", 0.0, 0.1),
+        ParityRow("b", "photo", "y", "passed", 0.0, 0.1),
+    )
+    assert ParityReport(rows, ("a", "b")).problems == ("b: 'z' was not compared",)
+
+
+def test_a_report_survives_json() -> None:
+    found = report(lambda x: {"y": WANT + 0.5})
+    assert ParityReport.from_json(found.to_json()) == found
+
+
+class TestPort:
+    """NCHW for NHWC with equally many elements must not get through."""
+
+    port = Port.of(TensorSpec("y", (1, 4, 4, 8), "map", tolerance=1), channels_last=True)
+
+    def test_takes_the_stored_layout_back(self) -> None:
+        logical = np.random.default_rng(1).random((1, 4, 4, 8)).astype(np.float32)
+        stored = self.port.to_stored(logical)
+        assert stored.shape == (1, 4, 8, 4)
+        np.testing.assert_array_equal(self.port.to_logical(stored), logical)
+
+    def test_refuses_the_other_layout(self) -> None:
+        with pytest.raises(BadArtifact, match="layout"):
+            self.port.to_logical(np.zeros((1, 4, 4, 8), np.float32))
+
+    def test_refuses_an_input_of_another_shape(self) -> None:
+        with pytest.raises(BadArtifact, match="has shape"):
+            self.port.to_stored(np.zeros((1, 4, 8, 4), np.float32))

@@ -1,0 +1,215 @@
+"""Passes: a tiny program, what is left of it, equal numbers; then why each must not fire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from converters.api import Program
+from converters.capture import capture
+from model_defs.errors import BadWeights, PassFailed
+from model_defs.spec import ModelSpec, TensorSpec
+from toolchain import pipeline
+from toolchain.passes import PASSES, fold_batchnorm, weights_fp16
+from toolchain.passes.fold_batchnorm import FoldBatchnorm
+from toolchain.passes.weights_fp16 import WeightsFp16
+from toolchain.recipes import RECIPES
+
+X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def program_of(module: nn.Module) -> Program:
+    """A program with BatchNorm statistics far from identity."""
+    torch.manual_seed(3)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point():
+            tensor.data.copy_(torch.rand_like(tensor) + (0.5 if "var" in name else -0.5))
+    module.eval()
+    spec = ModelSpec(
+        "tiny",
+        lambda: module,
+        (TensorSpec("x", (1, 4, 8, 8), "image", low=0, high=1),),
+        (TensorSpec("y", tuple(module(X).shape), "map", tolerance=0.1),),
+    )
+    return capture(spec)
+
+
+def kinds(program: Program) -> list[str]:
+    return [type(m).__name__ for m in program.module.modules() if not list(m.children())]
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm"),
+    [
+        (nn.Conv2d(4, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)),
+        (nn.Conv2d(4, 4, 3, stride=2, groups=4), nn.BatchNorm2d(4, eps=1e-3)),
+        (nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1), nn.BatchNorm2d(6)),
+        (nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6, affine=False)),
+    ],
+    ids=["conv", "depthwise", "transposed", "no-affine"],
+)
+def test_folds_a_batchnorm_into_its_layer(layer: nn.Module, norm: nn.Module) -> None:
+    before = program_of(nn.Sequential(layer, norm, nn.ReLU()))
+    after = FoldBatchnorm()(before)
+    assert kinds(after) == [type(layer).__name__, "Identity", "ReLU"]
+    torch.testing.assert_close(after.module(X), before.module(X), atol=1e-5, rtol=1e-5)
+    assert FoldBatchnorm()(after) is after
+
+
+class Twice(nn.Module):
+    """The convolution's output has another use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y + self.norm(y)
+
+
+class Reused(Twice):
+    """The convolution runs twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.norm(self.conv(x)))
+
+
+class SharedNorm(Twice):
+    """The BatchNorm runs twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.norm(self.conv(x)))
+
+
+class SharedWeight(Twice):
+    """Another layer holds the same weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Conv2d(4, 4, 1)
+        self.other.weight = self.conv.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) + self.other(x)
+
+
+class NormFirst(Twice):
+    """There is no convolution before the BatchNorm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.norm(x))
+
+
+class FunctionalConv(Twice):
+    """The convolution is no module of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(nn.functional.conv2d(x, self.conv.weight))
+
+
+class WithoutStatistics(Twice):
+    """The BatchNorm normalises by the batch that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Twice, Reused, SharedNorm, SharedWeight, NormFirst, FunctionalConv, WithoutStatistics],
+)
+def test_leaves_a_batchnorm_alone(kind: type[nn.Module]) -> None:
+    before = program_of(kind())
+    assert FoldBatchnorm()(before) is before
+
+
+def test_rounds_weights_to_what_float16_stores() -> None:
+    before = program_of(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)))
+    after = WeightsFp16()(before)
+    for name, tensor in after.module.named_parameters():
+        assert torch.equal(tensor, tensor.half().float())
+        assert after.encodings[name] == "float16"
+    original = before.module[0].weight  # type: ignore[index]
+    assert torch.equal(after.module[0].weight, original.half().float())  # type: ignore[index]
+    assert not torch.equal(after.module[0].weight, original)  # type: ignore[index]
+    assert WeightsFp16()(after) is after
+
+
+def test_refuses_a_weight_that_float16_cannot_hold() -> None:
+    program = program_of(nn.Conv2d(4, 6, 3))
+    program.module.weight.data[0, 0, 0, 0] = 1e5
+    with pytest.raises(BadWeights, match="weight holds 100000"):
+        WeightsFp16()(program)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_has_one_name_in_four_spellings(name: str) -> None:
+    module, attribute = PASSES[name].split(":")
+    kind = {"fold_batchnorm": fold_batchnorm, "weights_fp16": weights_fp16}[name.replace("-", "_")]
+    assert module == f"toolchain.passes.{name.replace('-', '_')}"
+    assert attribute == "".join(word.capitalize() for word in name.split("-"))
+    assert getattr(kind, attribute).name == name
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
+def test_recipes_run(recipe: Any) -> None:
+    before = program_of(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()))
+    after = pipeline.run(before, recipe.load())
+    assert bool(after.encodings) != recipe.exact
+    torch.testing.assert_close(after.module(X), before.module(X), atol=5e-3, rtol=0)
+
+
+@dataclass(frozen=True)
+class Liar:
+    """A pass that does what it is told to."""
+
+    act: Callable[[Program], Program]
+    name: ClassVar[str] = "liar"
+    exact: ClassVar[bool] = True
+
+    def __call__(self, program: Program) -> Program:
+        return self.act(program)
+
+
+def scaled(program: Program, factor: float) -> Program:
+    import copy
+
+    module = copy.deepcopy(program.module)
+    module.weight.data *= factor
+    return replace(program, module=module)
+
+
+def in_place(program: Program) -> Program:
+    program.module.weight.data *= 2
+    return program
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda p: scaled(p, 1.01), "is exact, but moved 'y'"),
+        (lambda p: scaled(p, float("nan")), "made 'y' NaN"),
+        (in_place, "changed the program that it was given"),
+        (lambda p: replace(p, module=nn.Sequential(p.module, nn.MaxPool2d(2))), "the shape of"),
+    ],
+)
+def test_the_pipeline_stops_a_liar(act: Callable[[Program], Program], message: str) -> None:
+    program = program_of(nn.Conv2d(4, 6, 3))
+    with pytest.raises(PassFailed, match=message) as caught:
+        pipeline.run(program, (FoldBatchnorm(), Liar(act)))
+    assert "pass liar (after fold-batchnorm)" in caught.value.what
+
+
+def test_the_pipeline_lets_an_honest_pass_through() -> None:
+    program = program_of(nn.Conv2d(4, 6, 3))
+    assert pipeline.run(program, (Liar(lambda p: scaled(p, 1.0)),)) is not program

@@ -1,0 +1,326 @@
+"""`mlship build`: capture, run the recipe, convert, prove, ship."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_defs.errors import BadWeights, MlshipError, UnsupportedOperation
+from toolchain import bundle, cache, models
+from toolchain.bundle import Bundle
+from toolchain.cache import Request
+from toolchain.parity import ParityReport
+from toolchain.recipes import Recipe
+from toolchain.targets import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from converters.api import Artifact, Export, Program
+    from converters.worker import Worker
+
+Say = Callable[[str, str], None]
+"""Told (what is being built, what is happening)."""
+
+GOLDEN = ("photo", "noise")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one model on one target: a bundle, a failed report, or an error."""
+
+    model: str
+    target: str
+    bundle: Bundle | None = None
+    report: ParityReport | None = None
+    cached: bool = False
+    error: MlshipError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self.error is not None:
+            return self.error.exit_code
+        return 0 if self.bundle is not None else 1
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The cases and what PyTorch answers to them, before any pass."""
+
+    cases: dict[str, dict[str, np.ndarray]]
+    expected: dict[str, dict[str, np.ndarray]]
+
+
+def build(
+    model_names: Iterable[str],
+    targets: tuple[Target, ...],
+    recipe: Recipe,
+    *,
+    weights: Path | None = None,
+    out: Path = Path("dist"),
+    say: Say = lambda what, stage: None,
+) -> list[Built]:
+    """Build each model for each target; an error on one target leaves the others alone.
+
+    Raises what concerns all targets: a model that cannot be captured, a folder in the way.
+    """
+    return [
+        built
+        for name in model_names
+        for built in _build_model(name, targets, recipe, weights, out, say)
+    ]
+
+
+def _build_model(
+    name: str,
+    targets: tuple[Target, ...],
+    recipe: Recipe,
+    weights: Path | None,
+    out: Path,
+    say: Say,
+) -> list[Built]:
+    if weights is not None and not weights.is_file():
+        raise BadWeights("there is no such weights file", where=str(weights))
+    file = str(weights.absolute()) if weights else ""
+    requests = {t.name: Request(name, t.name, recipe.name, file) for t in targets}
+    results: dict[str, Built] = {}
+    for target in targets:
+        known = cache.find(requests[target.name])
+        if known is not None:
+            results[target.name] = _ship_cached(known, out)
+    missing = tuple(t for t in targets if t.name not in results)
+    if missing:
+        fresh = _build_missing(name, missing, recipe, weights, requests, out, say)
+        results |= {built.target: built for built in fresh}
+    return [results[t.name] for t in targets]
+
+
+def destination(out: Path, model: str, target: str) -> Path:
+    """Where the bundle of a model for a target goes: `out/model-target`."""
+    return out / f"{model}-{target}"
+
+
+def _ship_cached(known: Bundle, out: Path) -> Built:
+    import shutil
+
+    where = destination(out, known.name, known.target)
+    report = ParityReport.from_json(known.manifest["parity"])
+    if _is_there(where, known):
+        return Built(known.name, known.target, Bundle(where, known.manifest), report, cached=True)
+    with bundle.staging(where) as stage:
+        shutil.copytree(known.directory, stage, dirs_exist_ok=True)
+        shipped = bundle.publish(stage, where)
+    return Built(known.name, known.target, shipped, report, cached=True)
+
+
+def _is_there(where: Path, known: Bundle) -> bool:
+    try:
+        return bundle.read(where).manifest["digest"] == known.manifest["digest"]
+    except MlshipError:
+        return False
+
+
+def _build_missing(
+    name: str,
+    targets: tuple[Target, ...],
+    recipe: Recipe,
+    weights: Path | None,
+    requests: dict[str, Request],
+    out: Path,
+    say: Say,
+) -> list[Built]:
+    from converters.worker import Worker
+
+    with ExitStack() as stack:
+        workers = {t.name: stack.enter_context(Worker(t.format)) for t in targets}
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
+        say(Path(name).name, "capturing")
+        prepared = _Prepared.of(name, targets, recipe, weights, work)
+        for target in targets:
+            bundle.check_destination(destination(out, prepared.spec_name, target.name))
+        pool = stack.enter_context(ThreadPoolExecutor(len(targets)))
+        jobs = [
+            pool.submit(
+                _build_target, prepared, t, recipe, workers[t.name], requests[t.name], out, say
+            )
+            for t in targets
+        ]
+        return [job.result() for job in jobs]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What all targets of one build share."""
+
+    program: Program
+    export: Export
+    truth: Truth
+    inputs: frozenset[Path]
+    model: dict[str, object]
+
+    @property
+    def spec_name(self) -> str:
+        return self.program.spec.name
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        targets: tuple[Target, ...],
+        recipe: Recipe,
+        weights: Path | None,
+        work: Path,
+    ) -> _Prepared:
+        from converters.capture import capture, export
+        from toolchain import pipeline
+
+        with cache.recording() as inputs:
+            captured = capture(models.load(name), weights)
+            truth = _truth(captured)
+        shipped = pipeline.run(captured, recipe.load())
+        needs_onnx = any(t.needs_onnx for t in targets)
+        exported = export(shipped, work, onnx=needs_onnx)
+        described = _describe(captured, weights)
+        return cls(shipped, exported, truth, frozenset(inputs), described)
+
+
+def _truth(program: Program) -> Truth:
+    """The cases of a program; a head's are what its trunk makes of the pictures."""
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+    from toolchain import cases
+
+    spec = program.spec
+    if spec.fed_by is None:
+        inputs = cases.build(spec.inputs)
+    else:
+        inputs = _truth(capture(models.load(spec.fed_by))).expected
+    runner = ReferenceRunner(program)
+    return Truth(inputs, {case: runner.run(tensors) for case, tensors in inputs.items()})
+
+
+def _describe(program: Program, weights: Path | None) -> dict[str, object]:
+    path = weights or program.spec.weights
+    parameters = sum(p.numel() for p in program.module.parameters())
+    described = f"{path.name}, sha256 {bundle.file_digest(path)}" if path else "untrained, seed 0"
+    return {
+        "name": program.spec.name,
+        "summary": program.spec.summary,
+        "parameters": parameters,
+        "weights": described,
+    }
+
+
+def _build_target(
+    prepared: _Prepared,
+    target: Target,
+    recipe: Recipe,
+    worker: Worker,
+    request: Request,
+    out: Path,
+    say: Say,
+) -> Built:
+    spec = prepared.program.spec
+    what = f"{spec.name}-{target.name}"
+    where = destination(out, spec.name, target.name)
+    described = {"model": prepared.model, "export": prepared.export.to_json() | {"directory": ""}}
+    key = cache.key(prepared.export.digest, described, request)
+    known = cache.open_object(key)
+    if known is not None:
+        cache.store(request, prepared.inputs, key, known.directory)
+        return _ship_cached(known, out)
+    try:
+        with bundle.staging(where) as stage:
+            say(what, "converting")
+            artifact = _convert(worker, prepared.export, stage, f"{spec.name}{target.suffix}")
+            say(what, "proving")
+            report = _prove(artifact, prepared, recipe)
+            if not report.ok:
+                return Built(spec.name, target.name, report=report)
+            sealed = bundle.seal(stage, _manifest(prepared, target, recipe, artifact, report))
+            cache.store(request, prepared.inputs, key, sealed.directory)
+            shipped = bundle.publish(stage, where)
+    except MlshipError as error:
+        return Built(spec.name, target.name, error=error)
+    return Built(spec.name, target.name, shipped, report)
+
+
+def _convert(worker: Worker, export: Export, stage: Path, name: str) -> Artifact:
+    try:
+        artifact = worker.convert(export, stage)
+    except UnsupportedOperation as error:
+        raise _with_source(error, export) from error
+    path = stage / name
+    artifact.path.rename(path)
+    return replace(artifact, path=path)
+
+
+def _with_source(error: UnsupportedOperation, export: Export) -> UnsupportedOperation:
+    """The same error at the user's line instead of at an ONNX node's path."""
+    from converters.capture import source_of
+
+    scope, _, operation = error.where.rpartition("/")
+    if not error.where.startswith("/"):
+        return error
+    line = source_of(export, scope, operation)
+    return UnsupportedOperation(error.what, where=line or error.where, do=error.do)
+
+
+def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityReport:
+    from converters import formats
+    from toolchain import parity
+
+    runner = formats.open_runner(artifact)
+    try:
+        rows = parity.check(
+            runner,
+            prepared.program.spec.outputs,
+            prepared.truth.cases,
+            prepared.truth.expected,
+            exact=recipe.exact,
+        )
+    finally:
+        runner.close()
+    return ParityReport(rows, required=(runner.backend,))
+
+
+def _manifest(
+    prepared: _Prepared, target: Target, recipe: Recipe, artifact: Artifact, report: ParityReport
+) -> dict[str, object]:
+    spec = prepared.program.spec
+    stage = artifact.path.parent
+    return {
+        "model": prepared.model,
+        "target": target.name,
+        "recipe": {"name": recipe.name, "passes": list(recipe.passes)},
+        "inputs": [t.to_json() for t in spec.inputs],
+        "outputs": [t.to_json() for t in spec.outputs],
+        "artifact": artifact.to_json(),
+        "notes": list(prepared.program.notes),
+        "parity": report.to_json(),
+        "golden": [_write_golden(stage, case, prepared.truth) for case in GOLDEN],
+        "tools": tools(),
+    }
+
+
+def _write_golden(stage: Path, case: str, truth: Truth) -> str:
+    """Inputs and PyTorch's outputs of a case, so that an app can test itself on a device."""
+    from safetensors.numpy import save_file
+
+    path = stage / "golden" / f"{case}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save_file({**truth.cases[case], **truth.expected[case]}, path)
+    return path.relative_to(stage).as_posix()
+
+
+def tools() -> dict[str, str]:
+    """The versions of what decides an artifact's bytes."""
+    from importlib.metadata import version
+
+    names = ("torch", "coremltools", "tensorflow", "onnx", "onnxsim", "ai-edge-litert", "numpy")
+    return {"mlship": version("mlship"), **{name: version(name) for name in names}}

@@ -1,0 +1,54 @@
+"""`mlship list`: what can be built by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_defs import zoo
+
+
+def rows() -> list[dict[str, Any]]:
+    """A row a model: name, summary, parameters (counted), tensors, trained or not."""
+    import torch
+
+    found = []
+    for name in zoo.MODELS:
+        spec = zoo.load(name)
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in spec.build().parameters())
+        found.append(
+            {
+                "name": name,
+                "summary": spec.summary,
+                "parameters": parameters,
+                "inputs": {t.name: list(t.shape) for t in spec.inputs},
+                "outputs": {t.name: list(t.shape) for t in spec.outputs},
+                "trained": spec.weights is not None,
+                "baseline": spec.baseline,
+                "products": [p.name for p in zoo.PRODUCTS.values() if name in p.models],
+            }
+        )
+    return found
+
+
+def show(found: list[dict[str, Any]]) -> None:
+    """The rows as a table."""
+    from toolchain import terminal
+
+    columns = ("model", "parameters", "input", "output", "part of", "what")
+    made = terminal.table("", *columns, right=("parameters",))
+    for row in found:
+        made.add_row(
+            row["name"],
+            f"{row['parameters']:,}",
+            _shapes(row["inputs"]),
+            _shapes(row["outputs"]),
+            ", ".join(row["products"]),
+            row["summary"] + (" [dim](baseline)[/]" if row["baseline"] else ""),
+        )
+    untrained = not any(row["trained"] for row in found)
+    terminal.show(made, *(["All are untrained: weights drawn under seed 0."] if untrained else []))
+
+
+def _shapes(tensors: dict[str, list[int]]) -> str:
+    return "\n".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in tensors.items())

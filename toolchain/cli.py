@@ -1,0 +1,227 @@
+"""The command line: parses, calls, prints. Heavy modules are imported by the commands."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from model_defs.errors import MlshipError
+from toolchain import recipes, targets
+
+EXIT_CODES = "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked."
+
+
+@click.group(
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="mlship", message="mlship %(version)s")
+def main() -> None:
+    """Takes PyTorch vision models to phones and browsers, and proves that they arrived."""
+
+
+def command(function: Callable[..., int]) -> click.Command:
+    """A subcommand with --json, whose return value is the exit code and whose errors are short."""
+
+    @main.command(name=function.__name__.removesuffix("_"), epilog=EXIT_CODES)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+    @functools.wraps(function)
+    def run(as_json: bool, **options: Any) -> None:
+        try:
+            code = function(as_json=as_json, **options)
+        except MlshipError as error:
+            _print_error(error, as_json)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            click.echo("stopped: nothing half-written was left", err=True)
+            code = 130
+        sys.exit(code)
+
+    return run
+
+
+def _print_error(error: MlshipError, as_json: bool) -> None:
+    if as_json:
+        kind = type(error).__name__
+        body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}
+        click.echo(json.dumps({"ok": False, "error": body}, indent=2))
+    else:
+        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(error), err=True)
+
+
+@command
+@click.argument("model")
+@click.option(
+    "--target",
+    "target_names",
+    multiple=True,
+    required=True,
+    metavar="ios|android|web|all",
+    help="The platform; may be given more than once.",
+)
+@click.option(
+    "--recipe", default=recipes.DEFAULT, show_default=True, help=", ".join(recipes.RECIPES)
+)
+@click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
+def build(
+    model: str,
+    target_names: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
+
+    MODEL is a name that `mlship list` shows, or path/to/file.py:spec.
+    """
+    from toolchain import models, terminal
+    from toolchain.build import build as build_bundles
+
+    chosen = targets.find(target_names)
+    recipe_found = recipes.find(recipe)
+    names = models.expand(model)
+    with terminal.progress() as say:
+        built = build_bundles(names, chosen, recipe_found, weights=weights, out=out, say=say)
+    if as_json:
+        click.echo(json.dumps([_built_json(b) for b in built], indent=2))
+    else:
+        _show_built(built)
+    return _worst_code([b.exit_code for b in built])
+
+
+def _worst_code(codes: list[int]) -> int:
+    """Bad input outranks a failed check, which outranks a check that could not be made."""
+    return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def _built_json(built: Any) -> dict[str, Any]:
+    error = built.error
+    return {
+        "model": built.model,
+        "target": built.target,
+        "ok": built.exit_code == 0,
+        "cached": built.cached,
+        "bundle": str(built.bundle.directory) if built.bundle else None,
+        "artifact_bytes": built.bundle.artifact_bytes if built.bundle else None,
+        "parity": built.report.to_json() if built.report else None,
+        "problems": list(built.report.problems) if built.report else [],
+        "error": {"what": error.what, "where": error.where, "do": error.do} if error else None,
+    }
+
+
+def _show_built(built: list[Any]) -> None:
+    from toolchain import terminal
+
+    rows = [row for b in built if b.report for row in b.report.rows]
+    if rows:
+        terminal.show(terminal.parity_table(rows))
+    terminal.show(terminal.build_table(built))
+    for note in dict.fromkeys(n for b in built if b.bundle for n in _notes(b)):
+        click.echo(f"note: {note}")
+    for b in built:
+        if b.error is not None:
+            click.echo(f"{b.model}-{b.target}: ", nl=False, err=True)
+            _print_error(b.error, as_json=False)
+        elif b.bundle is None:
+            _show_failure(b)
+
+
+def _notes(built: Any) -> list[str]:
+    manifest = built.bundle.manifest
+    return [*manifest["notes"], *manifest["artifact"]["notes"]]
+
+
+def _show_failure(built: Any) -> None:
+    click.secho(f"{built.model}-{built.target} is not equal to PyTorch", fg="red", err=True)
+    for problem in built.report.problems:
+        click.echo(f"  {problem}", err=True)
+    click.echo("  no bundle was written; an older one, if any, was left as it was", err=True)
+
+
+@command
+def list_(as_json: bool) -> int:
+    """List the models and products that can be built by name."""
+    from toolchain import catalogue
+
+    rows = catalogue.rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        catalogue.show(rows)
+    return 0
+
+
+@command
+@click.argument("bundle", type=Path)
+def inspect(bundle: Path, as_json: bool) -> int:
+    """Verify BUNDLE's checksums and show what is in it."""
+    from toolchain import inspection
+    from toolchain.bundle import read
+
+    found = read(bundle)
+    if as_json:
+        click.echo(json.dumps(found.manifest, indent=2))
+    else:
+        inspection.show(found)
+    return 0
+
+
+@command
+@click.argument("bundle", type=Path)
+@click.argument("picture", type=Path, required=False)
+@click.option(
+    "--input",
+    "extra",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="An input by name: a picture, .npy, or .safetensors.",
+)
+@click.option("--output", "wanted", help="Which output to write as a picture.")
+@click.option("-o", "--out", "out", type=Path, required=True, help="A picture or .safetensors.")
+def run(
+    bundle: Path,
+    picture: Path | None,
+    extra: tuple[str, ...],
+    wanted: str | None,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Run BUNDLE on a PICTURE, pixels to pixels, and write what comes out.
+
+    PICTURE may also be a .safetensors file with one tensor an input: so that a head runs on
+    what its trunk wrote.
+    """
+    from toolchain.running import run_bundle
+
+    result = run_bundle(bundle, picture, extra, wanted, out)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(f"{result['out']}: {result['output']} of {bundle} on {result['backend']}")
+    return 0
+
+
+@command
+def doctor(as_json: bool) -> int:
+    """Say what is installed, which backends run here, and what to do about the rest."""
+    from toolchain import diagnosis
+
+    findings = diagnosis.examine()
+    if as_json:
+        click.echo(json.dumps([f.to_json() for f in findings], indent=2))
+    else:
+        diagnosis.show(findings)
+    return 1 if any(f.needed and not f.ok for f in findings) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""From what the user typed to specifications: a zoo name, a product, or path/to/file.py:spec."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from model_defs import zoo
+from model_defs.errors import BadSpec, MlshipError, UnknownName
+from model_defs.spec import ModelSpec
+
+
+def expand(name: str) -> tuple[str, ...]:
+    """The models of a product, or the one model; files become absolute paths.
+
+    Raises UnknownName, which suggests the nearest model or product. Imports no model.
+    """
+    if ".py" in name:
+        path, _, attribute = name.rpartition(":")
+        if not path.endswith(".py") or not attribute.isidentifier():
+            raise BadSpec(
+                f"'{name}' does not name a specification", do="write it as path/to/file.py:spec"
+            )
+        return (f"{Path(path).absolute()}:{attribute}",)
+    if name in zoo.PRODUCTS:
+        return zoo.PRODUCTS[name].models
+    if name not in zoo.MODELS:
+        raise UnknownName.among("model", name, [*zoo.MODELS, *zoo.PRODUCTS])
+    return (name,)
+
+
+def load(name: str) -> ModelSpec:
+    """The specification of one of the names that `expand` returns."""
+    if name in zoo.MODELS:
+        return zoo.load(name)
+    path, _, attribute = name.rpartition(":")
+    spec = _attribute(Path(path), attribute)
+    if not isinstance(spec, ModelSpec):
+        raise BadSpec(
+            f"{attribute} is a {type(spec).__name__}, not a ModelSpec",
+            where=path,
+            do="from model_defs.spec import ModelSpec, and assign one to that name",
+        )
+    return spec
+
+
+def _attribute(path: Path, attribute: str) -> object:
+    if not path.is_file():
+        raise BadSpec("there is no such file", where=str(path))
+    found = importlib.util.spec_from_file_location(f"mlship_user_{path.stem}", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        found.loader.exec_module(module)
+    except MlshipError:
+        raise
+    except Exception as error:  # a user's file may raise anything
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else None)
+        raise BadSpec(
+            f"the file cannot be imported: {type(error).__name__}: {error}",
+            where=f"{path}:{line}" if line else str(path),
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent))
+    if not hasattr(module, attribute):
+        specs = [name for name, value in vars(module).items() if isinstance(value, ModelSpec)]
+        raise UnknownName.among("specification", attribute, specs)
+    return getattr(module, attribute)
