@@ -87,7 +87,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     converter = formats.load(sys.argv[1])
-    converter.preload()
+    getattr(converter, "preload", lambda: None)()
     job = sys.stdin.read()
     if job:
         json.dump(_serve(converter, json.loads(job)), answer)

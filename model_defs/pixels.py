@@ -30,7 +30,7 @@ class Placement:
 
     size: tuple[int, int]
     plane: tuple[int, int]
-    source: tuple[float, float, float, float]
+    source: tuple[int, int, int, int]
     target: tuple[int, int, int, int]
 
 
@@ -82,10 +82,8 @@ def to_tensor(picture: np.ndarray, spec: TensorSpec) -> tuple[np.ndarray, Placem
     where = place(picture.shape[1], picture.shape[0], width, height, rule)
     left, top, right, bottom = where.target
     plane = np.full((height, width, 3), rule.pad, np.uint8)
-    resized = Image.fromarray(picture).resize(
-        (right - left, bottom - top), FILTERS[rule.filter], box=where.source
-    )
-    plane[top:bottom, left:right] = resized
+    part = Image.fromarray(picture).crop(where.source)
+    plane[top:bottom, left:right] = part.resize((right - left, bottom - top), FILTERS[rule.filter])
     mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
     values = (_channels(plane, rule) - mean) / std
     return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1)[None]), where
@@ -100,14 +98,15 @@ def _channels(plane: np.ndarray, rule: Preprocess) -> np.ndarray:
 def place(width: int, height: int, to_width: int, to_height: int, rule: Preprocess) -> Placement:
     """Where a picture of width x height lies in a plane, by the resize rule."""
     size, plane = (width, height), (to_width, to_height)
-    whole = (0.0, 0.0, float(width), float(height))
+    whole = (0, 0, width, height)
     if rule.resize == "stretch":
         return Placement(size, plane, whole, (0, 0, to_width, to_height))
     if rule.resize == "crop":
         scale = max(to_width / width, to_height / height)
-        w, h = to_width / scale, to_height / scale
-        left, top = (width - w) / 2, (height - h) / 2
-        box = (left, top, min(left + w, width), min(top + h, height))
+        w = min(width, max(1, round(to_width / scale)))
+        h = min(height, max(1, round(to_height / scale)))
+        left, top = (width - w) // 2, (height - h) // 2
+        box = (left, top, left + w, top + h)
         return Placement(size, plane, box, (0, 0, to_width, to_height))
     scale = min(to_width / width, to_height / height)
     w, h = max(1, round(width * scale)), max(1, round(height * scale))
@@ -131,21 +130,24 @@ def to_picture(tensor: np.ndarray, rule: Postprocess, where: Placement) -> np.nd
 
 
 def map_to_source(tensor: np.ndarray, rule: Postprocess, where: Placement) -> np.ndarray:
-    """A (1, C, h, w) output laid over its source picture, as (H, W, C) float32."""
+    """A (1, C, h, w) output laid over its source picture, as (H, W, C) float32.
+
+    Only what lies within the target box counts: letterbox padding does not bleed in.
+    """
     width, height = where.size
-    left, top, right, bottom = (round(edge) for edge in where.source)
-    _, channels, out_height, out_width = tensor.shape
-    box = _scaled_box(where, out_width, out_height)
-    result = np.zeros((height, width, channels), np.float32)
-    for channel in range(channels):
-        plane = Image.fromarray(tensor[0, channel].astype(np.float32))
-        part = plane.resize((right - left, bottom - top), FILTERS[rule.filter], box=box)
-        result[top:bottom, left:right, channel] = part
+    left, top, right, bottom = where.source
+    box = _scaled_box(where, tensor.shape[3], tensor.shape[2])
+    result = np.zeros((height, width, tensor.shape[1]), np.float32)
+    for channel, values in enumerate(tensor[0].astype(np.float32)):
+        part = Image.fromarray(values).crop(box)
+        resized = part.resize((right - left, bottom - top), FILTERS[rule.filter])
+        result[top:bottom, left:right, channel] = resized
     return result
 
 
-def _scaled_box(where: Placement, width: int, height: int) -> tuple[float, float, float, float]:
+def _scaled_box(where: Placement, width: int, height: int) -> tuple[int, int, int, int]:
     """The target box in an output's plane, which may be coarser than the input's."""
     sx, sy = width / where.plane[0], height / where.plane[1]
     left, top, right, bottom = where.target
-    return (left * sx, top * sy, min(right * sx, width), min(bottom * sy, height))
+    x, y = round(left * sx), round(top * sy)
+    return (x, y, max(x + 1, round(right * sx)), max(y + 1, round(bottom * sy)))

@@ -138,8 +138,8 @@ def _read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
 def _whole(found: Bundle) -> Placement:
     """Where outputs lie when no picture went in: over a plane of the output's own size."""
     height, width = next(s.shape[-2:] for s in found.outputs if len(s.shape) == 4)
-    plane = (width, height)
-    return Placement(plane, plane, (0.0, 0.0, float(width), float(height)), (0, 0, width, height))
+    size, whole = (width, height), (0, 0, width, height)
+    return Placement(size, size, whole, whole)
 
 
 def _write(
