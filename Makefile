@@ -17,7 +17,7 @@ ship: setup  ## set up, then build the depth model for iOS and prove it
 	$(BIN)/mlship build depth --target ios
 
 test: setup-test  ## set up, then run all tests
-	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: setup-test  ## the tests with thousands of random cases
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)

@@ -1,0 +1,33 @@
+"""PyTorch to .mlpackage with coremltools: python -m benchmarks.peers.plain_coremltools."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+
+def convert(model: str, directory: Path) -> None:
+    """Write `directory/model.mlpackage` in float32."""
+    import coremltools as ct
+    import torch
+
+    from model_defs import zoo
+
+    spec = zoo.load(model)
+    torch.manual_seed(0)
+    module = spec.build().eval()
+    traced = torch.jit.trace(module, tuple(torch.rand(t.shape) for t in spec.inputs))
+    converted = ct.convert(
+        traced,
+        inputs=[ct.TensorType(name=t.name, shape=t.shape) for t in spec.inputs],
+        outputs=[ct.TensorType(name=t.name) for t in spec.outputs],
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT32,
+    )
+    converted.save(str(directory / "model.mlpackage"))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    convert(sys.argv[1], Path(sys.argv[2]))

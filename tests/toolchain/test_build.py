@@ -1,0 +1,343 @@
+"""`mlship build`, whole: a model of a user's own on all targets, its cache, its failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
+
+from converters.api import Artifact, Export, Tensors
+from converters.worker import Worker
+from model_defs.errors import ConversionFailed
+from model_defs.pixels import save_picture
+from toolchain import build, bundle, cache
+from toolchain.cli import main
+
+TARGETS = ("ios", "android", "web")
+ARTIFACTS = {"ios": "tiny.mlpackage", "android": "tiny.tflite", "web": "tiny.tfjs"}
+
+
+def mlship(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def built_json(*arguments: object) -> Any:
+    result = mlship("build", *arguments, "--json")
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.py, a cache and the bundles of one build for all targets."""
+    from conftest import TINY
+
+    root = tmp_path_factory.mktemp("shared")
+    text = TINY.replace("{body}", "x").replace("{build}", "lambda: Net().eval()")
+    (root / "net.py").write_text(text)
+    before = os.environ.get("MLSHIP_CACHE")
+    os.environ["MLSHIP_CACHE"] = str(root / "cache")
+    try:
+        result = mlship("build", f"{root}/net.py:spec", "--target", "all", "--out", root / "dist")
+    finally:
+        if before is not None:
+            os.environ["MLSHIP_CACHE"] = before
+    assert result.exit_code == 0, result.output
+    (root / "printed.txt").write_text(result.stdout)
+    return root
+
+
+@pytest.fixture
+def with_cache(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shared folder, its cache in use."""
+    monkeypatch.setenv("MLSHIP_CACHE", str(shared / "cache"))
+    return shared
+
+
+def test_prints_a_table_of_artifact_size_and_parity(shared: Path) -> None:
+    printed = (shared / "printed.txt").read_text()
+    assert all(name in printed for name in ARTIFACTS.values())
+    assert "FAILED" not in printed
+    assert "4 passed, 1 skipped on litert" in printed or "5 passed on litert" in printed
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_bundle_is_complete(shared: Path, target: str) -> None:
+    found = bundle.read(shared / "dist" / f"tiny-{target}")
+    manifest = found.manifest
+    assert (found.directory / ARTIFACTS[target]).exists()
+    assert manifest["parity"]["ok"] is True
+    assert manifest["recipe"] == {"name": "fp16", "passes": ["fold-batchnorm", "weights-fp16"]}
+    assert manifest["artifact"]["precision"] == "float16"
+    assert manifest["model"]["parameters"] == 125
+    assert manifest["model"]["weights"] == "untrained, seed 0"
+    assert manifest["inputs"][0]["preprocess"]["colour"] == "RGB"
+    assert manifest["tools"]["torch"].startswith("2.13.0")
+    text = json.dumps(manifest)
+    assert str(shared) not in text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_ports_are_named_and_laid_out(shared: Path, target: str) -> None:
+    artifact = bundle.read(shared / "dist" / f"tiny-{target}").manifest["artifact"]
+    (image,), (shade,) = artifact["inputs"], artifact["outputs"]
+    assert (image["name"], shade["name"]) == ("image", "shade")
+    assert image["dtype"] == shade["dtype"] == "float32"
+    first = [1, 3, 32, 48] if target == "ios" else [1, 32, 48, 3]
+    last = [1, 1, 16, 24] if target == "ios" else [1, 16, 24, 1]
+    assert (image["shape"], shade["shape"]) == (first, last)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", ["photo", "noise"])
+def test_golden_vectors_are_what_the_artifact_computes(
+    shared: Path, target: str, case: str, tmp_path: Path
+) -> None:
+    golden = shared / "dist" / f"tiny-{target}" / "golden" / f"{case}.safetensors"
+    tensors = load_file(golden)
+    out = tmp_path / "out.safetensors"
+    ran = mlship("run", shared / "dist" / f"tiny-{target}", golden, "-o", out)
+    assert ran.exit_code == 0, ran.output
+    np.testing.assert_allclose(load_file(out)["shade"], tensors["shade"], atol=0.01)
+
+
+def test_the_same_picture_looks_the_same_from_every_bundle(shared: Path, tmp_path: Path) -> None:
+    from toolchain.cases import PHOTO
+
+    pictures = []
+    for target in TARGETS:
+        out = tmp_path / f"{target}.png"
+        ran = mlship("run", shared / "dist" / f"tiny-{target}", PHOTO, "-o", out)
+        assert ran.exit_code == 0, ran.output
+        from model_defs.pixels import open_picture
+
+        pictures.append(open_picture(out).astype(int))
+    assert pictures[0].shape == (320, 320, 3)
+    assert np.ptp(pictures[0]) > 0
+    assert all(np.abs(p - pictures[0]).max() <= 3 for p in pictures)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_inspect_reads_what_build_wrote(shared: Path, target: str) -> None:
+    path = shared / "dist" / f"tiny-{target}"
+    shown = mlship("inspect", path)
+    assert shown.exit_code == 0
+    assert "untrained, seed 0" in shown.stdout
+    assert "shade" in shown.stdout
+    data = json.loads(mlship("inspect", path, "--json").stdout)
+    assert data["digest"] == bundle.read(path).manifest["digest"]
+
+
+class TestCache:
+    def test_a_second_build_is_answered_without_torch(self, with_cache: Path) -> None:
+        code = (
+            "import sys, time; start = time.perf_counter()\n"
+            "from toolchain.cli import main\n"
+            "try: main()\n"
+            "except SystemExit as stop: code = stop.code\n"
+            "heavy = [m for m in ('torch', 'tensorflow', 'coremltools') if m in sys.modules]\n"
+            "print(code, heavy, file=sys.stderr)\n"
+        )
+        command = [sys.executable, "-c", code, "build", f"{with_cache}/net.py:spec"]
+        command += ["--target", "all", "--out", str(with_cache / "dist"), "--json"]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=with_cache)
+        assert ran.stderr.strip() == "0 []"
+        assert [entry["cached"] for entry in json.loads(ran.stdout)] == [True] * 3
+
+    def test_a_cached_bundle_can_be_written_elsewhere(
+        self, with_cache: Path, tmp_path: Path
+    ) -> None:
+        asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
+        assert built_json(*asked)[0]["cached"] is True
+        copy = bundle.read(tmp_path / "tiny-android").manifest
+        assert copy == bundle.read(with_cache / "dist" / "tiny-android").manifest
+
+    def test_a_hand_edited_bundle_is_replaced(self, with_cache: Path, tmp_path: Path) -> None:
+        asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
+        built_json(*asked)
+        artifact = tmp_path / "tiny-android" / "tiny.tflite"
+        artifact.write_bytes(artifact.read_bytes()[:-4])
+        assert mlship("inspect", tmp_path / "tiny-android").exit_code == 2
+        assert built_json(*asked)[0]["ok"] is True
+        assert mlship("inspect", tmp_path / "tiny-android").exit_code == 0
+
+    def test_a_corrupt_entry_is_built_again(self, with_cache: Path, tmp_path: Path) -> None:
+        for model in cache.home().glob("objects/*/tiny.tflite"):
+            model.write_bytes(b"rubbish")
+        asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
+        assert built_json(*asked)[0]["cached"] is False
+        assert built_json(*asked)[0]["cached"] is True
+
+    def test_a_changed_model_is_built_again(
+        self, with_cache: Path, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        asked = (write_tiny(body="x * 0.5"), "--target", "android", "--out", tmp_path)
+        assert built_json(*asked)[0]["cached"] is False
+        assert built_json(*asked)[0]["cached"] is True
+        assert built_json(write_tiny(), *asked[1:])[0]["cached"] is False
+
+
+class LyingRunner:
+    """A backend whose outputs are far from PyTorch's."""
+
+    backend = "liar"
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        return {"shade": np.random.default_rng(0).random((1, 1, 16, 24)).astype(np.float32)}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture
+def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that write a file at once: these tests are about what happens around them."""
+
+    def start(self: Worker, name: str) -> None:
+        self.format = name
+
+    def convert(self: Worker, export: Export, directory: Path) -> Artifact:
+        (directory / "model.bin").write_bytes(b"weights")
+        return Artifact(directory / "model.bin", "tflite", "float16", (), ())
+
+    monkeypatch.setattr(Worker, "__init__", start)
+    monkeypatch.setattr(Worker, "__exit__", lambda *arguments: None)
+    monkeypatch.setattr(Worker, "convert", convert)
+
+
+@pytest.mark.usefixtures("without_converter")
+class TestFailedParity:
+    @pytest.fixture(autouse=True)
+    def _liar(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("converters.formats.open_runner", lambda artifact: LyingRunner())
+
+    def test_exits_1_and_says_where_and_how_far(
+        self, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        result = mlship("build", write_tiny(), "--target", "android", "--out", tmp_path / "dist")
+        assert result.exit_code == 1
+        assert "tiny-android is not equal to PyTorch" in result.stderr
+        assert "liar: 'shade' on case 'photo': off by" in result.stderr
+        assert "expected" in result.stderr
+        assert not list((tmp_path / "dist").iterdir())
+
+    def test_the_old_bundle_stays(self, write_tiny: Callable[..., str], shared: Path) -> None:
+        old = bundle.read(shared / "dist" / "tiny-android").manifest
+        asked = (write_tiny(body="x * 2"), "--target", "android", "--out", shared / "dist")
+        (entry,) = built_json(*asked)
+        assert (entry["ok"], entry["bundle"]) == (False, None)
+        assert "off by" in entry["problems"][0]
+        assert bundle.read(shared / "dist" / "tiny-android").manifest == old
+
+    def test_a_failure_is_not_cached(self, write_tiny: Callable[..., str], tmp_path: Path) -> None:
+        asked = (write_tiny(), "--target", "android", "--out", tmp_path / "dist")
+        assert mlship("build", *asked).exit_code == 1
+        assert mlship("build", *asked).exit_code == 1
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("dept", "--target", "ios"), "did you mean 'depth'"),
+            (("depth", "--target", "andriod"), "did you mean 'android'"),
+            (("depth", "--target", "ios", "--recipe", "fp61"), "did you mean 'fp16'"),
+            (("depth", "--target", "ios", "--weights", "none.pt"), "no such weights file"),
+            (("net.py", "--target", "ios"), "path/to/file.py:spec"),
+        ],
+    )
+    def test_exits_2_and_names_the_nearest(
+        self, arguments: tuple[str, ...], message: str, tmp_path: Path
+    ) -> None:
+        result = mlship("build", *arguments, "--out", tmp_path / "dist")
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "dist").exists()
+
+    def test_errors_are_json_where_asked(self) -> None:
+        answer = built_json("dept", "--target", "ios")
+        assert answer["ok"] is False
+        assert answer["error"]["kind"] == "UnknownName"
+
+    @pytest.mark.usefixtures("without_converter")
+    def test_a_file_in_the_way_is_left_alone(
+        self, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "tiny-android").write_text("mine")
+        result = mlship("build", write_tiny(), "--target", "android", "--out", tmp_path)
+        assert result.exit_code == 2
+        assert "in the way" in result.stderr
+        assert (tmp_path / "tiny-android").read_text() == "mine"
+
+    def test_an_operation_that_no_phone_has_is_named_with_its_line(
+        self, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        model = write_tiny(body="__import__('torch').fft.fft2(x).real")
+        result = mlship("build", model, "--target", "android", "--out", tmp_path / "dist")
+        assert result.exit_code == 2
+        assert "fft" in result.stderr
+        assert "net.py:" in result.stderr
+
+    @pytest.mark.parametrize("arguments", [("run", "none", "x.jpg", "-o", "y.png")])
+    def test_a_missing_bundle(self, arguments: tuple[str, ...]) -> None:
+        result = mlship(*arguments)
+        assert result.exit_code == 2
+        assert "no bundle here" in result.stderr
+
+    def test_a_missing_picture(self, shared: Path) -> None:
+        result = mlship("run", shared / "dist" / "tiny-android", "none.jpg", "-o", "y.png")
+        assert result.exit_code == 2
+        assert "No such file" in result.stderr
+
+    def test_an_unknown_picture_format(self, shared: Path, tmp_path: Path) -> None:
+        save_picture(tmp_path / "x.png", np.zeros((4, 4, 3), np.uint8))
+        result = mlship(
+            "run", shared / "dist" / "tiny-android", tmp_path / "x.png", "-o", tmp_path / "y.xyz"
+        )
+        assert result.exit_code == 2
+        assert ".png" in result.stderr
+
+
+def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
+    with Worker("tflite") as worker:
+        worker._process.kill()
+        with pytest.raises(ConversionFailed, match="ended by signal 9"):
+            worker.convert(Export(tmp_path, (), (), "float32"), tmp_path)
+
+
+def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable[..., str]) -> None:
+    old = bundle.read(shared / "dist" / "tiny-ios").manifest
+    model = write_tiny(body="x * 3")
+    command = [sys.executable, "-m", "toolchain.cli", "build", model, "--target", "ios"]
+    process = subprocess.Popen([*command, "--out", str(shared / "dist")], cwd=cache.ROOT)
+    deadline = time.monotonic() + 120
+    while not list((shared / "dist").glob(".tiny-ios.*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert bundle.read(shared / "dist" / "tiny-ios").manifest == old
+    with bundle.staging(shared / "dist" / "tiny-ios"):
+        pass
+    assert not list((shared / "dist").glob(".tiny-ios.*"))
+
+
+def test_the_exit_code_of_many_is_the_worst() -> None:
+    from toolchain.cli import _worst_code
+
+    assert [_worst_code(c) for c in ([0, 0], [0, 1], [3, 1], [1, 2, 0], [0, 3])] == [0, 1, 1, 2, 3]
+
+
+def test_the_golden_cases_exist() -> None:
+    from toolchain.cases import CASES
+
+    assert set(build.GOLDEN) <= set(CASES)
