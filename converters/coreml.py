@@ -13,6 +13,7 @@ import logging
 import re
 import sys
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def _converted(module: Any, export: Export) -> Any:
         raise ConversionFailed(
             f"Core ML does not compute in '{export.precision}'", do=f"use {', '.join(precisions)}"
         )
-    with _progress() as failed:
+    with quiet() as failed:
         try:
             return ct.convert(
                 module,
@@ -119,8 +120,11 @@ def _converted(module: Any, export: Export) -> Any:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[list[str]]:
-    """Keeps progress bars off the terminal, and yields the operations that failed to convert."""
+def quiet() -> Iterator[list[str]]:
+    """Keeps coremltools' progress bars and noise off the terminal.
+
+    Yields the names of operations that failed to convert, which it only logs.
+    """
     failed: list[str] = []
 
     class Failures(logging.Handler):
@@ -131,7 +135,8 @@ def _progress() -> Iterator[list[str]]:
     propagates, logger.propagate = logger.propagate, False
     others, logger.handlers = logger.handlers, [handler]
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield failed
     finally:
         logger.handlers, logger.propagate = others, propagates

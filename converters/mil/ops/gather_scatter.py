@@ -130,8 +130,9 @@ def scatter_nd(
     """The last axis of `indices` holds an index tuple."""
     depth = indices.shape[-1]
     flat = _flat_positions(indices, data.shape[:depth]).flatten()
-    rows = data.reshape(math.prod(data.shape[:depth]), -1)
-    new = updates.reshape(len(flat), -1)
+    width = math.prod(data.shape[depth:])
+    rows = data.reshape(math.prod(data.shape[:depth]), width)
+    new = updates.reshape(len(flat), width)
     positions = flat.unsqueeze(1).expand(new.shape)
     return _scattered(rows, 0, positions, new, mode).reshape(data.shape)
 
