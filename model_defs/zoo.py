@@ -11,15 +11,28 @@ from model_defs.errors import UnknownName
 from model_defs.spec import ModelSpec, Product
 
 MODELS: dict[str, str] = {
+    "select": "model_defs.select:SELECT",
+    "select-coarse": "model_defs.select:SELECT_COARSE",
+    "select-baseline": "model_defs.vgg_fcn:SELECT_BASELINE",
+    "portrait": "model_defs.portrait:PORTRAIT",
+    "portrait-video": "model_defs.portrait:PORTRAIT_VIDEO",
+    "portrait-head": "model_defs.portrait:PORTRAIT_HEAD",
     "depth": "model_defs.depth:DEPTH",
     "depth-trunk": "model_defs.depth:DEPTH_TRUNK",
     "depth-head": "model_defs.depth:DEPTH_HEAD",
+    "depth-upproj": "model_defs.upproj:DEPTH_UPPROJ",
+    "saliency": "model_defs.saliency:SALIENCY",
+    "saliency-resnet": "model_defs.saliency:SALIENCY_RESNET",
+    "inpaint": "model_defs.inpaint:INPAINT",
+    "inpaint-lite": "model_defs.inpaint:INPAINT_LITE",
+    "inpaint-reflect": "model_defs.inpaint:INPAINT_REFLECT",
+    "inpaint-pconv": "model_defs.inpaint_pconv:INPAINT_PCONV",
 }
 
 PRODUCTS: dict[str, Product] = {
     "hydra": Product(
         "hydra",
-        ("depth", "depth-trunk", "depth-head"),
+        ("depth", "depth-trunk", "depth-head", "portrait-head"),
         summary="one trunk and its heads, run together or separately",
     ),
 }

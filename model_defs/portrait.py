@@ -1,0 +1,167 @@
+"""Portrait segmentation: PortraitNet (Zhang 2019), its video variant, and a head on Hydra.
+
+A MobileNetV2 encoder with ReLU and a decoder of residual blocks and transposed convolutions.
+The training-time edge branch is not built. The video variant sees the mask of the previous
+frame as a fourth channel; at the start it is 0 everywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model_defs.blocks import conv_bn, foreground, initialise, separable
+from model_defs.depth import FEATURES, Decoder
+from model_defs.depth import SIZE as HYDRA_SIZE
+from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+
+SIZE = 224
+
+
+class InvertedResidual(nn.Module):
+    """Widens, filters depthwise, narrows (Sandler 2018); adds its input where sizes agree.
+
+    PortraitNet's first block widens by 1, with a 1x1 convolution that MobileNetV2 leaves out.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, widening: int = 6) -> None:
+        super().__init__()
+        hidden = inputs * widening
+        self.layers = nn.Sequential(
+            conv_bn(inputs, hidden, 1, activation=nn.ReLU()),
+            conv_bn(hidden, hidden, stride=stride, groups=hidden, activation=nn.ReLU()),
+            conv_bn(hidden, outputs, 1),
+        )
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers(x)
+        return x + y if self.residual else y
+
+
+def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    first = InvertedResidual(inputs, outputs, stride)
+    return nn.Sequential(first, *(InvertedResidual(outputs, outputs) for _ in range(blocks - 1)))
+
+
+class DecoderBlock(nn.Module):
+    """Two separable convolutions beside a 1x1 shortcut; (N, C, H, W) -> (N, C', H, W)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            separable(inputs, outputs),
+            conv_bn(outputs, outputs, groups=outputs, activation=nn.ReLU()),
+            conv_bn(outputs, outputs, 1),
+        )
+        self.shortcut = conv_bn(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.layers(x) + self.shortcut(x))
+
+
+def _upsampling(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        DecoderBlock(inputs, outputs),
+        nn.ConvTranspose2d(outputs, outputs, 4, stride=2, padding=1, bias=False),
+    )
+
+
+class PortraitNet(nn.Module):
+    """(N, C, H, W) -> the person's probability (N, 1, H, W); H and W are multiples of 32.
+
+    Trained with two logits, as published; the probability is that of the second.
+    """
+
+    def __init__(self, inputs: int = 3) -> None:
+        super().__init__()
+        self.stage2 = nn.Sequential(
+            conv_bn(inputs, 32, stride=2, activation=nn.ReLU()),
+            InvertedResidual(32, 16, widening=1),
+        )
+        self.stage4 = _stage(16, 24, 2, stride=2)
+        self.stage8 = _stage(24, 32, 3, stride=2)
+        self.stage16 = nn.Sequential(_stage(32, 64, 4, stride=2), _stage(64, 96, 3, stride=1))
+        self.stage32 = nn.Sequential(_stage(96, 160, 3, stride=2), InvertedResidual(160, 320))
+        self.up16 = _upsampling(320, 96)
+        self.up8 = _upsampling(96, 32)
+        self.up4 = _upsampling(32, 24)
+        self.up2 = _upsampling(24, 16)
+        self.up1 = _upsampling(16, 8)
+        self.score = nn.Conv2d(8, 2, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f4 = self.stage4(self.stage2(x))  # (N, 24, H/4, W/4)
+        f8 = self.stage8(f4)  # (N, 32, H/8, W/8)
+        f16 = self.stage16(f8)  # (N, 96, H/16, W/16)
+        x = self.up16(self.stage32(f16))  # (N, 96, H/16, W/16)
+        x = self.up8(x + f16)  # (N, 32, H/8, W/8)
+        x = self.up4(x + f8)  # (N, 24, H/4, W/4)
+        x = self.up2(x + f4)  # (N, 16, H/2, W/2)
+        x = self.up1(x)  # (N, 8, H, W)
+        return foreground(self.score(x))
+
+
+class PortraitVideo(nn.Module):
+    """A frame (N, 3, H, W) and the previous frame's mask (N, 1, H, W) -> this frame's mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = PortraitNet(inputs=4)
+
+    def forward(self, image: Tensor, previous: Tensor) -> Tensor:
+        return self.net(torch.cat((image, previous), 1))
+
+
+def _mask(size: int) -> TensorSpec:
+    return TensorSpec(
+        "mask",
+        (1, 1, size, size),
+        "mask",
+        unit="probability",
+        low=0.0,
+        high=1.0,
+        tolerance=0.01,
+        postprocess=Postprocess(),
+    )
+
+
+MEAN = (103.94, 116.78, 123.68)
+SCALE = 0.017
+IMAGE = TensorSpec(
+    "image",
+    (1, 3, SIZE, SIZE),
+    "image",
+    unit="BGR, standardised",
+    low=-max(MEAN) * SCALE,
+    high=(255 - min(MEAN)) * SCALE,
+    preprocess=Preprocess(
+        resize="letterbox", colour="BGR", mean=MEAN, std=(1 / SCALE,) * 3, pad=128
+    ),
+)
+PREVIOUS = TensorSpec(
+    "previous_mask", (1, 1, SIZE, SIZE), "state", unit="probability", low=0.0, high=1.0
+)
+
+PORTRAIT = ModelSpec(
+    "portrait",
+    lambda: initialise(PortraitNet(), gain=0.74),
+    (IMAGE,),
+    (_mask(SIZE),),
+    summary="the person in a portrait (PortraitNet)",
+)
+PORTRAIT_VIDEO = ModelSpec(
+    "portrait-video",
+    lambda: initialise(PortraitVideo(), gain=0.765),
+    (IMAGE, PREVIOUS),
+    (_mask(SIZE),),
+    summary="the person in a frame, given the last frame's mask",
+)
+PORTRAIT_HEAD = ModelSpec(
+    "portrait-head",
+    lambda: initialise(Decoder(), gain=0.88),
+    FEATURES,
+    (_mask(HYDRA_SIZE),),
+    summary="the person, from the depth trunk's features",
+    fed_by="depth-trunk",
+)
