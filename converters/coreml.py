@@ -116,7 +116,8 @@ def _converted(module: Any, export: Export) -> Any:
                 skip_model_load=True,
             )
         except FAILURES as error:
-            raise _explained(error, failed, module.inlined_graph) from error
+            refusal = _explained(error, failed, module.inlined_graph)
+    raise refusal  # out here, or the traceback keeps coremltools' temporary files alive
 
 
 @contextlib.contextmanager

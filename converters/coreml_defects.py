@@ -42,9 +42,10 @@ def operations(graph: Any) -> Iterator[Any]:
 
 
 def source(node: Any) -> str:
-    """The line of Python that a TorchScript node came from, or nothing where it is not known."""
-    lines = str(node.sourceRange()).strip().splitlines()
-    return lines[0].strip().removesuffix(" #") if lines else ""
+    """The line of the user's PyTorch that a TorchScript node came from, `file.py:12` or ''."""
+    from converters.capture import user_frame
+
+    return user_frame(node.sourceRange())
 
 
 def refuse(graph: Any) -> None:

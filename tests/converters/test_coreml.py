@@ -1,0 +1,372 @@
+"""Exports to Core ML packages: right numbers, the same bytes, and refusals that say what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from converters import coreml, coreml_defects, mil
+from converters.api import Artifact, Export
+from converters.mil.package import model_files, read_model
+from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
+from model_defs.spec import TensorSpec
+
+
+class Net(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.function(*inputs)
+
+
+class Small(nn.Module):
+    """Convolution, normalisation, a resize: two outputs of different sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.norm.running_mean.uniform_(-1, 1)
+        self.norm.running_var.uniform_(0.5, 2)
+        self.head = nn.Conv2d(8, 1, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.relu6(self.norm(self.conv(image)))
+        y = F.interpolate(self.head(x), scale_factor=2.0, mode="bilinear")
+        return y.sigmoid(), x.mean((2, 3))
+
+
+def export(
+    folder: Path,
+    module: nn.Module,
+    inputs: dict[str, tuple[int, ...]],
+    outputs: dict[str, tuple[int, ...]],
+    precision: str = "float32",
+) -> Export:
+    folder.mkdir(parents=True, exist_ok=True)
+    example = tuple(torch.rand(shape) for shape in inputs.values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(module.eval(), example, check_trace=False).save(str(folder / "traced.pt"))
+    return Export(
+        folder,
+        tuple(TensorSpec(n, s, "features") for n, s in inputs.items()),
+        tuple(TensorSpec(n, s, "features", tolerance=1e-3) for n, s in outputs.items()),
+        precision,
+    )
+
+
+def small(folder: Path, precision: str = "float32") -> Export:
+    outputs = {"shade": (1, 1, 16, 24), "means": (1, 8)}
+    return export(folder, Small(), {"image": (1, 3, 16, 24)}, outputs, precision)
+
+
+def one(
+    folder: Path, function: Callable[..., Any], shape: tuple[int, ...] = (1, 4, 8, 8)
+) -> Export:
+    """An export of a function of one tensor `x` with one result `y` of any shape."""
+    result = function(torch.rand(shape))
+    return export(folder, Net(function), {"x": shape}, {"y": tuple(result.shape)})
+
+
+def package_bytes(path: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(path.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    folder = tmp_path_factory.mktemp("small")
+    return {
+        precision: coreml.convert(small(folder / precision, precision), folder / precision)
+        for precision in ("float32", "float16")
+    }
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float16", 5e-3)])
+def test_the_package_computes_what_pytorch_does(
+    artifacts: dict[str, Artifact], precision: str, tolerance: float
+) -> None:
+    image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
+    runner = coreml.open_runner(artifacts[precision])
+    ours = runner.run({"image": image})
+    theirs = Small().eval()(torch.from_numpy(image))
+    assert set(ours) == {"shade", "means"}
+    for name, expected in zip(("shade", "means"), theirs, strict=True):
+        error = np.abs(ours[name] - expected.detach().numpy()).max()
+        assert error < tolerance, name
+        assert precision == "float32" or error > 1e-6, "fp16 left no trace"
+    runner.close()
+
+
+def test_float16_stores_half_the_bytes_and_keeps_float32_at_the_ports(
+    artifacts: dict[str, Artifact],
+) -> None:
+    package = mil.open_package(artifacts["float16"].path)
+    assert [str(v.type) for v in package.main.inputs] == ["fp32[1, 3, 16, 24]"]
+    assert {p.dtype for p in artifacts["float16"].outputs} == {"float32"}
+    conv = next(o for o in package.main.block.operations if o.type == "conv")
+    assert str(conv.results[0].type).startswith("fp16")
+
+
+def test_a_package_for_ios16(artifacts: dict[str, Artifact]) -> None:
+    assert mil.open_package(artifacts["float32"].path).main.opset == "CoreML6"
+
+
+CONVERT = """
+import json, sys, time
+from pathlib import Path
+if sys.argv[3]:
+    import datetime
+    later = float(sys.argv[3])
+    class Later(datetime.date):
+        @classmethod
+        def today(cls):
+            return cls.fromtimestamp(later)
+    datetime.date = Later
+    time.time = lambda: later
+from converters import coreml
+from converters.api import Export
+export = Export.from_json(json.loads(sys.argv[1]))
+print(coreml.convert(export, Path(sys.argv[2])).notes)
+"""
+
+
+def convert_elsewhere(source: Export, folder: Path, later: str) -> subprocess.Popen:
+    """Converts in a process of its own, with another working directory, home and date."""
+    folder.mkdir()
+    root = Path(coreml.__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-c", CONVERT, json.dumps(source.to_json()), str(folder), later],
+        cwd=folder,
+        env={
+            **os.environ,
+            "HOME": str(folder),
+            "PYTHONPATH": str(root),
+            "PYTHONHASHSEED": later or "1",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_the_same_bytes_on_another_day_in_another_folder_and_process(tmp_path: Path) -> None:
+    source = small(tmp_path / "export", "float16")
+    jobs = [
+        convert_elsewhere(source, tmp_path / "one", ""),
+        convert_elsewhere(source, tmp_path / "two", "2000000000"),
+    ]
+    assert [job.wait() for job in jobs] == [0, 0]
+    first, second = (package_bytes(tmp_path / name / coreml.FILE) for name in ("one", "two"))
+    assert len(first) == 3
+    assert first == second
+
+
+def test_a_package_without_our_clean_up_differs_from_day_to_day(tmp_path: Path) -> None:
+    """What `make_reproducible` is for: without it there is a date in the model."""
+    ct = coreml.coremltools()
+    source = one(tmp_path / "export", lambda x: x + 1)
+    module = torch.jit.load(str(source.torchscript))
+    with coreml.quiet():
+        model = ct.convert(
+            module,
+            inputs=[ct.TensorType("x", (1, 4, 8, 8))],
+            minimum_deployment_target=ct.target.iOS16,
+            skip_model_load=True,
+        )
+        model.save(str(tmp_path / "raw.mlpackage"))
+    model_file, _ = model_files(tmp_path / "raw.mlpackage")
+    assert coreml.CONVERSION_DATE in read_model(model_file).description.metadata.userDefined
+    before = package_bytes(tmp_path / "raw.mlpackage")
+    coreml.make_reproducible(tmp_path / "raw.mlpackage")
+    after = package_bytes(tmp_path / "raw.mlpackage")
+    assert coreml.CONVERSION_DATE not in read_model(model_file).description.metadata.userDefined
+    assert before["Manifest.json"] != after["Manifest.json"]
+
+
+REPAIRED: dict[str, Callable[[Tensor], Tensor]] = {
+    "reciprocal": lambda x: 1 / (x * 1e-3 + 1e-4),
+    "rsqrt": lambda x: torch.rsqrt(x * 1e-12 + 1e-12),
+    "hardtanh": lambda x: F.hardtanh(x * 3 - 1, 0, 1),
+}
+
+
+@pytest.mark.parametrize("defect", REPAIRED)
+def test_repairs(defect: str, tmp_path: Path) -> None:
+    artifact = coreml.convert(one(tmp_path, REPAIRED[defect]), tmp_path)
+    x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
+    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("defect", REPAIRED)
+def test_coremltools_still_needs_the_repair(
+    defect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard of the guards: when this fails, coremltools is fixed and the repair can go."""
+    coreml.coremltools()
+    from coremltools.converters.mil.frontend.torch import ops
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, defect, getattr(ops, defect))
+    monkeypatch.setattr(coreml_defects, "repair", lambda: None)
+    source = one(tmp_path, REPAIRED[defect])
+    if defect == "hardtanh":
+        with pytest.raises(UnsupportedOperation, match="hardtanh"):
+            coreml.convert(source, tmp_path)
+        return
+    artifact = coreml.convert(source, tmp_path)
+    x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
+    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
+    assert np.abs(ours / theirs - 1).max() > 1e-3
+
+
+def masked(x: Tensor) -> Tensor:
+    return torch.where(x > 0.5, x, torch.zeros_like(x))
+
+
+def test_zeros_like_is_not_stored(tmp_path: Path) -> None:
+    source = one(tmp_path, masked, (1, 8, 64, 64))
+    artifact = coreml.convert(source, tmp_path)
+    assert sum(p.stat().st_size for p in artifact.path.rglob("*") if p.is_file()) < 20_000
+    assert artifact.notes == ()
+    x = np.random.default_rng(1).random((1, 8, 64, 64), np.float32)
+    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    np.testing.assert_array_equal(ours, masked(torch.from_numpy(x)).numpy())
+
+
+def test_other_large_repeated_numbers_are_noted(tmp_path: Path) -> None:
+    source = one(tmp_path, lambda x: x + torch.full((1, 8, 64, 64), 0.25), (1, 8, 64, 64))
+    (note,) = coreml.convert(source, tmp_path).notes
+    assert "0.13 MB of 0.25" in note
+
+
+def test_refuses_a_dropped_antialias_with_its_line(tmp_path: Path) -> None:
+    source = one(tmp_path, lambda x: F.interpolate(x, (5, 5), mode="bilinear", antialias=True))
+    with pytest.raises(UnsupportedOperation, match="lose its antialias") as caught:
+        coreml.convert(source, tmp_path)
+    assert "test_coreml.py" in caught.value.where
+
+
+def test_refuses_an_unknown_operation_with_its_line(tmp_path: Path) -> None:
+    source = one(tmp_path, lambda x: torch.median(x, 1).values)
+    with pytest.raises(UnsupportedOperation, match="aten::median") as caught:
+        coreml.convert(source, tmp_path)
+    assert "test_coreml.py" in caught.value.where
+
+
+def test_refuses_a_resize_that_coremltools_cannot_express(tmp_path: Path) -> None:
+    source = one(tmp_path, lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"))
+    with pytest.raises(UnsupportedOperation, match="recompute_scale_factor") as caught:
+        coreml.convert(source, tmp_path)
+    assert "test_coreml.py" in caught.value.where
+
+
+def test_selu_is_right_on_our_route(tmp_path: Path) -> None:
+    artifact = coreml.convert(one(tmp_path, F.selu), tmp_path)
+    x = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
+    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    np.testing.assert_allclose(ours, F.selu(torch.from_numpy(x)).numpy(), atol=1e-6)
+
+
+def test_refuses_an_unknown_precision(tmp_path: Path) -> None:
+    source = one(tmp_path, lambda x: x + 1)
+    with pytest.raises(ConversionFailed, match="float8"):
+        coreml.convert(Export(tmp_path, source.inputs, source.outputs, "float8"), tmp_path)
+
+
+def renamed(artifact: Artifact, **changes: Any) -> Artifact:
+    return Artifact(**{**vars(artifact), **changes})
+
+
+def test_a_runner_refuses_ports_that_the_package_does_not_have(
+    artifacts: dict[str, Artifact],
+) -> None:
+    artifact = artifacts["float32"]
+    port = artifact.outputs[0]
+    liars = {
+        "stored": type(port)(port.name, "elsewhere", port.shape, port.axes),
+        "not \\(1, 16, 24, 1\\)": type(port)(port.name, port.name, (1, 16, 24, 1), (0, 2, 3, 1)),
+        "not float16": type(port)(port.name, port.name, port.shape, port.axes, "float16"),
+    }
+    for message, liar in liars.items():
+        with pytest.raises(BadArtifact, match=message):
+            coreml.open_runner(renamed(artifact, outputs=(liar, artifact.outputs[1])))
+
+
+def test_a_runner_refuses_other_inputs(artifacts: dict[str, Artifact]) -> None:
+    runner = coreml.open_runner(artifacts["float32"])
+    with pytest.raises(BadArtifact, match="picture"):
+        runner.run({"picture": np.zeros((1, 3, 16, 24), np.float32)})
+    with pytest.raises(BadArtifact, match="shape"):
+        runner.run({"image": np.zeros((1, 3, 24, 16), np.float32)})
+
+
+class FakeModel:
+    """The documented part of coremltools.models.MLModel that we use on a Mac."""
+
+    opened: list[tuple[str, Any]] = []  # noqa: RUF012 - the fake records what it was given
+
+    def __init__(self, path: str, compute_units: Any) -> None:
+        self.opened.append((path, compute_units))
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert set(inputs) == {"image"}
+        return {"shade": inputs["image"][:, :1] * 2, "means": np.ones((1, 8), np.float16)}
+
+
+def test_on_a_mac_core_ml_itself_runs(
+    artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct = coreml.coremltools()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(ct.models, "MLModel", FakeModel)
+    runner = coreml.open_runner(artifacts["float32"], compute="cpu_and_gpu")
+    assert runner.backend == "coreml"
+    image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
+    outputs = runner.run({"image": image})
+    assert FakeModel.opened[-1] == (str(artifacts["float32"].path), ct.ComputeUnit.CPU_AND_GPU)
+    np.testing.assert_array_equal(outputs["shade"], image[:, :1] * 2)
+    assert outputs["means"].dtype == np.float32
+
+
+def test_the_import_leaves_tensorflow_alone_and_says_nothing() -> None:
+    script = """
+        from converters.coreml import coremltools
+        coremltools()
+        import sys
+        assert sys.modules.get("tensorflow") is None
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        cwd=Path(coreml.__file__).parents[1],
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout == ""
