@@ -2,7 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-NODE := converters/tfjs/node
+NODES := converters/tfjs/node converters/browser/node
+NODE_STAMPS := $(NODES:=/node_modules/.package-lock.json)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # The index of PyTorch's CPU wheels, where the default index would give a GPU build.
 TORCH_INDEX ?=
@@ -32,9 +33,9 @@ format:  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-setup: .venv/mlship.stamp $(NODE)/node_modules/.package-lock.json
+setup: .venv/mlship.stamp $(NODE_STAMPS)
 
-setup-test: .venv/test.stamp $(NODE)/node_modules/.package-lock.json browser
+setup-test: .venv/test.stamp $(NODE_STAMPS) browser
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -50,9 +51,9 @@ setup-test: .venv/test.stamp $(NODE)/node_modules/.package-lock.json browser
 	$(PIP) -e '.[test]'
 	@touch $@
 
-$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json
 	@command -v npm >/dev/null || { echo 'the web target needs Node 20 with npm' >&2; exit 2; }
-	npm ci --prefix $(NODE) --no-audit --no-fund --loglevel=error
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
 	@touch $@
 
 browser:
@@ -65,4 +66,4 @@ constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt
 
 clean:  ## remove what was installed and built
-	rm -rf .venv dist $(NODE)/node_modules
+	rm -rf .venv dist $(NODES:=/node_modules)

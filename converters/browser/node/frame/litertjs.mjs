@@ -1,0 +1,45 @@
+// .tflite files in LiteRT.js on WebAssembly.
+
+import { loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
+
+import { fetchBytes, serve } from './serve.mjs';
+
+export async function start() {
+  await loadLiteRt(new URL('/litert/', location.href).href);
+  serve({ load });
+  return 'XNNPACK on WebAssembly';
+}
+
+async function load(url) {
+  const model = await loadAndCompile(new Uint8Array(await fetchBytes(url)), { accelerator: 'wasm' });
+  const keys = Object.keys(model.signatures);
+  if (keys.length !== 1) throw new Error(`the file has ${keys.length} signatures, not one`);
+  const signature = model.signatures[keys[0]];
+  return {
+    inputs: described(signature.getInputDetails()),
+    outputs: described(signature.getOutputDetails()),
+    run: (arrays) => run(signature, arrays),
+    dispose: () => model.delete(),
+  };
+}
+
+function described(details) {
+  return Object.fromEntries(
+    details.map(({ name, dtype, shape }) => [name, { dtype, shape: Array.from(shape) }]),
+  );
+}
+
+async function run(signature, arrays) {
+  const feeds = Object.fromEntries(
+    Object.entries(arrays).map(([name, { values, shape }]) => [name, new Tensor(values, shape)]),
+  );
+  const results = await signature.run(feeds);
+  const read = Object.entries(results).map(([name, tensor]) => {
+    const { dtype, layout } = tensor.type;
+    const values = tensor.toTypedArray().slice();
+    tensor.delete();
+    return { name, dtype, shape: Array.from(layout.dimensions), values };
+  });
+  Object.values(feeds).forEach((tensor) => tensor.delete());
+  return read;
+}

@@ -1,0 +1,130 @@
+// The only server that the page can reach: its own files, the shared models, and one slot each
+// for the tensors that go in and come out.
+
+import { createServer } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const require = createRequire(import.meta.url);
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
+const RUNTIMES = {
+  tfjs: path.dirname(require.resolve('@tensorflow/tfjs-backend-wasm')),
+  litert: path.join(HERE, 'node_modules', '@litertjs', 'core', 'wasm'),
+};
+// The page is isolated so that WebAssembly may have threads.
+const HEADERS = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+  'Cache-Control': 'no-store',
+};
+
+class NotFound extends Error {}
+
+export class Server {
+  #scripts = new Map();
+  #shared = new Map();
+  #blocked = new Set();
+  #next = 1;
+  inputs = Buffer.alloc(0);
+  outputs = Buffer.alloc(0);
+
+  static start() {
+    const server = new Server();
+    const http = createServer((request, response) => server.#answer(request, response));
+    http.on('connect', (request, socket) => server.#refuse(request.url, socket));
+    http.on('upgrade', (request, socket) => server.#refuse(request.url, socket));
+    return new Promise((resolve) => {
+      http.listen(0, '127.0.0.1', () => {
+        server.origin = `http://127.0.0.1:${http.address().port}`;
+        resolve(server);
+      });
+    });
+  }
+
+  // The number under which a file or folder is served: /model/NUMBER/...
+  share(file) {
+    this.#shared.set(String(this.#next), file);
+    return this.#next++;
+  }
+
+  unshare(id) {
+    this.#shared.delete(String(id));
+  }
+
+  // What the page asked of anybody else since the last time that this was called.
+  takeBlocked() {
+    const found = [...this.#blocked];
+    this.#blocked.clear();
+    return found;
+  }
+
+  #refuse(url, socket) {
+    this.#blocked.add(url);
+    socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
+  }
+
+  async #answer(request, response) {
+    const url = new URL(request.url, this.origin);
+    if (url.origin !== this.origin) {
+      this.#blocked.add(url.href);
+      response.writeHead(403, { Connection: 'close' }).end();
+      return;
+    }
+    try {
+      const [type, body] = await this.#body(request, url.pathname);
+      response.writeHead(200, { ...HEADERS, 'Content-Type': type }).end(body);
+    } catch (error) {
+      const missing = error instanceof NotFound || error.code === 'ENOENT' || error.code === 'EISDIR';
+      response.writeHead(missing ? 404 : 500, HEADERS).end(String(error.message));
+    }
+  }
+
+  async #body(request, pathname) {
+    const [room, ...rest] = pathname.slice(1).split('/');
+    const name = decodeURIComponent(rest.join('/'));
+    if (room === '') return this.#file(path.join(HERE, 'frame'), 'page.html');
+    if (room === 'frame') return this.#file(path.join(HERE, 'frame'), 'frame.html');
+    if (room === 'script') return ['text/javascript', await this.#script(name)];
+    if (room === 'inputs') return ['application/octet-stream', this.inputs];
+    if (room === 'outputs') return ['text/plain', await this.#keep(request)];
+    if (room === 'model') return this.#model(rest[0], rest.slice(1).join('/'));
+    if (room in RUNTIMES) return this.#file(RUNTIMES[room], name);
+    throw new NotFound(`there is nothing at ${pathname}`);
+  }
+
+  #model(id, name) {
+    const shared = this.#shared.get(id);
+    if (shared === undefined) throw new NotFound(`there is no model ${id}`);
+    return name ? this.#file(shared, decodeURIComponent(name)) : this.#file(path.dirname(shared), path.basename(shared));
+  }
+
+  async #file(folder, name) {
+    const file = path.resolve(folder, name);
+    if (!file.startsWith(path.resolve(folder) + path.sep)) throw new NotFound(`${name} is outside`);
+    const type = TYPES[path.extname(file)] ?? 'application/octet-stream';
+    return [type, await readFile(file)];
+  }
+
+  async #keep(request) {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    this.outputs = Buffer.concat(parts);
+    return '';
+  }
+
+  // A backend's script and all that it imports as one file.
+  async #script(name) {
+    if (!this.#scripts.has(name)) {
+      const entry = path.join(HERE, 'frame', name);
+      const options = { bundle: true, write: false, format: 'esm', target: 'es2022', logLevel: 'silent' };
+      const made = await build({ entryPoints: [entry], ...options });
+      this.#scripts.set(name, made.outputFiles[0].contents);
+    }
+    return this.#scripts.get(name);
+  }
+}
