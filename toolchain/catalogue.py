@@ -46,8 +46,9 @@ def show(found: list[dict[str, Any]]) -> None:
             ", ".join(row["products"]),
             row["summary"] + (" [dim](baseline)[/]" if row["baseline"] else ""),
         )
-    untrained = not any(row["trained"] for row in found)
-    terminal.show(made, *(["All are untrained: weights drawn under seed 0."] if untrained else []))
+    untrained = [row["name"] for row in found if not row["trained"]]
+    names = "all of them" if len(untrained) == len(found) else ", ".join(untrained)
+    terminal.show(made, *([f"untrained (weights drawn under seed 0): {names}"] if names else []))
 
 
 def _shapes(tensors: dict[str, list[int]]) -> str:

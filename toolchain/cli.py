@@ -57,7 +57,8 @@ def _print_error(error: MlshipError, as_json: bool) -> None:
 
 
 @command
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every model of the zoo but baselines.")
 @click.option(
     "--target",
     "target_names",
@@ -72,7 +73,8 @@ def _print_error(error: MlshipError, as_json: bool) -> None:
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 def build(
-    model: str,
+    model: str | None,
+    everything: bool,
     target_names: tuple[str, ...],
     recipe: str,
     weights: Path | None,
@@ -88,7 +90,7 @@ def build(
 
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
-    names = models.expand(model)
+    names = models.shipped() if everything else models.expand(model or "")
     with terminal.progress() as say:
         built = build_bundles(names, chosen, recipe_found, weights=weights, out=out, say=say)
     if as_json:

@@ -17,6 +17,8 @@ def expand(name: str) -> tuple[str, ...]:
 
     Raises UnknownName, which suggests the nearest model or product. Imports no model.
     """
+    if not name:
+        raise BadSpec("no model was named", do="name one that mlship list shows, or pass --all")
     if ".py" in name:
         path, _, attribute = name.rpartition(":")
         if not path.endswith(".py") or not attribute.isidentifier():
@@ -29,6 +31,11 @@ def expand(name: str) -> tuple[str, ...]:
     if name not in zoo.MODELS:
         raise UnknownName.among("model", name, [*zoo.MODELS, *zoo.PRODUCTS])
     return (name,)
+
+
+def shipped() -> tuple[str, ...]:
+    """Every model of the zoo that is not a baseline; imports them all."""
+    return tuple(name for name in zoo.MODELS if not zoo.load(name).baseline)
 
 
 def load(name: str) -> ModelSpec:

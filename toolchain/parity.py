@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ class ParityRow:
     """One output of one case on one backend.
 
     `error` is the largest absolute one, in the output's unit, and `where` its index and values.
+    `metrics` are what fits this kind of output (metrics.py), `hint` what a failure looks like
+    (hints.py); neither decides the verdict.
     """
 
     backend: str
@@ -32,6 +35,12 @@ class ParityRow:
     tolerance: float | None
     where: str = ""
     note: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    hint: str = ""
+
+
+Seen = Callable[[ParityRow, Tensors, Tensors, Tensors], ParityRow]
+"""Given a row, the inputs, PyTorch's outputs and the backend's, adds to the row."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ def _share(row: ParityRow) -> float:
 
 def _sentence(row: ParityRow) -> str:
     where = f" {row.where}" if row.where else ""
-    return f"{row.backend}: '{row.output}' on case '{row.case}': {row.note}{where}"
+    hint = f"; {row.hint}" if row.hint else ""
+    return f"{row.backend}: '{row.output}' on case '{row.case}': {row.note}{where}{hint}"
 
 
 def check(
@@ -100,25 +110,25 @@ def check(
     expected: Mapping[str, Tensors],
     *,
     exact: bool,
+    seen: Seen = lambda row, inputs, want, got: row,
 ) -> tuple[ParityRow, ...]:
     """Run every case and compare every output; errors of the backend are failed rows.
 
-    `exact` holds outputs to float32 rounding (`EXACT`) instead of to their tolerance.
+    `exact` holds outputs to float32 rounding (`EXACT`) instead of to their tolerance. `seen`
+    is shown every comparison that was made, and may add metrics and hints.
     """
     rows: list[ParityRow] = []
     for case, inputs in cases.items():
         try:
             got: Tensors = runner.run(inputs)
-        except BackendUnavailable as error:
-            rows += [_row(runner.backend, case, t, "skipped", note=error.what) for t in outputs]
-            continue
         except MlshipError as error:
-            rows += [_row(runner.backend, case, t, "failed", note=error.what) for t in outputs]
+            verdict: Verdict = "skipped" if isinstance(error, BackendUnavailable) else "failed"
+            rows += [_row(runner.backend, case, t, verdict, note=error.what) for t in outputs]
             continue
-        rows += [
-            compare(runner.backend, case, spec, expected[case][spec.name], got, exact=exact)
-            for spec in outputs
-        ]
+        for spec in outputs:
+            want = expected[case]
+            row = compare(runner.backend, case, spec, want[spec.name], got, exact=exact)
+            rows.append(seen(row, inputs, want, got))
         rows += [
             ParityRow(runner.backend, case, name, "failed", None, None, note="not in the model")
             for name in sorted(got.keys() - {spec.name for spec in outputs})
@@ -150,11 +160,20 @@ def _judge(
     error: float, tolerance: float, want: np.ndarray, got: np.ndarray
 ) -> tuple[Verdict, str]:
     if error > tolerance:
-        times = f" ({error / tolerance:.3g} times the tolerance {tolerance:.3g})"
-        return "failed", f"off by {error:.3g}{times}; {_constancy(want, got)}".rstrip("; ")
+        times = f"{error / tolerance:.3g} times the tolerance {tolerance:.3g}"
+        enough = f"{passing(error):.3g} would have passed"
+        return "failed", f"off by {error:.3g} ({times}; {enough}); {_constancy(want, got)}".rstrip("; ")
     if _constant(want):
         return "skipped", "constant in PyTorch, too: this case proves nothing"
     return ("failed", _constancy(want, got)) if _constant(got) else ("passed", "")
+
+
+def passing(error: float) -> float:
+    """The least tolerance of two digits that an error keeps."""
+    if error == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(error)) - 1)
+    return math.ceil(error / unit) * unit
 
 
 def _constancy(want: np.ndarray, got: np.ndarray) -> str:
