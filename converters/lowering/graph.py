@@ -1,0 +1,121 @@
+"""An ONNX file as plain values: nodes in order, constants, shapes and types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper, shape_inference
+
+from model_defs.errors import BadArtifact, UnsupportedOperation
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. An optional input or output that is left out has the name ''."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def read(self, **defaults: Any) -> SimpleNamespace:
+        """The attributes, with ONNX's defaults; one that is not listed is refused."""
+        for name in self.attributes:
+            if name not in defaults:
+                raise self.refusal(f"attribute '{name}' is not supported")
+        return SimpleNamespace(**{**defaults, **self.attributes})
+
+    def refusal(self, what: str, *, do: str = "") -> UnsupportedOperation:
+        """The error for a node that cannot be lowered exactly."""
+        where = f"node '{self.name}'" + (f", {self.source}" if self.source else "")
+        return UnsupportedOperation(f"{self.op}: {what}", where=where, do=do)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order; `shapes` and `types` hold what ONNX infers of each value."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, np.ndarray]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+    types: Mapping[str, str]
+
+
+def read_graph(path: Path) -> Graph:
+    """The graph of an ONNX file; BadArtifact if it is not one."""
+    try:
+        return graph_of(onnx.load(path))
+    except (DecodeError, OSError) as error:
+        raise BadArtifact(f"cannot read {path.name}: {error}") from error
+
+
+def graph_of(model: onnx.ModelProto) -> Graph:
+    """The graph of a model whose shapes ONNX can infer."""
+    model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    proto = model.graph
+    constants = {t.name: numpy_helper.to_array(t) for t in proto.initializer}
+    nodes = []
+    for index, node in enumerate(proto.node):
+        if node.op_type == "Constant" and not node.domain:
+            constants[node.output[0]] = _constant_value(node)
+        else:
+            nodes.append(_node(node, index))
+    known = [*proto.input, *proto.value_info, *proto.output]
+    return Graph(
+        tuple(nodes),
+        constants,
+        tuple(v.name for v in proto.input if v.name not in constants),
+        tuple(v.name for v in proto.output),
+        {v.name: s for v in known if (s := _shape(v)) is not None}
+        | {name: array.shape for name, array in constants.items()},
+        {v.name: _type(v) for v in known}
+        | {name: str(array.dtype) for name, array in constants.items()},
+    )
+
+
+def _node(node: onnx.NodeProto, index: int) -> Node:
+    op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    attributes = {a.name: _attribute(a) for a in node.attribute}
+    source = node.doc_string.strip().splitlines()[-1] if node.doc_string.strip() else ""
+    name = node.name or f"{node.op_type}_{index}"
+    return Node(op, name, tuple(node.input), tuple(node.output), attributes, source)
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return value
+
+
+def _constant_value(node: onnx.NodeProto) -> np.ndarray:
+    (attribute,) = node.attribute
+    value = _attribute(attribute)
+    kinds = {"value_float": np.float32, "value_floats": np.float32}
+    return np.asarray(value, dtype=kinds.get(attribute.name, getattr(value, "dtype", np.int64)))
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape | None:
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape") or any(not d.HasField("dim_value") for d in tensor.shape.dim):
+        return None
+    return tuple(d.dim_value for d in tensor.shape.dim)
+
+
+def _type(value: onnx.ValueInfoProto) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))

@@ -1,0 +1,114 @@
+"""Emits the TensorFlow graph, one ONNX operation after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from converters.api import Port
+from converters.lowering import tf
+from converters.lowering.call import Call, Target
+from converters.lowering.fold import folded
+from converters.lowering.graph import Graph, Node, Shape
+from converters.lowering.table import OPERATIONS
+from converters.lowering.value import Arranged, Value, arrange, as_tensor
+from model_defs.errors import ConversionFailed
+from model_defs.spec import TensorSpec
+
+SCOPE = "Net"
+"""Around every operation; no port is named like this, since ports are lower-case."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A frozen graph: a Placeholder per input and an Identity per output, by their names."""
+
+    graph: tf.GraphDef
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def lower(
+    graph: Graph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], target: Target
+) -> Lowered:
+    """The graph in TensorFlow's operations, 4-D inputs and outputs as (N, H, W, C).
+
+    Raises UnsupportedOperation for what cannot be expressed exactly; every result's shape and
+    type are checked against those that ONNX infers.
+    """
+    given = _ports(graph, inputs, graph.inputs)
+    wanted = _ports(graph, outputs, graph.outputs)
+    values = {name: Value.of(array) for name, array in graph.constants.items()}
+    arranged: Arranged = {}
+    emitted = tf.Graph()
+    with emitted.as_default():
+        for port in given:
+            placeholder = tf.array_ops.placeholder(port.dtype, port.shape, port.name)
+            values[port.name] = Value(placeholder, port.axes)
+        with emitted.name_scope(SCOPE):
+            for node in graph.nodes:
+                with emitted.name_scope(_scope(node)):
+                    values |= _lowered(node, values, graph, target, arranged)
+        for port in wanted:
+            result = as_tensor(arrange(values[port.name], port.axes, arranged))
+            tf.gen_array_ops.identity(result, name=port.name)
+    return Lowered(emitted.as_graph_def(), given, wanted)
+
+
+def _ports(graph: Graph, specs: Sequence[TensorSpec], names: Sequence[str]) -> tuple[Port, ...]:
+    """Ports for the specs' tensors, which have to be those of the graph."""
+    if {spec.name for spec in specs} != set(names):
+        raise ConversionFailed(f"the ONNX file has {', '.join(names)}, not what the spec names")
+    ports = []
+    for spec in specs:
+        if graph.shapes.get(spec.name) != spec.shape:
+            raise ConversionFailed(
+                f"'{spec.name}' is {graph.shapes.get(spec.name)} in the ONNX file, not {spec.shape}"
+            )
+        kind = STORED_TYPES.get(graph.types[spec.name], "float32")
+        ports.append(replace(Port.of(spec, channels_last=True), dtype=kind))
+    return tuple(ports)
+
+
+def _scope(node: Node) -> str:
+    """The node's name, as TensorFlow allows names of scopes."""
+    return re.sub(r"[^A-Za-z0-9_.\-/]+", "_", node.name).strip("/_") or node.op
+
+
+def _lowered(
+    node: Node, values: Mapping[str, Value], graph: Graph, target: Target, arranged: Arranged
+) -> dict[str, Value]:
+    """The values of a node's outputs."""
+    inputs = tuple(values[name] if name else None for name in node.inputs)
+    if inputs and all(value is None or value.is_constant for value in inputs):
+        return folded(node, inputs)
+    if node.op not in OPERATIONS:
+        raise node.refusal("not among the operations that we lower")
+    named = [name for name in node.outputs if name]
+    for name in named:
+        if name not in graph.shapes:
+            raise node.refusal("its result has no fixed shape", do="export with fixed sizes")
+    shapes = tuple(graph.shapes[name] for name in named)
+    call = Call(node, inputs, shapes, target, arranged)
+    try:
+        result = OPERATIONS[node.op](call)
+    except (ValueError, TypeError, tf.OpError) as error:
+        raise node.refusal(f"TensorFlow refuses it: {error}") from error
+    results = result if isinstance(result, tuple) else (result,)
+    for name, value in zip(named, results, strict=True):
+        _check(node, value, graph.shapes[name], graph.types[name])
+    return dict(zip(named, results, strict=True))
+
+
+def _check(node: Node, value: Value, shape: Shape, kind: str) -> None:
+    """Lowering must not change what ONNX says a result is."""
+    held = value.tensor.dtype.name if not value.is_constant else str(value.tensor.dtype)
+    if value.shape != shape:
+        raise node.refusal(f"lowered to shape {value.shape}, where ONNX infers {shape}")
+    if STORED_TYPES.get(held, held) != STORED_TYPES.get(kind, kind):
+        raise node.refusal(f"lowered to {held}, where ONNX infers {kind}")
+
+
+STORED_TYPES = {"int64": "int32", "int32": "int32", "bool": "bool"}
+"""How types other than float32 are stored."""

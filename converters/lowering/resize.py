@@ -1,0 +1,219 @@
+"""Resizing: TensorFlow's operations where they compute the same, matrices where they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from converters.lowering.call import Call, nhwc
+from converters.lowering.join import joined
+from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_image_ops, gen_math_ops
+from converters.lowering.value import Value, channels_last, reshaped
+
+NEARLY = 1e-4
+"""Two sampling places this near (in pixels) are the same: ONNX holds its scales in float32."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Resizing along one axis: sizes, the scale that ONNX names, where each result samples."""
+
+    before: int
+    after: int
+    scale: float
+    places: np.ndarray
+
+
+def resize(call: Call) -> Value:
+    """Resize over the spatial axes: nearest, linear or cubic, with or without antialias.
+
+    What TensorFlow's own operations would sample elsewhere, or cannot do, becomes one product
+    with a constant matrix per axis.
+    """
+    a = call.read(
+        antialias=0,
+        axes=None,
+        coordinate_transformation_mode="half_pixel",
+        cubic_coeff_a=-0.75,
+        exclude_outside=0,
+        extrapolation_value=0.0,
+        keep_aspect_ratio_policy="stretch",
+        mode="nearest",
+        nearest_mode="round_prefer_floor",
+    )
+    if a.keep_aspect_ratio_policy != "stretch":
+        raise call.refuse(f"keep_aspect_ratio_policy '{a.keep_aspect_ratio_policy}'")
+    value, scales = call.value(), _scales(call, a)
+    if value.rank == 3:
+        value = reshaped(value, (*value.shape[:2], 1, value.shape[2]))
+        scales = (*scales[:2], 1.0, scales[2])
+    if value.rank != 4 or scales[:2] != (1, 1):
+        raise call.refuse("batch or channels", do="resize the last two axes of (N, C, H, W)")
+    sizes = (*call.shape[2:],) if len(call.shape) == 4 else (1, call.shape[2])
+    axes = tuple(
+        Axis(n, m, s, _places(call, a, n, m, s))
+        for n, m, s in zip(value.shape[2:], sizes, scales[2:], strict=True)
+    )
+    x = call.arrange(value, channels_last(4)).tensor
+    y = _nearest(call, x, axes, a) if a.mode == "nearest" else _interpolated(call, x, axes, a)
+    return reshaped(nhwc(y), call.shape)
+
+
+def _scales(call: Call, a: SimpleNamespace) -> tuple[float, ...]:
+    """ONNX's scales for all axes, from its scales or from its sizes."""
+    value = call.value()
+    axes = tuple(axis % value.rank for axis in a.axes) if a.axes else tuple(range(value.rank))
+    scales = [1.0] * value.rank
+    if call.has(2) and call.constant(2, "scales").size:
+        given = [float(s) for s in call.constant(2, "scales")]
+    else:
+        sizes = call.integers(3, "sizes")
+        given = [m / value.shape[axis] for m, axis in zip(sizes, axes, strict=True)]
+    for axis, scale in zip(axes, given, strict=True):
+        scales[axis] = scale
+    return tuple(scales)
+
+
+def _places(call: Call, a: SimpleNamespace, before: int, after: int, scale: float) -> np.ndarray:
+    """Where in the input each result samples (ONNX Resize, coordinate_transformation_mode)."""
+    x = np.arange(after, dtype=np.float64)
+    half = (x + 0.5) / scale - 0.5
+    mode = a.coordinate_transformation_mode
+    if mode == "half_pixel":
+        return half
+    if mode == "pytorch_half_pixel":
+        return half if after > 1 else np.zeros(1)
+    if mode == "asymmetric":
+        return x / scale
+    if mode == "align_corners":
+        return x * (before - 1) / (after - 1) if after > 1 else np.zeros(1)
+    if mode == "half_pixel_symmetric":
+        return half + before / 2 * (1 - after / (before * scale))
+    raise call.refuse(
+        f"coordinate_transformation_mode '{mode}'", do="use align_corners or half_pixel"
+    )
+
+
+def _nearest(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) -> Tensor:
+    """By TensorFlow's operation if that picks the same pixels, else by picking them."""
+    picks = [_picks(call, a.nearest_mode, axis) for axis in axes]
+    times = [_times(ax, pick) for ax, pick in zip(axes, picks, strict=True)]
+    if call.target == "tflite" and all(times):
+        return _repeated(x, *times)
+    sizes = np.array([ax.after for ax in axes], np.int32)
+    for centre in (False, True):
+        theirs = [_nearest_picks(ax, 0.5 if centre else 0.0) for ax in axes]
+        if all(np.array_equal(p, t) for p, t in zip(picks, theirs, strict=True)):
+            return gen_image_ops.resize_nearest_neighbor(x, sizes, half_pixel_centers=centre)
+    for axis, pick in enumerate(picks, 1):
+        if not np.array_equal(pick, np.arange(axes[axis - 1].before)):
+            x = gen_array_ops.gather_v2(x, constant(pick), axis)
+    return x
+
+
+def _picks(call: Call, mode: str, axis: Axis) -> np.ndarray:
+    """Which input each result is (ONNX Resize, nearest_mode)."""
+    if mode == "round_prefer_floor":
+        places = np.ceil(axis.places - 0.5)
+    elif mode == "round_prefer_ceil":
+        places = np.floor(axis.places + 0.5)
+    elif mode in ("floor", "ceil"):
+        places = np.floor(axis.places) if mode == "floor" else np.ceil(axis.places)
+    else:
+        raise call.refuse(f"nearest_mode '{mode}' is not known")
+    return np.clip(places, 0, axis.before - 1).astype(np.int32)
+
+
+def _times(axis: Axis, pick: np.ndarray) -> int:
+    """How many times each input is repeated; 0 if not all are alike."""
+    times = axis.after // axis.before
+    return times if np.array_equal(pick, np.arange(axis.before).repeat(times)) else 0
+
+
+def _repeated(x: Tensor, down: int, right: int) -> Tensor:
+    """Each pixel `right` times, then each row `down` times, as concatenations.
+
+    XNNPACK runs these; RESIZE_NEAREST_NEIGHBOR it leaves to LiteRT's own kernel.
+    """
+    n, h, w, c = (int(size) for size in x.shape)
+    if right > 1:
+        x = joined("tflite", [x] * right, 3)
+    x = gen_array_ops.reshape(x, np.array([n, h, w * right * c], np.int32))
+    if down > 1:
+        x = joined("tflite", [x] * down, 2)
+    return gen_array_ops.reshape(x, np.array([n, h * down, w * right, c], np.int32))
+
+
+def _nearest_picks(axis: Axis, centre: float) -> np.ndarray:
+    """What ResizeNearestNeighbor picks, in its float32 arithmetic."""
+    scale = np.float32(axis.before) / np.float32(axis.after)
+    places = (np.arange(axis.after, dtype=np.float32) + np.float32(centre)) * scale
+    return np.minimum(np.floor(places), axis.before - 1).astype(np.int32)
+
+
+def _interpolated(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) -> Tensor:
+    sizes = np.array([axis.after for axis in axes], np.int32)
+    if a.mode == "linear" and not a.antialias:
+        for flags in (
+            {"half_pixel_centers": True},
+            {"align_corners": True},
+            {},
+        ):
+            if all(_samples_alike(axis, **flags) for axis in axes):
+                return gen_image_ops.resize_bilinear(x, sizes, **flags)
+    elif a.mode not in ("linear", "cubic"):
+        raise call.refuse(f"mode '{a.mode}' is not known")
+    height, width = (_matrix(axis, a) for axis in axes)
+    return _multiplied(x, height, width)
+
+
+def _samples_alike(
+    axis: Axis, half_pixel_centers: bool = False, align_corners: bool = False
+) -> bool:
+    """Whether ResizeBilinear with these flags samples where ONNX does."""
+    x = np.arange(axis.after)
+    if align_corners:
+        theirs = x * (axis.before - 1) / max(axis.after - 1, 1)
+    elif half_pixel_centers:
+        theirs = (x + 0.5) * axis.before / axis.after - 0.5
+    else:
+        theirs = x * axis.before / axis.after
+    return bool(np.abs(theirs - axis.places).max() < NEARLY)
+
+
+def _multiplied(x: Tensor, height: np.ndarray, width: np.ndarray) -> Tensor:
+    """Each axis as a product of a constant matrix (after, before) with the map."""
+    n, h, w, c = (int(size) for size in x.shape)
+    tall, wide = height.shape[0], width.shape[0]
+    x = gen_array_ops.reshape(x, np.array([n, h, w * c], np.int32))
+    x = gen_math_ops.batch_mat_mul_v2(constant(np.tile(height, (n, 1, 1))), x)
+    x = gen_array_ops.reshape(x, np.array([n * tall, w, c], np.int32))
+    x = gen_math_ops.batch_mat_mul_v2(constant(width[None]), x)
+    return gen_array_ops.reshape(x, np.array([n, tall, wide, c], np.int32))
+
+
+def _matrix(axis: Axis, a: SimpleNamespace) -> np.ndarray:
+    """The weights of the inputs in each result; outside, the edge is repeated (or left out)."""
+    matrix = np.zeros((axis.after, axis.before))
+    stretch = max(1 / axis.scale, 1.0) if a.antialias else 1.0
+    radius = (2 if a.mode == "cubic" else 1) * stretch
+    for row, place in enumerate(axis.places):
+        taps = np.arange(np.floor(place - radius) + 1, np.ceil(place + radius) + 1).astype(int)
+        weights = _kernel(a, (taps - place) / stretch)
+        if a.exclude_outside:
+            weights = np.where((taps >= 0) & (taps < axis.before), weights, 0)
+        np.add.at(matrix[row], taps.clip(0, axis.before - 1), weights / weights.sum())
+    return matrix.astype(np.float32)
+
+
+def _kernel(a: SimpleNamespace, x: np.ndarray) -> np.ndarray:
+    """The triangle, or Keys' cubic with the coefficient a (Keys 1981, equation 4)."""
+    x = np.abs(x)
+    if a.mode == "linear":
+        return np.clip(1 - x, 0, 1)
+    k = a.cubic_coeff_a
+    near = (k + 2) * x**3 - (k + 3) * x**2 + 1
+    far = k * x**3 - 5 * k * x**2 + 8 * k * x - 4 * k
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))

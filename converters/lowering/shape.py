@@ -1,0 +1,147 @@
+"""Operations that move elements and compute none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from converters.lowering.call import Call, nhwc
+from converters.lowering.join import joined
+from converters.lowering.tf import constant, gen_array_ops
+from converters.lowering.value import Value, as_tensor, reshaped
+
+
+def reshape(call: Call) -> Value:
+    """Reshape, Flatten, Squeeze and Unsqueeze: ONNX's inferred shape says what becomes."""
+    call.read(allowzero=0, axis=1, axes=None)
+    return reshaped(call.value(), call.shape)
+
+
+def identity(call: Call) -> Value:
+    """Identity, and Dropout in inference."""
+    call.read(ratio=0.5, seed=0)
+    if len(call.results) > 1:
+        raise call.refuse("the mask of a dropout", do="call eval() before exporting")
+    return call.value()
+
+
+def transpose(call: Call) -> Value:
+    """Transpose: nothing is emitted; the axes are only read in another order."""
+    rank = call.value().rank
+    a = call.read(perm=tuple(reversed(range(rank))))
+    return call.value().transposed(tuple(a.perm))
+
+
+def concat(call: Call) -> Value:
+    """Concat, in the order of the first computed input."""
+    a = call.read(axis=None)
+    values = [call.value(i) for i in range(len(call.inputs))]
+    if len(values) == 1:
+        return values[0]
+    order = next((v.order for v in values if not v.is_constant), values[0].order)
+    tensors = [as_tensor(call.arrange(v, order)) for v in values]
+    axis = order.index(a.axis % len(order))
+    return Value(joined(call.target, tensors, axis), order)
+
+
+def split(call: Call) -> tuple[Value, ...]:
+    """Split into parts of the sizes that ONNX infers."""
+    a = call.read(axis=0, num_outputs=None, split=None)
+    value = call.value()
+    axis = value.axis(a.axis)
+    sizes = [shape[a.axis] for shape in call.results]
+    if len(set(sizes)) == 1:
+        parts = gen_array_ops.split(axis=axis, value=as_tensor(value), num_split=len(sizes))
+    else:
+        parts = gen_array_ops.split_v(as_tensor(value), np.array(sizes, np.int32), axis, len(sizes))
+    return tuple(Value(part, value.order) for part in parts)
+
+
+def slice_(call: Call) -> Value:
+    """Slice with constant bounds; the steps may be negative."""
+    call.read()
+    value = call.value()
+    starts, ends = call.integers(1, "start"), call.integers(2, "end")
+    axes = call.integers(3, "axes") if call.has(3) else tuple(range(len(starts)))
+    steps = call.integers(4, "steps") if call.has(4) else (1,) * len(starts)
+    rank = value.rank
+    begin, end, stride = [0] * rank, list(value.stored_shape), [1] * rank
+    end_mask = 0
+    for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
+        place = value.axis(axis)
+        first, last, _ = slice(start, stop, step).indices(value.shape[axis])
+        begin[place], end[place], stride[place] = first, last, step
+        end_mask |= (1 << place) if last < 0 else 0
+    return Value(
+        gen_array_ops.strided_slice(as_tensor(value), begin, end, stride, end_mask=end_mask),
+        value.order,
+    )
+
+
+def gather(call: Call) -> Value:
+    """Gather at constant or computed indices; one constant index is a slice."""
+    a = call.read(axis=0)
+    value, indices = call.value(), call.value(1)
+    if indices.is_constant:
+        return _gathered(value, indices.logical, a.axis)
+    data = call.logical()
+    axis = a.axis % value.rank
+    return Value.of(gen_array_ops.gather_v2(data, call.logical(1), axis))
+
+
+def _gathered(value: Value, indices: np.ndarray, axis: int) -> Value:
+    place, axis = value.axis(axis), axis % value.rank
+    size = value.shape[axis]
+    indices = np.where(indices < 0, indices + size, indices).astype(np.int32)
+    x = as_tensor(value)
+    if indices.size == 1:
+        begin, sizes = np.zeros(value.rank, np.int32), np.array(value.stored_shape, np.int32)
+        begin[place], sizes[place] = indices.item(), 1
+        part = gen_array_ops._slice(x, begin, sizes)
+    else:
+        part = gen_array_ops.gather_v2(x, constant(indices.reshape(-1)), place)
+    shape = value.shape
+    return reshaped(Value(part, value.order), (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
+
+
+def expand(call: Call) -> Value:
+    """Expand: broadcast to the shape that ONNX infers."""
+    call.read()
+    value = call.value()
+    widened = reshaped(value, (1,) * (len(call.shape) - value.rank) + value.shape)
+    return _tiled(widened, [b // a for a, b in zip(widened.shape, call.shape, strict=True)])
+
+
+def tile(call: Call) -> Value:
+    call.read()
+    return _tiled(call.value(), list(call.integers(1, "repeats")))
+
+
+def _tiled(value: Value, repeats: list[int]) -> Value:
+    if all(n == 1 for n in repeats):
+        return value
+    multiples = np.array([repeats[axis] for axis in value.order], np.int32)
+    return Value(gen_array_ops.tile(as_tensor(value), multiples), value.order)
+
+
+def depth_to_space(call: Call) -> Value:
+    """DepthToSpace; CRD, PyTorch's pixel_shuffle, reorders the channels to DCR first."""
+    a = call.read(blocksize=None, mode="DCR")
+    x, block = call.nhwc(), a.blocksize
+    if a.mode == "CRD":
+        channels = int(x.shape[3])
+        crd = np.arange(channels, dtype=np.int32).reshape(-1, block * block)
+        x = gen_array_ops.gather_v2(x, constant(crd.T.reshape(-1)), 3)
+    elif a.mode != "DCR":
+        raise call.refuse(f"mode '{a.mode}' is not known")
+    return nhwc(gen_array_ops.depth_to_space(x, block))
+
+
+def space_to_depth(call: Call) -> Value:
+    a = call.read(blocksize=None)
+    return nhwc(gen_array_ops.space_to_depth(call.nhwc(), a.blocksize))
+
+
+def constant_of_shape(call: Call) -> Value:
+    """ConstantOfShape: one number, which operations broadcast."""
+    a = call.read(value=np.zeros(1, np.float32))
+    return Value.of(np.broadcast_to(a.value.reshape(()), call.shape))

@@ -1,0 +1,39 @@
+"""ONNX -> NHWC TensorFlow graph -> fused graph -> `model.json` and shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from converters import fallback
+from converters.api import Artifact, Export
+from model_defs.errors import CannotWrite
+
+FOLDER = "tfjs_model"
+
+
+def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
+    """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
+
+    Precision "float16" stores weights as float16; tfjs computes in float32. What our lowering
+    does not know goes through onnx2tf, which `via` can also ask for; the artifact's notes say
+    so. Raises UnsupportedOperation, ConversionFailed or CannotWrite.
+    """
+    lowered, notes = fallback.lowered(export, "tfjs", via)
+    from converters.tfjs.fuse import fused
+    from converters.tfjs.write import written
+
+    path = directory / FOLDER
+    save(written(fused(lowered.graph), lowered.inputs, lowered.outputs, export.precision), path)
+    return Artifact(path, "tfjs", export.precision, lowered.inputs, lowered.outputs, notes)
+
+
+def save(files: dict[str, bytes], folder: Path) -> None:
+    """Writes files by name into a folder that holds nothing else; CannotWrite if it cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.iterdir():
+            stale.unlink()
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {folder}: {error.strerror}") from error

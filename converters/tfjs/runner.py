@@ -1,0 +1,75 @@
+"""Runs a TF.js model in Node on WebAssembly with SIMD, in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.api import Artifact, Tensors
+from converters.binding import Declared, check_ports, take_inputs
+from converters.host import Host
+from model_defs.errors import BackendUnavailable, BadArtifact
+
+NODE = Path(__file__).resolve().parent / "node"
+SECONDS = 120.0
+"""How long loading or one run may take."""
+
+KINDS = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_BOOL": "bool"}
+
+
+def open_runner(artifact: Artifact) -> NodeRunner:
+    """The folder, loaded in Node; BackendUnavailable where Node or its packages are missing."""
+    return NodeRunner(artifact)
+
+
+class NodeRunner:
+    """Binds tensors by the names of the model's signature; one process for all runs."""
+
+    backend = "tfjs-wasm"
+
+    def __init__(self, artifact: Artifact, seconds: float = SECONDS) -> None:
+        self.artifact, self.seconds = artifact, seconds
+        model = str(artifact.path.resolve())
+        self._host = Host("tfjs", [node_program(), str(NODE / "runner.mjs"), model], cwd=NODE)
+        try:
+            header, _ = self._host.listen(seconds)
+            check_ports("input", artifact.inputs, _declared(header["ready"]["inputs"]))
+            check_ports("output", artifact.outputs, _declared(header["ready"]["outputs"]))
+        except BadArtifact:
+            self.close()
+            raise
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        given = take_inputs(self.artifact.inputs, inputs)
+        header, stored = self._host.ask({}, given, self.seconds)
+        if "error" in header:
+            raise BadArtifact(f"tfjs cannot run the model: {header['error']}")
+        outputs = self.artifact.outputs
+        return {port.name: port.to_logical(stored[port.stored_as]) for port in outputs}
+
+    def close(self) -> None:
+        self._host.close()
+
+
+def node_program() -> str:
+    """The Node program, with its packages beside the runner; BackendUnavailable otherwise."""
+    program = shutil.which("node")
+    if program is None:
+        raise BackendUnavailable("Node is not installed", do="install Node 20 or later")
+    if not (NODE / "node_modules" / "@tensorflow" / "tfjs-backend-wasm").is_dir():
+        raise BackendUnavailable("the packages of tfjs are missing", do=f"run `npm ci` in {NODE}")
+    return program
+
+
+def _declared(described: dict[str, Any]) -> Declared:
+    """The tensors of a model's signature."""
+    return {
+        name: (
+            tuple(int(d["size"]) for d in info["tensorShape"].get("dim", ())),
+            KINDS.get(info["dtype"], info["dtype"]),
+        )
+        for name, info in described.items()
+    }

@@ -1,0 +1,111 @@
+"""The files of a TF.js graph model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+
+from converters.api import Port
+from converters.lowering.tf import GraphDef, NodeDef, make_ndarray
+from model_defs.errors import UnsupportedOperation
+
+SHARD_BYTES = 4 * 1024 * 1024
+MODEL = "model.json"
+
+
+def written(
+    graph: GraphDef, inputs: Sequence[Port], outputs: Sequence[Port], precision: str
+) -> dict[str, bytes]:
+    """`model.json` and its shards, by file name; the same graph gives the same bytes."""
+    weights = {node.name: _numbers(node) for node in graph.node if node.op == "Const"}
+    specs, blobs = [], []
+    for name, array in weights.items():
+        half = precision == "float16" and fits_float16(array)
+        specs.append(_weight_spec(name, array, half))
+        blobs.append(array.astype(np.float16 if half else array.dtype).tobytes())
+    data = b"".join(blobs)
+    chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
+    shards = {f"group1-shard{i}of{len(chunks)}.bin": chunk for i, chunk in enumerate(chunks, 1)}
+    model = {
+        "format": "graph-model",
+        "generatedBy": "mlship",
+        "convertedBy": None,
+        "signature": {"inputs": _signature(inputs), "outputs": _signature(outputs)},
+        "modelTopology": _topology(graph),
+        "weightsManifest": [{"paths": list(shards), "weights": specs}],
+    }
+    return {MODEL: json.dumps(model, separators=(",", ":")).encode(), **shards}
+
+
+def fits_float16(array: np.ndarray) -> bool:
+    """Whether float16 holds these numbers; scalars stay float32, among them every epsilon."""
+    return bool(
+        array.dtype == np.float32
+        and array.ndim > 0
+        and np.abs(array).max() <= np.finfo(np.float16).max
+    )
+
+
+def _numbers(node: NodeDef) -> np.ndarray:
+    array = make_ndarray(node.attr["value"].tensor)
+    if array.dtype not in (np.float32, np.int32, np.bool_):
+        raise UnsupportedOperation(f"TF.js has no constants of type {array.dtype}", where=node.name)
+    return array
+
+
+def _weight_spec(name: str, array: np.ndarray, half: bool) -> dict[str, Any]:
+    spec = {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
+    if half:
+        spec["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
+    return spec
+
+
+def _signature(ports: Sequence[Port]) -> dict[str, Any]:
+    kinds = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
+    return {
+        port.stored_as: {
+            "name": f"{port.name}:0",
+            "dtype": kinds[port.dtype],
+            "tensorShape": {"dim": [{"size": str(n)} for n in port.shape]},
+        }
+        for port in ports
+    }
+
+
+def _topology(graph: GraphDef) -> dict[str, Any]:
+    nodes = []
+    for node in graph.node:
+        if node.op not in SUPPORTED:
+            raise UnsupportedOperation(f"TF.js does not have {node.op}", where=node.name)
+        bare = NodeDef()
+        bare.CopyFrom(node)
+        if node.op == "Const":
+            bare.attr["value"].tensor.Clear()
+            bare.attr["value"].tensor.dtype = node.attr["value"].tensor.dtype
+        plain = MessageToDict(bare)
+        if "attr" in plain:  # a protobuf map, in another order in every process
+            plain["attr"] = dict(sorted(plain["attr"].items()))
+        nodes.append(plain)
+    versions = {"producer": graph.versions.producer}
+    return {"node": nodes, "library": {}, "versions": versions}
+
+
+SUPPORTED = frozenset(
+    """
+    Abs Add AddN AddV2 All Any ArgMax ArgMin AvgPool BatchMatMul BatchMatMulV2 BatchToSpaceND
+    BiasAdd Cast Ceil ClipByValue ConcatV2 Const Conv2D Conv2DBackpropInput Cos Cosh CropAndResize
+    Cumsum DepthToSpace DepthwiseConv2dNative Elu Equal Erf Exp ExpandDims Expm1 Fill Floor FloorDiv
+    FloorMod FusedDepthwiseConv2dNative Gather GatherNd GatherV2 Greater GreaterEqual Identity
+    LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool
+    Maximum Mean Min Minimum MirrorPad Mul Neg NotEqual OneHot Pack Pad PadV2 Placeholder Pow Prelu
+    Prod Range RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Reverse
+    ReverseV2 Round Rsqrt ScatterNd SelectV2 Selu Shape Sigmoid Sign Sin Sinh Slice Softmax Softplus
+    SpaceToBatchND Split SplitV Sqrt Square SquaredDifference Squeeze StridedSlice Sub Sum Tan Tanh
+    Tile TopKV2 Transpose Unpack ZerosLike _FusedConv2D _FusedMatMul
+    """.split()  # noqa: SIM905
+)
+"""The operations that tfjs-converter 4.22 maps and its WASM backend executes."""

@@ -1,0 +1,89 @@
+"""LiteRT in a process of its own: python -m converters.tflite.host MODEL OPTIONS.
+
+LiteRT does not verify a file before it follows the offsets in it: a damaged one can end the
+process. Answers frames (`converters.frames`); the first says what the file declares.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters import frames
+from converters.tflite.partitions import partitions_of
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter, SignatureRunner
+
+THREADS = 2
+
+
+def interpreter_of(path: str) -> Interpreter:
+    """The interpreter of a file, with XNNPACK and its memory allocated."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=THREADS)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def serve(path: str, answer: Callable[[bytes], object], take: Callable[[int], bytes]) -> None:
+    """Load the file, say what it declares, then run each request."""
+    interpreter = interpreter_of(path)
+    signature = _only_signature(interpreter)
+    declared = {**_declared(signature), "partitions": partitions_of(interpreter)}
+    answer(frames.pack({"declared": declared}, {}))
+    while True:
+        _, inputs = frames.read(take)
+        try:
+            answer(frames.pack({}, signature(**inputs)))
+        except (RuntimeError, ValueError) as error:
+            answer(frames.pack({"error": str(error)}, {}))
+
+
+def _only_signature(interpreter: Interpreter) -> SignatureRunner:
+    signatures = list(interpreter.get_signature_list())
+    if len(signatures) != 1:
+        raise ValueError(f"the file has {len(signatures)} signatures, not one")
+    return interpreter.get_signature_runner(signatures[0])
+
+
+def _declared(signature: SignatureRunner) -> dict[str, Any]:
+    """For inputs and outputs: name -> [shape, numpy type]."""
+    both = {"inputs": signature.get_input_details(), "outputs": signature.get_output_details()}
+    return {
+        side: {
+            name: [[int(n) for n in detail["shape"]], np.dtype(detail["dtype"]).name]
+            for name, detail in details.items()
+        }
+        for side, details in both.items()
+    }
+
+
+def main() -> None:
+    """Serve on standard input and output, which nothing else may write to."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def answer(frame: bytes) -> None:
+        output.write(frame)
+        output.flush()
+
+    def take(count: int) -> bytes:
+        data = sys.stdin.buffer.read(count)
+        if len(data) < count:
+            sys.exit(0)
+        return data
+
+    try:
+        serve(sys.argv[1], answer, take)
+    except (RuntimeError, ValueError) as error:
+        answer(frames.pack({"error": str(error)}, {}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Runs a .tflite file in LiteRT on the CPU, with XNNPACK, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.api import Artifact, Tensors
+from converters.binding import Declared, check_ports, take_inputs
+from converters.host import Host
+from model_defs.errors import BackendUnavailable, BadArtifact
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 120.0
+"""How long loading or one run may take."""
+
+
+def open_runner(artifact: Artifact) -> LiteRTRunner:
+    """The file, loaded; BadArtifact if it is malformed or does not hold what the ports say."""
+    return LiteRTRunner(artifact)
+
+
+class LiteRTRunner:
+    """Binds tensors by the names of the file's signature, never by position."""
+
+    backend = "litert"
+
+    def __init__(self, artifact: Artifact, seconds: float = SECONDS) -> None:
+        self.artifact, self.seconds = artifact, seconds
+        self._host, declared = start(artifact.path, seconds)
+        try:
+            check_ports("input", artifact.inputs, _types(declared["inputs"]))
+            check_ports("output", artifact.outputs, _types(declared["outputs"]))
+        except BadArtifact:
+            self.close()
+            raise
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        header, results = self._host.ask(
+            {}, take_inputs(self.artifact.inputs, inputs), self.seconds
+        )
+        if "error" in header:
+            raise BadArtifact(f"LiteRT cannot run the model: {header['error']}")
+        outputs = self.artifact.outputs
+        return {port.name: port.to_logical(results[port.stored_as]) for port in outputs}
+
+    def close(self) -> None:
+        self._host.close()
+
+
+def start(path: Path, seconds: float = SECONDS) -> tuple[Host, dict[str, Any]]:
+    """A process that has loaded the file, and the tensors that the file declares."""
+    if find_spec("ai_edge_litert") is None:
+        raise BackendUnavailable("LiteRT is not installed", do="pip install ai-edge-litert")
+    if not path.is_file():
+        raise BadArtifact(f"{path} does not exist")
+    command = [sys.executable, "-P", "-m", "converters.tflite.host", str(path)]
+    host = Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+    try:
+        header, _ = host.listen(seconds)
+        if "error" in header:
+            raise BadArtifact(f"{path.name} is not a model: {header['error']}")
+    except BadArtifact:
+        host.close()
+        raise
+    return host, header["declared"]
+
+
+def _types(declared: dict[str, Any]) -> Declared:
+    return {name: (tuple(shape), kind) for name, (shape, kind) in declared.items()}

@@ -1,0 +1,107 @@
+"""How the numbers of a .tflite file are stored: our own pass over its flatbuffer.
+
+TFLite's converter can store float16 itself, but in another order in every run; its float32
+file is always the same, and from that one we store each constant as we choose.
+"""
+
+from __future__ import annotations
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+IDENTIFIER = b"TFL3"
+ALIGNMENT = 16
+
+
+class Buffer(schema.BufferT):
+    """A buffer whose bytes lie at the alignment that the format's schema asks for."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
+        data = b"" if self.data is None else bytes(self.data)
+        start = 0
+        if data:
+            builder.StartVector(1, len(data), ALIGNMENT)
+            builder.head -= len(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = data
+            start = builder.EndVector()
+        schema.BufferStart(builder)
+        if data:
+            schema.BufferAddData(builder, start)
+        return schema.BufferEnd(builder)
+
+
+def stored(data: bytes, precision: str) -> bytes:
+    """The file with the tensors of its signature named like there, its weights at a precision."""
+    model = schema.ModelT.InitFromPackedBuf(data)
+    (graph,) = model.subgraphs
+    (signature,) = model.signatureDefs
+    for maps in (signature.inputs, signature.outputs):
+        for entry in maps:
+            graph.tensors[entry.tensorIndex].name = entry.name
+    if precision == "float16":
+        store_as_float16(model)
+    return packed(model)
+
+
+def packed(model: schema.ModelT) -> bytes:
+    for buffer in model.buffers:
+        buffer.__class__ = Buffer
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _dequantize(model: schema.ModelT) -> int:
+    """The index of DEQUANTIZE, in the version that takes float16, among the operator codes."""
+    dequantize = schema.BuiltinOperator.DEQUANTIZE
+    model.operatorCodes.append(
+        schema.OperatorCodeT(deprecatedBuiltinCode=dequantize, builtinCode=dequantize, version=3)
+    )
+    return len(model.operatorCodes) - 1
+
+
+def store_as_float16(model: schema.ModelT) -> None:
+    """Stores constants as float16, each behind a DEQUANTIZE.
+
+    XNNPACK unpacks them once, when the file is loaded. What float16 cannot hold (beyond
+    65504, or infinite) stays float32, as do scalars, among them every epsilon. A bias of one
+    element does not: XNNPACK wants it like its filter.
+    """
+    (graph,) = model.subgraphs
+    code = _dequantize(model)
+    constants = [(tensor, float32_constant(model, tensor)) for tensor in graph.tensors]
+    operators = []
+    for index, (tensor, array) in enumerate(constants):
+        if array is None or not fits_float16(array):
+            continue
+        model.buffers[tensor.buffer].data = array.astype(np.float16).view(np.uint8)
+        half = schema.TensorT(
+            shape=tensor.shape,
+            type=schema.TensorType.FLOAT16,
+            buffer=tensor.buffer,
+            name=tensor.name,
+            hasRank=tensor.hasRank,
+        )
+        graph.tensors.append(half)
+        tensor.buffer, tensor.name = 0, tensor.name + b"/float32"
+        operators.append(
+            schema.OperatorT(opcodeIndex=code, inputs=[len(graph.tensors) - 1], outputs=[index])
+        )
+    graph.operators = operators + graph.operators
+
+
+def fits_float16(array: np.ndarray) -> bool:
+    return bool(array.ndim > 0 and np.abs(array).max() <= np.finfo(np.float16).max)
+
+
+def float32_constant(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
+    """The numbers of a constant tensor; None if it is computed or of another type."""
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.FLOAT32 or data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), np.float32).reshape(_sizes(tensor))
+
+
+def _sizes(tensor: schema.TensorT) -> list[int]:
+    return [] if tensor.shape is None else [int(n) for n in tensor.shape]
