@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test slow check format setup setup-test browser constraints clean
+.PHONY: help ship test slow check format setup setup-test browser zoo constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,6 +61,11 @@ browser:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else echo 'the browser tests need Chromium: apt-get install chromium' >&2; exit 2; fi
+
+zoo: setup  ## build every model for every target, remake the README's table
+	$(BIN)/mlship build --all --target all --recipe fp32 --out dist/zoo/fp32
+	$(BIN)/mlship build --all --target all --recipe fp16 --out dist/zoo/fp16
+	$(BIN)/python -m benchmarks.zoo dist/zoo
 
 constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt

@@ -206,12 +206,13 @@ def _truth(program: Program) -> Truth:
 
 def _describe(program: Program, weights: Path | None) -> dict[str, object]:
     path = weights or program.spec.weights
-    parameters = sum(p.numel() for p in program.module.parameters())
+    from model_defs.counting import parameters
+
     described = f"{path.name}, sha256 {bundle.file_digest(path)}" if path else "untrained, seed 0"
     return {
         "name": program.spec.name,
         "summary": program.spec.summary,
-        "parameters": parameters,
+        "parameters": parameters(program.module),
         "weights": described,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from model_defs import zoo
@@ -9,18 +10,16 @@ from model_defs import zoo
 
 def rows() -> list[dict[str, Any]]:
     """A row a model: name, summary, parameters (counted), tensors, trained or not."""
-    import torch
+    from model_defs.counting import count
 
     found = []
     for name in zoo.MODELS:
         spec = zoo.load(name)
-        with torch.device("meta"):
-            parameters = sum(p.numel() for p in spec.build().parameters())
         found.append(
             {
                 "name": name,
                 "summary": spec.summary,
-                "parameters": parameters,
+                **asdict(count(spec)),
                 "inputs": {t.name: list(t.shape) for t in spec.inputs},
                 "outputs": {t.name: list(t.shape) for t in spec.outputs},
                 "trained": spec.weights is not None,
@@ -35,12 +34,13 @@ def show(found: list[dict[str, Any]]) -> None:
     """The rows as a table."""
     from toolchain import terminal
 
-    columns = ("model", "parameters", "input", "output", "part of", "what")
-    made = terminal.table("", *columns, right=("parameters",))
+    columns = ("model", "parameters", "GMAC", "input", "output", "part of", "what")
+    made = terminal.table("", *columns, right=("parameters", "GMAC"))
     for row in found:
         made.add_row(
             row["name"],
             f"{row['parameters']:,}",
+            f"{row['macs'] / 1e9:.2f}",
             _shapes(row["inputs"]),
             _shapes(row["outputs"]),
             ", ".join(row["products"]),
