@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.api import Artifact, Port, Tensors
 from converters.binding import Declared, check_ports, take_inputs
-from converters.browser.host import Host, shared_host
+from converters.browser.host import Browser, shared_browser
 from model_defs.errors import BadArtifact
 
 SECONDS = 300.0
@@ -27,14 +27,14 @@ class BrowserRunner:
         backend: str,
         *,
         seconds: float = SECONDS,
-        host: Host | None = None,
+        browser: Browser | None = None,
     ) -> None:
         self.artifact, self.backend, self.seconds = artifact, backend, seconds
         if not artifact.path.exists():
             raise BadArtifact("the model file does not exist", where=str(artifact.path))
-        self._host = host or shared_host()
+        self._browser = browser or shared_browser()
         path = str(artifact.path.resolve())
-        opened, _ = self._host.ask({"do": "open", "backend": backend, "path": path}, {}, seconds)
+        opened, _ = self._browser.ask({"do": "open", "backend": backend, "path": path}, {}, seconds)
         self._id = opened["id"]
         self.runtime = str(opened["runtime"])
         try:
@@ -46,12 +46,12 @@ class BrowserRunner:
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
         stored = take_inputs(self.artifact.inputs, inputs)
-        _, results = self._host.ask({"do": "run", "id": self._id}, stored, self.seconds)
+        _, results = self._browser.ask({"do": "run", "id": self._id}, stored, self.seconds)
         return {port.name: _logical(port, results) for port in self.artifact.outputs}
 
     def close(self) -> None:
-        if self._host.alive:
-            self._host.ask({"do": "close", "id": self._id}, {}, self.seconds)
+        if self._browser.alive:
+            self._browser.ask({"do": "close", "id": self._id}, {}, self.seconds)
 
 
 def _logical(port: Port, results: dict[str, np.ndarray]) -> np.ndarray:

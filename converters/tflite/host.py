@@ -1,4 +1,4 @@
-"""LiteRT in a process of its own: python -m converters.tflite.host MODEL OPTIONS.
+"""LiteRT in a process of its own: python -m converters.tflite.host MODEL [KERNELS].
 
 LiteRT does not verify a file before it follows the offsets in it: a damaged one can end the
 process. Answers frames (`converters.frames`); the first says what the file declares.
@@ -22,18 +22,25 @@ if TYPE_CHECKING:
 THREADS = 2
 
 
-def interpreter_of(path: str) -> Interpreter:
-    """The interpreter of a file, with XNNPACK and its memory allocated."""
-    from ai_edge_litert.interpreter import Interpreter
+def interpreter_of(path: str, kernels: str = "xnnpack") -> Interpreter:
+    """The interpreter of a file, its memory allocated; `kernels` is "xnnpack" or "reference"."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(model_path=path, num_threads=THREADS)
+    resolvers = {"xnnpack": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+    interpreter = Interpreter(
+        model_path=path,
+        num_threads=THREADS,
+        experimental_op_resolver_type=resolvers[kernels],
+    )
     interpreter.allocate_tensors()
     return interpreter
 
 
-def serve(path: str, answer: Callable[[bytes], object], take: Callable[[int], bytes]) -> None:
+def serve(
+    path: str, kernels: str, answer: Callable[[bytes], object], take: Callable[[int], bytes]
+) -> None:
     """Load the file, say what it declares, then run each request."""
-    interpreter = interpreter_of(path)
+    interpreter = interpreter_of(path, kernels)
     signature = _only_signature(interpreter)
     declared = {**_declared(signature), "partitions": partitions_of(interpreter)}
     answer(frames.pack({"declared": declared}, {}))
@@ -80,7 +87,7 @@ def main() -> None:
         return data
 
     try:
-        serve(sys.argv[1], answer, take)
+        serve(sys.argv[1], (sys.argv[2:] or ["xnnpack"])[0], answer, take)
     except (RuntimeError, ValueError) as error:
         answer(frames.pack({"error": str(error)}, {}))
 

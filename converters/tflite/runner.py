@@ -29,9 +29,11 @@ class LiteRTRunner:
 
     backend = "litert"
 
-    def __init__(self, artifact: Artifact, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, artifact: Artifact, seconds: float = SECONDS, kernels: str = "xnnpack"
+    ) -> None:
         self.artifact, self.seconds = artifact, seconds
-        self._host, declared = start(artifact.path, seconds)
+        self._host, declared = start(artifact.path, seconds, kernels)
         try:
             check_ports("input", artifact.inputs, _types(declared["inputs"]))
             check_ports("output", artifact.outputs, _types(declared["outputs"]))
@@ -52,13 +54,15 @@ class LiteRTRunner:
         self._host.close()
 
 
-def start(path: Path, seconds: float = SECONDS) -> tuple[Host, dict[str, Any]]:
+def start(
+    path: Path, seconds: float = SECONDS, kernels: str = "xnnpack"
+) -> tuple[Host, dict[str, Any]]:
     """A process that has loaded the file, and the tensors that the file declares."""
     if find_spec("ai_edge_litert") is None:
         raise BackendUnavailable("LiteRT is not installed", do="pip install ai-edge-litert")
     if not path.is_file():
         raise BadArtifact(f"{path} does not exist")
-    command = [sys.executable, "-P", "-m", "converters.tflite.host", str(path)]
+    command = [sys.executable, "-P", "-m", "converters.tflite.host", str(path), kernels]
     host = Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
     try:
         header, _ = host.listen(seconds)

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from converters.api import Artifact
 from converters.browser import BROWSER_BACKENDS, BrowserRunner, host, open_runner
-from converters.browser.host import Host, shared_host
+from converters.browser.host import Browser, shared_browser
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain import bundle
 from toolchain.cli import main
@@ -108,7 +108,7 @@ def test_webassembly_has_simd_and_threads(built: dict[str, bundle.Bundle]) -> No
 
 
 def test_all_backends_share_one_page(built: dict[str, bundle.Bundle]) -> None:
-    before = shared_host()
+    before = shared_browser()
     runners = [open_runner(artifact_of(built["tfjs"]), WASM) for _ in range(2)]
     runners.append(open_runner(artifact_of(built["tflite"]), "litertjs"))
     inputs, expected = golden(built["tfjs"], "photo")
@@ -116,7 +116,7 @@ def test_all_backends_share_one_page(built: dict[str, bundle.Bundle]) -> None:
         np.testing.assert_allclose(runner.run(inputs)["shade"], expected["shade"], atol=FLOAT32)
     for runner in runners:
         runner.close()
-    assert shared_host() is before
+    assert shared_browser() is before
 
 
 def test_unknown_backends_are_refused(built: dict[str, bundle.Bundle]) -> None:
@@ -243,21 +243,21 @@ class TestEnds:
     """What happens to Chromium is told, and the next runner gets a new one."""
 
     def test_a_page_that_crashes(self, built: dict[str, bundle.Bundle]) -> None:
-        own = Host()
-        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, host=own)
+        own = Browser()
+        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, browser=own)
         for pid in renderers(own):
             os.kill(pid, signal.SIGKILL)
         inputs, _ = golden(built["tfjs"], "photo")
         with pytest.raises(BadArtifact, match="crashed"):
             runner.run(inputs)
-        with pytest.raises(BadArtifact, match="gone"):
+        with pytest.raises(BadArtifact, match="gone|ended"):
             runner.run(inputs)
         runner.close()
         own.close()
 
     def test_a_model_that_takes_too_long(self, built: dict[str, bundle.Bundle]) -> None:
-        own = Host()
-        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, host=own)
+        own = Browser()
+        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, browser=own)
         chromium = renderers(own)
         runner.seconds = 1e-4
         with pytest.raises(BadArtifact, match=r"did not answer within 0.0001 s"):
@@ -267,12 +267,12 @@ class TestEnds:
         assert not any(alive(pid) for pid in chromium)
 
     def test_a_host_that_is_killed(self, built: dict[str, bundle.Bundle]) -> None:
-        own = Host()
-        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, host=own)
+        own = Browser()
+        runner = BrowserRunner(artifact_of(built["tfjs"]), WASM, browser=own)
         chromium = renderers(own)
         os.kill(own._process.pid, signal.SIGKILL)
         own._process.wait()
-        with pytest.raises(BadArtifact, match="gone"):
+        with pytest.raises(BadArtifact, match="gone|ended"):
             runner.run(golden(built["tfjs"], "photo")[0])
         own.close()
         deadline = time.monotonic() + 10
@@ -281,7 +281,7 @@ class TestEnds:
         assert not any(alive(pid) for pid in chromium)
 
 
-def renderers(own: Host) -> list[int]:
+def renderers(own: Browser) -> list[int]:
     """The processes below the host's that draw pages."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -313,8 +313,8 @@ class TestUnavailable:
         return artifact_of(built["tfjs"])
 
     def start(self, artifact: Artifact) -> BackendUnavailable:
-        with pytest.raises(BackendUnavailable) as caught, contextlib.closing(Host()) as own:
-            BrowserRunner(artifact, WASM, host=own)
+        with pytest.raises(BackendUnavailable) as caught, contextlib.closing(Browser()) as own:
+            BrowserRunner(artifact, WASM, browser=own)
         assert caught.value.do
         return caught.value
 

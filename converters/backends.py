@@ -1,0 +1,122 @@
+"""Every way to run an artifact: the only list of backends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from converters import browser
+from converters.api import Artifact, Runner
+from model_defs.errors import BackendUnavailable, UnknownName
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A runtime that opens artifacts of one format.
+
+    `half` computes in float16 whatever the file stores, so that only the product's tolerance
+    can judge it. `slow` emulates a GPU on the CPU: seconds for what a GPU does in milliseconds.
+    `system` is the only `sys.platform` that has it.
+    """
+
+    name: str
+    format: str
+    summary: str
+    opener: Callable[[Artifact], Runner]
+    half: bool = False
+    slow: bool = False
+    system: str = ""
+
+    def open(self, artifact: Artifact) -> Runner:
+        """The artifact, loaded; BackendUnavailable on another system or without the runtime."""
+        if self.system and sys.platform != self.system:
+            raise BackendUnavailable(
+                f"{self.name} runs on {self.system} only",
+                do="record there, compare here: mlship parity BUNDLE --record FILE",
+            )
+        return self.opener(artifact)
+
+
+def _mil(artifact: Artifact) -> Runner:
+    from converters.coreml import MilRunner
+
+    return MilRunner(artifact)
+
+
+def _mil_weights_only(artifact: Artifact) -> Runner:
+    from converters.variants import WeightsOnlyRunner
+
+    return WeightsOnlyRunner(artifact)
+
+
+def _coreml(artifact: Artifact) -> Runner:
+    from converters.coreml import CoreMlRunner
+
+    return CoreMlRunner(artifact)
+
+
+def _litert(artifact: Artifact) -> Runner:
+    from converters.tflite import open_runner
+
+    return open_runner(artifact)
+
+
+def _litert_reference(artifact: Artifact) -> Runner:
+    from converters.variants import ReferenceKernelsRunner
+
+    return ReferenceKernelsRunner(artifact)
+
+
+def _tfjs_node(artifact: Artifact) -> Runner:
+    from converters.tfjs import open_runner
+
+    return open_runner(artifact)
+
+
+def _in_browser(name: str) -> Callable[[Artifact], Runner]:
+    return lambda artifact: browser.open_runner(artifact, name)
+
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend("mil", "coreml", "the saved program, every result rounded to float16", _mil),
+        Backend("mil-weights-only", "coreml", "the same in float32", _mil_weights_only),
+        Backend("coreml", "coreml", "Core ML itself", _coreml, half=True, system="darwin"),
+        Backend("litert", "tflite", "LiteRT with XNNPACK", _litert),
+        Backend("litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference),
+        Backend("litertjs", "tflite", "LiteRT.js in Chromium", _in_browser("litertjs")),
+        Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node),
+        Backend(
+            "tfjs-wasm-chromium",
+            "tfjs",
+            "TF.js on WebAssembly in Chromium",
+            _in_browser("tfjs-wasm-chromium"),
+        ),
+        Backend(
+            "tfjs-webgl", "tfjs", "TF.js on WebGL, float32", _in_browser("tfjs-webgl"), slow=True
+        ),
+        Backend(
+            "tfjs-webgl-f16",
+            "tfjs",
+            "TF.js on WebGL, float16 textures",
+            _in_browser("tfjs-webgl-f16"),
+            half=True,
+            slow=True,
+        ),
+        Backend("tfjs-webgpu", "tfjs", "TF.js on WebGPU", _in_browser("tfjs-webgpu"), slow=True),
+    )
+}
+
+
+def of_format(name: str) -> tuple[Backend, ...]:
+    """The backends of a format, the main one first."""
+    return tuple(b for b in BACKENDS.values() if b.format == name)
+
+
+def find(name: str) -> Backend:
+    """The backend of that name; UnknownName for any other."""
+    if name not in BACKENDS:
+        raise UnknownName.among("backend", name, BACKENDS)
+    return BACKENDS[name]
