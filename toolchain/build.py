@@ -65,15 +65,20 @@ def build(
     out: Path = Path("dist"),
     say: Say = lambda what, stage: None,
 ) -> list[Built]:
-    """Build each model for each target; an error on one target leaves the others alone.
+    """Build each model for each target; an error on one leaves the others alone.
 
-    Raises what concerns all targets: a model that cannot be captured, a folder in the way.
+    Raises what concerns all that was asked for: one model, and it cannot be captured.
     """
-    return [
-        built
-        for name in model_names
-        for built in _build_model(name, targets, recipe, weights, out, say)
-    ]
+    names = tuple(model_names)
+    results: list[Built] = []
+    for name in names:
+        try:
+            results += _build_model(name, targets, recipe, weights, out, say)
+        except MlshipError as error:
+            if len(names) == 1:
+                raise
+            results += [Built(name, target.name, error=error) for target in targets]
+    return results
 
 
 def _build_model(

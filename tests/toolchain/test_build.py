@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from converters.api import Artifact, Export, Tensors
 from converters.worker import Worker
-from model_defs.errors import ConversionFailed
+from model_defs.errors import CannotWrite, ConversionFailed
 from model_defs.pixels import save_picture
 from toolchain import build, bundle, cache
 from toolchain.cli import main
@@ -306,6 +306,69 @@ class TestBadInput:
         )
         assert result.exit_code == 2
         assert ".png" in result.stderr
+
+
+LATER = """
+import datetime, time
+seconds = time.time
+time.time = lambda: seconds() + 40 * 86400.0
+
+class Later(datetime.date):
+    @classmethod
+    def today(cls):
+        return super().today() + datetime.timedelta(days=40)
+
+datetime.date = Later
+"""
+
+
+def test_another_day_and_folder_give_the_same_bytes(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LATER)
+    model = tmp_path / "elsewhere" / "net.py"
+    model.parent.mkdir()
+    model.write_text((shared / "net.py").read_text())
+    command = [sys.executable, "-m", "toolchain.cli", "build", f"{model}:spec", "--target", "all"]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(cache.ROOT)]),
+        "HOME": str(tmp_path),
+        "MLSHIP_CACHE": str(tmp_path / "cache"),
+    }
+    out = tmp_path / "dist"
+    ran = subprocess.run(
+        [*command, "--out", str(out)], cwd=model.parent, env=environment, capture_output=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    for target in TARGETS:
+        first = bundle.read(shared / "dist" / f"tiny-{target}").manifest
+        second = bundle.read(out / f"tiny-{target}").manifest
+        assert first["files"] == second["files"]
+        assert first["digest"] == second["digest"]
+
+
+def test_several_models_are_built_though_one_fails(
+    write_tiny: Callable[..., str], shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE", str(shared / "cache"))
+    from toolchain import recipes, targets
+
+    bad = write_tiny(body="x.no_such_method()", name="bad.py")
+    names = (bad, f"{shared}/net.py:spec")
+    found = build.build(
+        names, targets.find(("android",)), recipes.find("fp16"), out=tmp_path / "dist"
+    )
+    assert [b.exit_code for b in found] == [2, 0]
+    assert "no_such_method" in str(found[0].error)
+
+
+def test_a_converter_that_cannot_write_says_so(shared: Path, tmp_path: Path) -> None:
+    from converters.capture import capture, export
+    from toolchain import models
+
+    exported = export(capture(models.load(f"{shared}/net.py:spec")), tmp_path / "export")
+    (tmp_path / "file").write_text("a file, not a folder")
+    for name in ("coreml", "tflite", "tfjs"):
+        with Worker(name) as worker, pytest.raises(CannotWrite):
+            worker.convert(exported, tmp_path / "file")
 
 
 def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
