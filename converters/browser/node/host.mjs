@@ -19,6 +19,7 @@ class Crash extends Error {}
 const server = await Server.start();
 const models = new Map();
 const frames = new Map();
+const strangers = new Set();
 let browser, page, crashed;
 
 async function start() {
@@ -28,6 +29,10 @@ async function start() {
     throw new Unavailable(`Chromium does not start: ${firstLines(error, 2)}`);
   }
   page = await browser.newPage();
+  page.on('request', (request) => {
+    const url = request.url();
+    if (/^(http|ws)/.test(url) && !url.startsWith(`${server.origin}/`)) strangers.add(url);
+  });
   crashed = new Promise((_, reject) => {
     page.on('crash', () => reject(new Crash('the page crashed')));
     browser.on('disconnected', () => reject(new Crash('Chromium ended')));
@@ -92,8 +97,8 @@ function firstLines(error, count = 1) {
 
 function refusal(error) {
   const kind = error instanceof Unavailable ? 'unavailable' : error instanceof Crash ? 'crash' : 'artifact';
-  const blocked = server.takeBlocked();
-  const because = blocked.length ? ` (blocked: the model asked for ${blocked.join(', ')})` : '';
+  const because = strangers.size ? ` (blocked: the model asked for ${[...strangers].join(', ')})` : '';
+  strangers.clear();
   return { error: firstLines(error) + because, kind };
 }
 

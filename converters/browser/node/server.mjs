@@ -28,7 +28,6 @@ class NotFound extends Error {}
 export class Server {
   #scripts = new Map();
   #shared = new Map();
-  #blocked = new Set();
   #next = 1;
   inputs = Buffer.alloc(0);
   outputs = Buffer.alloc(0);
@@ -36,8 +35,8 @@ export class Server {
   static start() {
     const server = new Server();
     const http = createServer((request, response) => server.#answer(request, response));
-    http.on('connect', (request, socket) => server.#refuse(request.url, socket));
-    http.on('upgrade', (request, socket) => server.#refuse(request.url, socket));
+    http.on('connect', (request, socket) => server.#refuse(socket));
+    http.on('upgrade', (request, socket) => server.#refuse(socket));
     return new Promise((resolve) => {
       http.listen(0, '127.0.0.1', () => {
         server.origin = `http://127.0.0.1:${http.address().port}`;
@@ -56,22 +55,13 @@ export class Server {
     this.#shared.delete(String(id));
   }
 
-  // What the page asked of anybody else since the last time that this was called.
-  takeBlocked() {
-    const found = [...this.#blocked];
-    this.#blocked.clear();
-    return found;
-  }
-
-  #refuse(url, socket) {
-    this.#blocked.add(url);
+  #refuse(socket) {
     socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
   }
 
   async #answer(request, response) {
     const url = new URL(request.url, this.origin);
     if (url.origin !== this.origin) {
-      this.#blocked.add(url.href);
       response.writeHead(403, { Connection: 'close' }).end();
       return;
     }
