@@ -9,6 +9,7 @@
     ├── BadArtifact             a model file that is missing, truncated or malformed
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
+    ├── BadRecord               recorded results that are damaged or of something else
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
     ├── PassFailed              a pass that broke its promise
     ├── ConversionFailed        a converter that crashed or refused
@@ -81,6 +82,10 @@ class BadPicture(MlshipError):
     """A picture or array file that cannot be read or does not fit the model's input."""
 
 
+class BadRecord(MlshipError):
+    """A file of recorded results that is truncated, edited, or of another bundle."""
+
+
 class CannotWrite(MlshipError):
     """A full disk, an unwritable folder, or a file that is in the way."""
 
@@ -111,6 +116,7 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadArtifact,
         BadBundle,
         BadPicture,
+        BadRecord,
         CannotWrite,
         PassFailed,
         ConversionFailed,
