@@ -13,13 +13,16 @@ from torch import Tensor, nn
 class AttentiveConvLSTM(nn.Module):
     """(N, C, H, W) -> (N, C, H, W), the hidden state after `steps` looks at the same input.
 
+    `size` is (H, W).
+
     The attention has mean 1 over the H * W positions, not sum 1 as published: sums to 1 are
     about 1e-3 each, which 8-bit activations cannot hold. Hence `gates_input` is the published
     W_i, W_f, W_o, W_c, one after the other, divided by H * W.
     """
 
-    def __init__(self, channels: int, steps: int = 4) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], steps: int = 4) -> None:
         super().__init__()
+        self.size = size
         self.steps = steps
         self.attend_input = _conv(channels, channels)  # U_a
         self.attend_hidden = _conv(channels, channels)  # W_a and b_a
@@ -45,7 +48,7 @@ class AttentiveConvLSTM(nn.Module):
 
     def _attend(self, x: Tensor, energy: Tensor) -> Tensor:
         score = self.attend_score(energy.tanh())  # (N, 1, H, W)
-        height, width = x.shape[-2:]
+        height, width = self.size
         attention = score.flatten(2).softmax(2) * float(height * width)  # (N, 1, H * W)
         return x * attention.reshape(-1, 1, height, width)
 

@@ -104,8 +104,9 @@ def _initialise_conv(conv: nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:
         bound = math.sqrt(6.0 / conv.weight[0].numel())
         kernel = _uniform(conv.weight, -bound, bound)
     else:
-        window = tent(conv)
-        kernel = _mixing(conv.weight) * window / window.sum() * _uniform(conv.weight, 0.0, 2.0)
+        window = tent(conv) * _uniform(conv.weight, 0.2, 1.8)
+        whole = window.sum((2, 3), keepdim=True, dtype=torch.float64)
+        kernel = (_mixing(conv.weight) / whole).float() * window
     conv.weight.copy_(kernel * gain)
     if conv.bias is not None:
         conv.bias.copy_(_uniform(conv.bias, -0.05, 0.05))
@@ -118,7 +119,7 @@ def _mixing(weight: Tensor) -> Tensor:
         return torch.ones(outputs, 1, 1, 1, device=weight.device)
     bound = math.sqrt(3.0 * RECTIFIED / inputs)  # the variance of U(-b, b) is b * b / 3
     drawn = _uniform(weight[:, :, :1, :1], -bound, bound)
-    return drawn - drawn.mean(dim=1, keepdim=True)
+    return drawn - drawn.mean(1, keepdim=True, dtype=torch.float64)
 
 
 def tent(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:

@@ -53,7 +53,7 @@ class Depth(nn.Module):
 
 
 def build() -> Depth:
-    return initialise(Depth(), gain=0.88, contrast=4.0)
+    return initialise(Depth(), gain=0.95, contrast=4.0)
 
 
 def build_trunk() -> MobileNetV1:

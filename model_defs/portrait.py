@@ -145,21 +145,21 @@ PREVIOUS = TensorSpec(
 
 PORTRAIT = ModelSpec(
     "portrait",
-    lambda: initialise(PortraitNet(), gain=0.74),
+    lambda: initialise(PortraitNet(), gain=0.85),
     (IMAGE,),
     (_mask(SIZE),),
     summary="the person in a portrait (PortraitNet)",
 )
 PORTRAIT_VIDEO = ModelSpec(
     "portrait-video",
-    lambda: initialise(PortraitVideo(), gain=0.765),
+    lambda: initialise(PortraitVideo(), gain=0.86),
     (IMAGE, PREVIOUS),
     (_mask(SIZE),),
     summary="the person in a frame, given the last frame's mask",
 )
 PORTRAIT_HEAD = ModelSpec(
     "portrait-head",
-    lambda: initialise(Decoder(), gain=0.88),
+    lambda: initialise(Decoder(), gain=0.95),
     FEATURES,
     (_mask(HYDRA_SIZE),),
     summary="the person, from the depth trunk's features",

@@ -60,7 +60,7 @@ class Saliency(nn.Module):
         super().__init__()
         self.features = features
         self.reduce = nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU())
-        self.lstm = AttentiveConvLSTM(channels)
+        self.lstm = AttentiveConvLSTM(channels, (height, width))
         self.priors = nn.Sequential(
             PriorConv(channels, height, width, isotropic),
             PriorConv(channels, height, width, isotropic),
@@ -77,13 +77,13 @@ class Saliency(nn.Module):
 def build() -> Saliency:
     """64 channels and isotropic priors on MobileNetV1."""
     net = Saliency(MobileNetFeatures(), 1024, 64, isotropic=True)
-    return initialise(net, gain=0.93, contrast=2.0)
+    return initialise(net, gain=1.0, contrast=2.0)
 
 
 def build_resnet() -> Saliency:
     """The published net: 512 channels on a dilated ResNet-50."""
     trunk = resnet50(strides=(2, 1, 1), dilations=(1, 2, 4), biased=True)
-    return initialise(Saliency(trunk, 2048, 512), gain=0.95, contrast=0.02)
+    return initialise(Saliency(trunk, 2048, 512), gain=1.0, contrast=0.02)
 
 
 MAP = TensorSpec(

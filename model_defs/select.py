@@ -147,14 +147,14 @@ MASK = TensorSpec(
 
 SELECT = ModelSpec(
     "select",
-    lambda: initialise(Select(), gain=0.91, contrast=4.0),
+    lambda: initialise(Select(), gain=0.9, contrast=4.0),
     (IMAGE, CLICKS),
     (MASK,),
     summary="the object under the clicks (SqueezeNet, SharpMask)",
 )
 SELECT_COARSE = ModelSpec(
     "select-coarse",
-    lambda: initialise(SelectCoarse(), gain=0.82, contrast=4.0),
+    lambda: initialise(SelectCoarse(), gain=1.0, contrast=4.0),
     (IMAGE, CLICKS),
     (MASK,),
     summary="the same trunk with a x16 deconvolution",

@@ -85,7 +85,7 @@ class UpProjDepth(nn.Module):
 
 def build() -> UpProjDepth:
     """The net, which untrained says about 3 m: below 0 m the last layer would cut it off."""
-    net = initialise(UpProjDepth(), gain=0.96, contrast=0.02)
+    net = initialise(UpProjDepth(), gain=1.1, contrast=0.02)
     assert net.score.bias is not None
     net.score.bias.data.add_(3.0)
     return net
