@@ -22,6 +22,7 @@ class AttentiveConvLSTM(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], steps: int = 4) -> None:
         super().__init__()
+        self.channels = channels
         self.size = size
         self.steps = steps
         self.attend_input = _conv(channels, channels)  # U_a
@@ -34,12 +35,12 @@ class AttentiveConvLSTM(nn.Module):
         seen = self.attend_input(x)  # (N, C, H, W)
         attended = self._attend(x, seen + _of_zeros(self.attend_hidden))
         gates = self.gates_input(attended) + _of_zeros(self.gates_hidden)  # (N, 4C, H, W)
-        take, _, show, new = _activated(gates)
+        take, _, show, new = self._activated(gates)
         cell = take * new
         hidden = show * cell.tanh()
         for _ in range(self.steps - 1):
             attended = self._attend(x, seen + self.attend_hidden(hidden))
-            take, keep, show, new = _activated(
+            take, keep, show, new = self._activated(
                 self.gates_input(attended) + self.gates_hidden(hidden)
             )
             cell = keep * cell + take * new
@@ -52,6 +53,10 @@ class AttentiveConvLSTM(nn.Module):
         attention = score.flatten(2).softmax(2) * float(height * width)  # (N, 1, H * W)
         return x * attention.reshape(-1, 1, height, width)
 
+    def _activated(self, gates: Tensor) -> tuple[Tensor, ...]:
+        sigmoids, new = gates.split((3 * self.channels, self.channels), 1)
+        return *sigmoids.sigmoid().chunk(3, 1), new.tanh()
+
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -60,9 +65,3 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 def _of_zeros(conv: nn.Conv2d) -> Tensor:
     assert conv.bias is not None
     return conv.bias.reshape(1, -1, 1, 1)
-
-
-def _activated(gates: Tensor) -> tuple[Tensor, ...]:
-    channels = gates.shape[1] // 4
-    sigmoids, new = gates.split((3 * channels, channels), 1)
-    return *sigmoids.sigmoid().chunk(3, 1), new.tanh()

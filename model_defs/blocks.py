@@ -59,12 +59,13 @@ def separable(
     )
 
 
-def foreground(logits: Tensor) -> Tensor:
+def foreground_of(logits: Tensor) -> Tensor:
     """Two logits (N, 2, H, W), background first -> the foreground's probability (N, 1, H, W).
 
     The second channel of a softmax over two, exactly, in half the output.
     """
-    return (logits[:, 1:] - logits[:, :1]).sigmoid()
+    background, foreground = logits.chunk(2, 1)
+    return (foreground - background).sigmoid()
 
 
 RECTIFIED = 2 * math.pi / (math.pi - 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model_defs.blocks import conv_bn, foreground, initialise, separable
+from model_defs.blocks import conv_bn, foreground_of, initialise, separable
 from model_defs.depth import FEATURES, Decoder
 from model_defs.depth import SIZE as HYDRA_SIZE
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
@@ -99,7 +99,7 @@ class PortraitNet(nn.Module):
         x = self.up4(x + f8)  # (N, 24, H/4, W/4)
         x = self.up2(x + f4)  # (N, 16, H/2, W/2)
         x = self.up1(x)  # (N, 8, H, W)
-        return foreground(self.score(x))
+        return foreground_of(self.score(x))
 
 
 class PortraitVideo(nn.Module):

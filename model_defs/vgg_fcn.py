@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from model_defs.blocks import foreground, initialise, tent
+from model_defs.blocks import foreground_of, initialise, tent
 from model_defs.select import CLICKS, IMAGE, MASK
 from model_defs.spec import ModelSpec, Preprocess
 
@@ -60,7 +60,7 @@ class ClickFCN8s(nn.Module):
         x = self.upsample16(x)  # (N, 2, 74, 74)
         x = x + _cropped(self.score8(pool3), x, offset=9)
         x = self.upsample8(x)  # (N, 2, 600, 600)
-        return foreground(_cropped(x, image, offset=31))
+        return foreground_of(_cropped(x, image, offset=31))
 
 
 def _cropped(x: Tensor, like: Tensor, offset: int) -> Tensor:

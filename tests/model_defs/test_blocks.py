@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from model_defs import zoo
-from model_defs.blocks import conv_bn, foreground, initialise, separable, tent
+from model_defs.blocks import conv_bn, foreground_of, initialise, separable, tent
 from model_defs.counting import macs, parameters
 
 # Sizes at which a model runs fast; a map of the picture must vary by more than this.
@@ -107,7 +107,7 @@ def test_a_tent_is_bilinear_upsampling_away_from_the_border(factor):
 
 def test_foreground_is_the_second_channel_of_a_softmax():
     logits = 5 * torch.randn(2, 2, 8, 9)
-    torch.testing.assert_close(foreground(logits), logits.softmax(1)[:, 1:], atol=1e-6, rtol=0)
+    torch.testing.assert_close(foreground_of(logits), logits.softmax(1)[:, 1:], atol=1e-6, rtol=0)
 
 
 def test_macs_of_a_grouped_a_transposed_and_a_dilated_convolution():
