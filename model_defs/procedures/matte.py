@@ -68,8 +68,8 @@ def stencil(
     inside = shade[matte > 0.5]
     middle = float(np.median(inside)) if inside.size else 0.5
     light = ((shade - middle) / (2 * softness) + 0.5).clip(0, 1)[..., None]
-    ground = np.broadcast_to(np.float32(paper), portrait.shape)
-    cut = ground * light + np.float32(ink) * (1 - light)
+    ground = np.broadcast_to(np.array(paper, np.float32), portrait.shape)
+    cut = ground * light + np.array(ink, np.float32) * (1 - light)
     return composite(cut, ground, matte)
 
 
