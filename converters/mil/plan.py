@@ -18,7 +18,7 @@ from torch import Tensor
 
 from converters.mil.constexpr import decode
 from converters.mil.ops import OPS
-from converters.mil.ops.signature import Op, Parameter
+from converters.mil.ops.signature import Op, Parameter, Tensors
 from converters.mil.program import Block, Operation
 from converters.mil.types import ListType, TensorType, Type
 from converters.mil.values import Constant
@@ -60,6 +60,11 @@ class Step:
     plans: tuple[Plan, ...] = ()
 
     @property
+    def foreseeable(self) -> bool:
+        """Whether the shapes of the results can be known without the numbers."""
+        return not self.op.reads_data and not self.plans
+
+    @property
     def static(self) -> bool:
         """Whether every result has one shape, so that foreseeing it once is enough."""
         types = (r.type for r in self.operation.results)
@@ -70,8 +75,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a block; `constants` are outputs or results that are known beforehand."""
+    """The steps of a block; `constants` are outputs that are known beforehand."""
 
+    inputs: tuple[str, ...]
     steps: tuple[Step, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Any]
@@ -146,7 +152,8 @@ def plan_block(block: Block, scope: Scope) -> Plan:
     for name in block.outputs:
         scope.type_of(name)
     constants = {n: scope.tensor(n) for n in block.outputs if n in scope.constants}
-    return Plan(_freeing(steps, block.outputs), block.outputs, constants, scope.types)
+    inputs = tuple(v.name for v in block.inputs)
+    return Plan(inputs, _freeing(steps, block.outputs), block.outputs, constants, scope.types)
 
 
 def _planned(operation: Operation, scope: Scope) -> Step | None:
@@ -155,15 +162,58 @@ def _planned(operation: Operation, scope: Scope) -> Step | None:
     if operation.type == "const" or operation.type.startswith("constexpr_"):
         _decode(operation, scope)
         return None
+    if operation.type in CONTROL:
+        return _control(operation, scope)
     if operation.type not in OPS:
         raise UnsupportedOperation(
             f"operation '{operation.type}' is not executed",
             do="tests/converters/mil/coverage.md lists what is",
         )
     op = OPS[operation.type]
+    if operation.blocks:
+        raise BadArtifact(f"operation '{operation.type}' has blocks")
     fixed, dynamic = _bound(operation, op, scope)
     _check_dtypes(operation, op, scope)
     return Step(operation, op, fixed, dynamic, ())
+
+
+def cond(pred: bool) -> None:
+    """Only declares the arguments: the runtime chooses the block."""
+
+
+def while_loop(loop_vars: Tensors) -> None:
+    """Only declares the arguments: the runtime repeats the block."""
+
+
+CONTROL: dict[str, Op] = {
+    "cond": Op(cond, gives=(), many=True, reads_data=True),
+    "while_loop": Op(while_loop, gives=(), many=True, reads_data=True),
+}
+"""Operations with two blocks: taken if true and if false; the condition and the body."""
+
+
+def _control(operation: Operation, scope: Scope) -> Step:
+    op = CONTROL[operation.type]
+    if len(operation.blocks) != 2:
+        raise BadArtifact(f"{operation.type} has {len(operation.blocks)} blocks, not 2")
+    fixed, dynamic = _bound(operation, op, scope)
+    plans = tuple(_inner(block, scope) for block in operation.blocks)
+    results, loops = len(operation.results), operation.type == "while_loop"
+    counts = (1, results) if loops else (results, results)
+    if tuple(len(p.outputs) for p in plans) != counts:
+        raise BadArtifact(f"the blocks of {operation.type} do not give what it gives")
+    given = len(operation.arguments.get("loop_vars", ())) if loops else 0
+    if any(len(p.inputs) != given for p in plans) or (loops and given != results):
+        raise BadArtifact(f"the blocks of {operation.type} do not take what it is given")
+    return Step(operation, op, fixed, dynamic, (), plans)
+
+
+def _inner(block: Block, scope: Scope) -> Plan:
+    """A block within a block: it sees what is outside, outside does not see it."""
+    inner = Scope(scope.opset, dict(scope.types), dict(scope.constants), dict(scope.tensors))
+    for value in block.inputs:
+        inner.declare(value.name, value.type)
+    return plan_block(block, inner)
 
 
 def _decode(operation: Operation, scope: Scope) -> None:
@@ -262,6 +312,8 @@ def _given(operation: Operation, gives: str, scope: Scope) -> str | None:
     if gives.startswith("="):
         return str(scope.array(values[0]))
     declared = scope.type_of(values[0])
+    if isinstance(declared, ListType):
+        return declared.element.dtype
     return declared.dtype if isinstance(declared, TensorType) else None
 
 

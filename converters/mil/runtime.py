@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converters.mil.ops.signature import Cell
+from converters.mil.ops.signature import Cell, Op
 from converters.mil.plan import (
     COMPUTED,
     MEMORY,
@@ -22,7 +22,7 @@ from converters.mil.plan import (
     plan_block,
 )
 from converters.mil.program import Operation, Value
-from converters.mil.types import TensorType
+from converters.mil.types import ListType, TensorType
 from model_defs.errors import BadArtifact, MlshipError, UnknownName
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 THREADS = 2
 
 PRECISIONS = ("exact", "weights-only")
+
+MOST_TURNS = 100_000
+"""Turns after which a loop is taken to be endless."""
 
 State = dict[str, Cell]
 """The memory of a stateful function, by the names of its states."""
@@ -131,7 +134,7 @@ class Interpreter:
     def _block(self, plan: Plan, env: dict[str, Any], observer: Observer) -> list[Any]:
         for step in plan.steps:
             try:
-                results = self._step(step, env)
+                results = self._step(step, env, observer)
             except MlshipError as error:
                 where = error.where or f"{step.operation}, opset {self.function.opset}"
                 raise type(error)(error.what, where=where, do=error.do) from error
@@ -142,15 +145,41 @@ class Interpreter:
                 env.pop(name, None)
         return [plan.constants[n] if n in plan.constants else env[n] for n in plan.outputs]
 
-    def _step(self, step: Step, env: dict[str, Any]) -> list[Any]:
+    def _step(self, step: Step, env: dict[str, Any], observer: Observer) -> list[Any]:
         arguments = dict(step.fixed)
         for name, (parameter, values) in step.dynamic.items():
             found = [env[v] if isinstance(v, str) else v for v in values]
             arguments[name] = tuple(found) if parameter.variadic else parameter.convert(found[0])
-        if not step.op.reads_data and not (step.static and id(step) in self._foreseen):
+        if step.plans:
+            return self._checked(step, self._control(step, arguments, env, observer))
+        if step.foreseeable and not (step.static and id(step) in self._foreseen):
             self._checked(step, _called(step, _as_meta(arguments)))
             self._foreseen.add(id(step))
         return self._checked(step, _called(step, arguments))
+
+    def _control(
+        self, step: Step, arguments: dict[str, Any], env: dict[str, Any], observer: Observer
+    ) -> list[Any]:
+        """Runs the block that `pred` chooses, or the body as long as its condition holds."""
+        if step.operation.type == "cond":
+            plan = step.plans[0 if arguments["pred"] else 1]
+            return self._block(plan, dict(env), observer)
+        condition, body = step.plans
+        values = list(arguments["loop_vars"])
+        for _ in range(MOST_TURNS):
+            (go_on,) = self._block(condition, self._entered(condition, env, values), observer)
+            if not bool(go_on):
+                return values
+            values = self._block(body, self._entered(body, env, values), observer)
+        raise BadArtifact(f"a loop has not ended after {MOST_TURNS} turns")
+
+    def _entered(self, plan: Plan, env: dict[str, Any], values: list[Any]) -> dict[str, Any]:
+        """What a block sees: everything outside, and its inputs."""
+        taken = {
+            name: self._typed(value, Value(name, plan.types[name]))
+            for name, value in zip(plan.inputs, values, strict=True)
+        }
+        return {**env, **taken}
 
     def _checked(self, step: Step, results: Any) -> list[Any]:
         """The results, rounded to their declared types; BadArtifact where they are not those."""
@@ -158,17 +187,34 @@ class Interpreter:
         values = step.operation.results
         if len(found) != len(values):
             raise BadArtifact(f"gives {len(found)} results, declared {len(values)}")
-        return [self._rounded(step.op.moves, r, v) for r, v in zip(found, values, strict=True)]
+        return [
+            self._rounded(step.op, self._typed(r, v), v) for r, v in zip(found, values, strict=True)
+        ]
 
-    def _rounded(self, moves: bool, result: Tensor, value: Value) -> Tensor:
-        declared = _tensor(value)
-        if result.dtype != COMPUTED.get(declared.dtype) or not declared.admits(tuple(result.shape)):
-            raise BadArtifact(
-                f"gives {result.dtype}{list(result.shape)} for '{value.name}', declared {declared}"
+    def _typed(self, result: Any, value: Value) -> Any:
+        """The result; BadArtifact where it is not of its declared type or beyond memory."""
+        declared = value.type
+        if isinstance(declared, ListType):
+            if not isinstance(result, list):
+                raise BadArtifact(f"gives no list for '{value.name}'")
+            return result
+        if (
+            not isinstance(result, Tensor)
+            or not isinstance(declared, TensorType)
+            or result.dtype != COMPUTED.get(declared.dtype)
+            or not declared.admits(tuple(result.shape))
+        ):
+            found = (
+                f"{result.dtype}{list(result.shape)}" if isinstance(result, Tensor) else "no tensor"
             )
+            raise BadArtifact(f"gives {found} for '{value.name}', declared {declared}")
         if result.is_meta and result.numel() * result.element_size() > MEMORY:
             raise BadArtifact(f"gives {list(result.shape)}, more than this machine can hold")
-        if declared.dtype == "fp16" and self._rounds and not moves:
+        return result
+
+    def _rounded(self, op: Op, result: Any, value: Value) -> Any:
+        halves = isinstance(value.type, TensorType) and value.type.dtype == "fp16"
+        if halves and self._rounds and not op.moves:
             return result.half().float()
         return result
 

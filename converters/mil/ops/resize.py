@@ -63,7 +63,10 @@ def upsample_nearest_neighbor(
     x: Tensor, scale_factor_height: float = 1, scale_factor_width: float = 1
 ) -> Tensor:
     height = _scaled(x.shape[-2], scale_factor_height)
-    return nearest(nearest(x, -2, height), -1, _scaled(x.shape[-1], scale_factor_width))
+    width = _scaled(x.shape[-1], scale_factor_width)
+    if x.dim() == 4 and height % x.shape[-2] == width % x.shape[-1] == 0:
+        return F.interpolate(x, (height, width))
+    return nearest(nearest(x, -2, height), -1, width)
 
 
 def resize_nearest_neighbor(x: Tensor, target_size_height: int, target_size_width: int) -> Tensor:

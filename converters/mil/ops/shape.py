@@ -169,11 +169,13 @@ def crop(x: Tensor, crop_height: Ints, crop_width: Ints) -> Tensor:
 
 def pad(x: Tensor, pad: Ints, mode: str = "constant", constant_val: float = 0.0) -> Tensor:
     """`pad` is (before, after) of each of the last axes, in order."""
+    backwards = [p for i in range(len(pad) - 2, -1, -2) for p in pad[i : i + 2]]
     if mode == "constant":
-        backwards = [p for i in range(len(pad) - 2, -1, -2) for p in pad[i : i + 2]]
         return F.pad(x, backwards, value=constant_val)
     if mode not in ("reflect", "replicate"):
         raise UnsupportedOperation(f"pad of mode '{mode}'")
+    if x.dim() == 4 and not any(backwards[4:]):
+        return F.pad(x, backwards[:4], mode=mode)
     first = x.dim() - len(pad) // 2
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), first):
         if before or after:

@@ -73,7 +73,7 @@ class Parameter:
 
     def convert(self, value: Any) -> Any:
         """The value as the implementation takes it; BadArtifact for one of another kind."""
-        if self.kind in (Tensor, Cell):
+        if self.kind in (Tensor, Cell, list):
             return self._checked(value, self.kind)
         if self.kind is str:
             return self._checked(value, str)

@@ -306,7 +306,50 @@ INDICES: dict[str, Case] = {
     ),
 }
 
+SEQUENCE = noise(5, 1, 3)
+
+
+def first(layer: nn.Module) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The outputs of a recurrent layer, flattened."""
+
+    def run(x: Tensor) -> tuple[Tensor, ...]:
+        outputs, last = layer(x)
+        return (outputs, *last) if isinstance(last, tuple) else (outputs, last)
+
+    return run
+
+
+def recurrent(layer: nn.Module, *ops: str) -> Case:
+    return Case(first(layer.eval()), (SEQUENCE,), ops, 1e-5, (layer,))
+
+
+GRID = torch.tensor([[-1.2, -1, -0.3, 0.1], [0.4, 0.77, 1, 1.3]]).reshape(1, 2, 2, 2)
+
+
+def sampled(mode: str, padding: str, align: bool) -> Case:
+    return Case(
+        lambda x, g: F.grid_sample(x, g, mode, padding, align_corners=align),
+        (X, GRID),
+        ("resample",),
+    )
+
+
+RARE: dict[str, Case] = {
+    "lstm": recurrent(nn.LSTM(3, 4), "lstm"),
+    "lstm-bidirectional": recurrent(nn.LSTM(3, 4, bidirectional=True), "lstm"),
+    "lstm-two-layers": recurrent(nn.LSTM(3, 4, num_layers=2), "lstm"),
+    "rnn": recurrent(nn.RNN(3, 4), "rnn"),
+    "rnn-relu": recurrent(nn.RNN(3, 4, nonlinearity="relu"), "rnn"),
+    "gru-as-a-loop": recurrent(nn.GRU(3, 4), "while_loop"),
+    "grid-sample": sampled("bilinear", "zeros", False),
+    "grid-sample-corners": sampled("bilinear", "zeros", True),
+    "grid-sample-border": sampled("bilinear", "border", False),
+    "grid-sample-reflection": sampled("bilinear", "reflection", True),
+    "grid-sample-nearest": sampled("nearest", "zeros", True),
+}
+
 BATTERIES: dict[str, Battery] = {
+    "rare": Battery(RARE),
     "elementwise": Battery(ELEMENTWISE),
     "layers": Battery(LAYERS),
     "shapes": Battery(SHAPES),
