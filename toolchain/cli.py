@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from model_defs.errors import MlshipError
-from toolchain import recipes, targets
-
-EXIT_CODES = "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked."
+from toolchain import apply_cli, recipes, targets
+from toolchain.command import EXIT_CODES, command_of, print_error
 
 
 @click.group(
@@ -26,34 +21,8 @@ def main() -> None:
     """Takes PyTorch vision models to phones and browsers, and proves that they arrived."""
 
 
-def command(function: Callable[..., int]) -> click.Command:
-    """A subcommand with --json, whose return value is the exit code and whose errors are short."""
-
-    @main.command(name=function.__name__.removesuffix("_"), epilog=EXIT_CODES)
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-    @functools.wraps(function)
-    def run(as_json: bool, **options: Any) -> None:
-        try:
-            code = function(as_json=as_json, **options)
-        except MlshipError as error:
-            _print_error(error, as_json)
-            code = error.exit_code
-        except KeyboardInterrupt:
-            click.echo("stopped: nothing half-written was left", err=True)
-            code = 130
-        sys.exit(code)
-
-    return run
-
-
-def _print_error(error: MlshipError, as_json: bool) -> None:
-    if as_json:
-        kind = type(error).__name__
-        body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}
-        click.echo(json.dumps({"ok": False, "error": body}, indent=2))
-    else:
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+command = command_of(main)
+main.add_command(apply_cli.apply)
 
 
 @command
@@ -132,7 +101,7 @@ def _show_built(built: list[Any]) -> None:
     for b in built:
         if b.error is not None:
             click.echo(f"{b.model}-{b.target}: ", nl=False, err=True)
-            _print_error(b.error, as_json=False)
+            print_error(b.error, as_json=False)
         elif b.bundle is None:
             _show_failure(b)
 
@@ -175,6 +144,52 @@ def inspect(bundle: Path, as_json: bool) -> int:
     else:
         inspection.show(found)
     return 0
+
+
+@command
+@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
+@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
+@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
+@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
+@click.option("--require", "required", multiple=True, metavar="NAME", help="Must run and pass.")
+@click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
+@click.option("--all-cases", is_flag=True, help="Slow backends, too, run every case.")
+@click.option("--record", type=Path, help="Keep the results, to be compared elsewhere.")
+@click.option("--against", type=Path, help="Compare results that were recorded elsewhere.")
+@click.option("--report", type=Path, help="A folder for report.html, report.json, junit.xml.")
+def parity(
+    subjects: tuple[str, ...],
+    target_names: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    model: str | None,
+    chosen: tuple[str, ...],
+    required: tuple[str, ...],
+    folder: Path | None,
+    all_cases: bool,
+    record: Path | None,
+    against: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Compare bundles with PyTorch on every backend that can run here.
+
+    A MODEL is built first, for all targets or those given. Without --require, each format's
+    main backend must pass (mil, litert, tfjs-wasm), or those given with --backend.
+    """
+    from toolchain import parity_run, terminal
+    from toolchain.harness import Choice
+    from toolchain.subjects import Wanted
+
+    choice = Choice(chosen, required, all_cases, keep=record is not None)
+    places = targets.find(target_names or ("all",))
+    wanted = Wanted(places, recipes.find(recipe), folder, model, weights)
+    with terminal.progress() as say:
+        ran = parity_run.run(subjects, wanted, choice, record=record, against=against, say=say)
+    parity_run.show(ran, as_json=as_json, report=report)
+    return ran.exit_code
 
 
 @command

@@ -1,0 +1,221 @@
+"""`mlship apply`: the pixels go where they should, whatever the net says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from converters.api import Tensors
+from model_defs import zoo
+from model_defs.pixels import open_picture, save_picture
+from toolchain import applying
+from toolchain.cli import main
+
+RNG = np.random.default_rng(0)
+HEIGHT, WIDTH = 90, 150
+
+
+class Told:
+    """A runner that answers what a function makes of its inputs."""
+
+    backend = "told"
+
+    def __init__(self, name: str, answer: Callable[[Tensors], np.ndarray]) -> None:
+        self.name, self.answer = name, answer
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        return {self.name: self.answer(inputs)}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture
+def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensors], np.ndarray]], None]:
+    """Puts an answer in the place of the net."""
+
+    def put(answer: Callable[[Tensors], np.ndarray]) -> None:
+        @contextmanager
+        def network(bundle: Path | None, *names: str) -> Any:
+            spec = zoo.load(names[0])
+            yield applying.Network(spec.inputs, spec.outputs, Told(spec.outputs[0].name, answer))
+
+        monkeypatch.setattr(applying, "network", network)
+
+    return put
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    save_picture(path, RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    return path
+
+
+def apply(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["apply", *(str(a) for a in arguments)])
+
+
+def at_peak(shape: tuple[int, ...], x: float, y: float) -> np.ndarray:
+    """A map with one bright spot, in shares of the map."""
+    rows, columns = np.indices(shape[2:])
+    squared = (rows / shape[2] - y) ** 2 + (columns / shape[3] - x) ** 2
+    return np.exp(-squared * 200)[None, None].astype(np.float32)
+
+
+@pytest.mark.parametrize(("x", "left"), [(0.1, 0), (0.5, 30), (0.9, 60)])
+def test_crop_follows_the_saliency(tell: Any, photo: Path, x: float, left: int) -> None:
+    tell(lambda inputs: at_peak((1, 1, 480, 640), x, 0.5))
+    out = photo.with_name("out.png")
+    result = apply("crop", photo, "-o", out, "--ratio", "1:1", "--json")
+    assert result.exit_code == 0, result.output
+    window = json.loads(result.stdout)["window"]
+    size, found, top = window.split("+")
+    assert (size, top) == ("90x90", "0")
+    assert abs(int(found) - left) <= 3
+    cut = open_picture(photo)[:, int(found) : int(found) + 90]
+    np.testing.assert_array_equal(open_picture(out), cut)
+
+
+def test_a_tight_crop_is_smaller_and_holds_the_peak(tell: Any, photo: Path) -> None:
+    tell(lambda inputs: at_peak((1, 1, 480, 640), 0.5, 0.5))
+    out = photo.with_name("out.png")
+    result = apply("crop", photo, "-o", out, "--ratio", "1:1", "--tight", "0.8", "--json")
+    size, left, top = json.loads(result.stdout)["window"].split("+")
+    side = int(size.split("x")[0])
+    assert side < 60
+    assert int(left) < WIDTH / 2 < int(left) + side
+    assert int(top) < HEIGHT / 2 < int(top) + side
+
+
+@pytest.mark.parametrize("click", [(20, 30), (75, 45), (149, 89), (0, 0)])
+def test_a_click_lands_where_it_was_made(tell: Any, photo: Path, click: tuple[int, int]) -> None:
+    """A net that selects what is within 24 of its own pixels of a positive click."""
+    tell(lambda inputs: (inputs["clicks"][:, :1] * 255 < 24).astype(np.float32))
+    out = photo.with_name("out.png")
+    result = apply("select", photo, "-o", out, "--click", f"{click[0]},{click[1]}")
+    assert result.exit_code == 0, result.output
+    mask = open_picture(out)[..., 0] > 0
+    rows, columns = np.indices(mask.shape)
+    distance = np.hypot(rows - click[1], columns - click[0])
+    radius = 24 * WIDTH / 512
+    assert mask[distance < radius - 1.5].all()
+    assert not mask[distance > radius + 1.5].any()
+
+
+def test_negative_clicks_have_their_own_map(tell: Any, photo: Path) -> None:
+    seen: list[np.ndarray] = []
+
+    def answer(inputs: Tensors) -> np.ndarray:
+        seen.append(inputs["clicks"])
+        return inputs["clicks"][:, :1]
+
+    tell(answer)
+    apply("select", photo, "-o", photo.with_name("o.png"), "--click", "20,20", "--not", "100,50")
+    (maps,) = seen
+    assert maps[0, 0].min() == maps[0, 1].min() == 0
+    assert not np.array_equal(maps[0, 0], maps[0, 1])
+
+
+def test_inpainting_leaves_every_other_pixel_alone(tell: Any, photo: Path) -> None:
+    tell(lambda inputs: np.where(inputs["mask"] > 0, 0.5, inputs["image"]).astype(np.float32))
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[30:50, 60:90] = 255
+    hole = photo.with_name("mask.png")
+    save_picture(hole, mask)
+    out = photo.with_name("out.png")
+    for flags in ([], ["--shrink"]):
+        result = apply("inpaint", photo, "-o", out, "--mask", hole, *flags)
+        assert result.exit_code == 0, result.output
+        before, after = open_picture(photo), open_picture(out)
+        np.testing.assert_array_equal(after[mask == 0], before[mask == 0])
+        assert abs(after[35:45, 65:85].astype(int) - 191).max() <= 2
+
+
+def test_a_bundle_of_fixed_size_does_not_draw_twice(tell: Any, photo: Path) -> None:
+    tell(lambda inputs: inputs["image"])
+    hole = photo.with_name("mask.png")
+    save_picture(hole, np.full((HEIGHT, WIDTH), 255, np.uint8))
+    out = photo.with_name("out.png")
+    result = apply("inpaint", photo, "-o", out, "--mask", hole, "--twice")
+    assert result.exit_code == 2
+    assert "PyTorch draws at any size" in result.stderr
+    assert not out.exists()
+
+
+def test_bokeh_keeps_what_is_in_focus(tell: Any, photo: Path) -> None:
+    def halves(inputs: Tensors) -> np.ndarray:
+        depth = np.full((1, 1, 256, 256), 0.9, np.float32)
+        depth[..., :128] = 0.1
+        return depth
+
+    tell(halves)
+    smooth = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    smooth[:, WIDTH // 2 :] = 200
+    smooth[::4] += 40
+    save_picture(photo, smooth)
+    out = photo.with_name("out.png")
+    result = apply("bokeh", photo, "-o", out, "--focus", f"{WIDTH - 20},40")
+    assert result.exit_code == 0, result.output
+    before, after = open_picture(photo).astype(int), open_picture(out).astype(int)
+    assert abs(before - after)[:, WIDTH // 2 + 20 :].max() <= 1
+    assert after[:, : WIDTH // 2 - 20].std() < 0.5 * before[:, : WIDTH // 2 - 20].std()
+
+
+@pytest.mark.parametrize("style", ["cutout", "pop", "stencil", "double"])
+def test_portrait_styles_are_written(tell: Any, photo: Path, style: str) -> None:
+    tell(lambda inputs: (at_peak((1, 1, 224, 224), 0.5, 0.5) > 0.5).astype(np.float32))
+    out = photo.with_name("out.png")
+    second = ["--second", photo] if style == "double" else []
+    result = apply("portrait", photo, "-o", out, "--style", style, *second)
+    assert result.exit_code == 0, result.output
+    with Image.open(out) as image:
+        assert image.size == (WIDTH, HEIGHT)
+        assert image.mode == ("RGBA" if style == "cutout" else "RGB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("crop", "--ratio", "0:1"), "not a ratio"),
+        (("crop", "--ratio", "1:1", "--tight", "2"), "not a share"),
+        (("select",), "nothing was clicked"),
+        (("select", "--click", "500,1"), "outside of the picture"),
+        (("select", "--click", "5"), "not x,y"),
+        (("bokeh", "--focus", "0,-1"), "outside of the picture"),
+        (("portrait", "--style", "double"), "needs another picture"),
+        (("portrait", "--feather", "0"), "not positive"),
+        (("crop", "--ratio", "1:1", "--bundle", "none"), "no bundle here"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_exits_2(photo: Path, arguments: tuple[str, ...], message: str) -> None:
+    command, *options = arguments
+    out = photo.with_name("out.png")
+    result = apply(command, photo, "-o", out, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not out.exists()
+
+
+def test_an_empty_or_mis_sized_mask_is_refused(photo: Path) -> None:
+    hole, out = photo.with_name("mask.png"), photo.with_name("out.png")
+    save_picture(hole, np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert "the mask is empty" in apply("inpaint", photo, "-o", out, "--mask", hole).stderr
+    save_picture(hole, np.full((5, 5), 255, np.uint8))
+    result = apply("inpaint", photo, "-o", out, "--mask", hole)
+    assert result.exit_code == 2
+    assert "5 x 5 pixels" in result.stderr
+
+
+def test_without_a_bundle_the_pytorch_model_runs(photo: Path) -> None:
+    result = apply("bokeh", photo, "-o", photo.with_name("o.png"), "--json")
+    assert json.loads(result.stdout)["backend"] == "pytorch"
