@@ -134,6 +134,8 @@ def portrait(
     """The person on transparency (cutout), or in one of the styles."""
     if style == "double" and second is None:
         raise BadPicture("a double exposure needs another picture", do="--second landscape.jpg")
+    if style == "cutout" and out.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
+        raise BadPicture(f"'{out.suffix}' has no transparency", where=str(out), do="use .png")
     if feather <= 0:
         raise BadPicture(f"--feather {feather:g} is not positive", do="use 1 or more pixels")
     pixels = open_picture(path)
@@ -256,9 +258,8 @@ def select(
         image, maps = net.inputs
         tensor, where = to_tensor(pixels, image)
         clicks = Clicks(_placed(positives, where), _placed(negatives, where))
-        output = net.run(
-            {image.name: tensor, maps.name: click_maps(clicks, where.plane[::-1])[None]}
-        )
+        distances = click_maps(clicks, where.plane[::-1])[None]
+        output = net.run({image.name: tensor, maps.name: distances})
         probability = net.over_picture(output, where)[..., 0]
         backend = net.runner.backend
     mask = probability > 0.5

@@ -206,6 +206,12 @@ def test_bad_input_exits_2(photo: Path, arguments: tuple[str, ...], message: str
     assert not out.exists()
 
 
+def test_a_cutout_needs_transparency(photo: Path) -> None:
+    result = apply("portrait", photo, "-o", photo.with_name("out.jpg"))
+    assert result.exit_code == 2
+    assert "no transparency" in result.stderr
+
+
 def test_an_empty_or_mis_sized_mask_is_refused(photo: Path) -> None:
     hole, out = photo.with_name("mask.png"), photo.with_name("out.png")
     save_picture(hole, np.zeros((HEIGHT, WIDTH), np.uint8))
