@@ -151,7 +151,7 @@ class Interpreter:
             found = [env[v] if isinstance(v, str) else v for v in values]
             arguments[name] = tuple(found) if parameter.variadic else parameter.convert(found[0])
         if step.plans:
-            return self._checked(step, self._control(step, arguments, env, observer))
+            return self._checked(step, tuple(self._control(step, arguments, env, observer)))
         if step.foreseeable and not (step.static and id(step) in self._foreseen):
             self._checked(step, _called(step, _as_meta(arguments)))
             self._foreseen.add(id(step))
@@ -183,7 +183,7 @@ class Interpreter:
 
     def _checked(self, step: Step, results: Any) -> list[Any]:
         """The results, rounded to their declared types; BadArtifact where they are not those."""
-        found = list(results) if isinstance(results, tuple | list) else [results]
+        found = results if isinstance(results, tuple) else (results,)
         values = step.operation.results
         if len(found) != len(values):
             raise BadArtifact(f"gives {len(found)} results, declared {len(values)}")

@@ -30,6 +30,8 @@ def list_length(ls: list) -> Tensor:
 
 
 def list_write(ls: list, index: int, value: Tensor) -> list[Any]:
+    if index < 0:
+        raise BadArtifact(f"writes place {index} of a list")
     longer = _lengthened(ls, index + 1)
     longer[index] = value
     return longer

@@ -107,26 +107,30 @@ def compare(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> None:
 
 def convert(
     module: nn.Module,
-    inputs: Iterable[Tensor],
+    examples: Iterable[Tensor],
     path: Path,
     outputs: Iterable[str] | None = None,
     target: str = "iOS17",
     precision: str = "FLOAT32",
     repaired: bool = True,
+    image_outputs: list[Any] | None = None,
     **options: Any,
 ) -> Any:
     """Traces and converts a module; inputs are called in_0, in_1 ...; returns the MLModel."""
     ct = coremltools()
     if repaired:
         coreml_defects.repair()
-    example = tuple(inputs)
+    example = tuple(examples)
     traced = traced_quietly(module, example)
     specs = [
         ct.TensorType(f"in_{i}", t.shape, dtype=np.int32 if t.dtype == torch.int32 else np.float32)
         for i, t in enumerate(example)
     ]
-    named = None if outputs is None else [ct.TensorType(n, dtype=np.float32) for n in outputs]
-    options = {"inputs": specs, "outputs": named, **options}
+    if image_outputs is not None:
+        options["outputs"] = image_outputs
+    if outputs is not None:
+        options["outputs"] = [ct.TensorType(n, dtype=np.float32) for n in outputs]
+    options = {"inputs": specs, **options}
     with quiet():
         model = ct.convert(
             traced,
