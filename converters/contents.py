@@ -86,22 +86,40 @@ def _constants(block: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _tflite(path: Path) -> Iterator[Item]:
-    """The buffers of constant tensors."""
+    """The buffers of constant tensors, named after the operation that reads them.
+
+    TFLite's converter calls its constants arith.constant7, which says nothing.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
-    data = path.read_bytes()
-    model = schema.Model.GetRootAs(data)
+    model = schema.Model.GetRootAs(path.read_bytes())
     kinds = {value: name.lower() for name, value in vars(schema.TensorType).items()}
     seen = set()
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        for tensor in (graph.Tensors(i) for i in range(graph.TensorsLength())):
+        readers = _readers(graph)
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
             buffer = model.Buffers(tensor.Buffer())
             if tensor.Buffer() in seen or not buffer.DataLength():
                 continue
             seen.add(tensor.Buffer())
             shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-            name = tensor.Name().decode()
+            own = tensor.Name().decode().split(";")[0].rpartition("/")[2]
+            name = f"{readers[index]}/{own}" if index in readers else own
             yield _tensor(name, buffer.DataAsNumpy(), kinds[tensor.Type()], shape)
+
+
+def _readers(graph: Any) -> dict[int, str]:
+    """Tensor -> the layer whose operation reads it first; through a DEQUANTIZE, the next one."""
+    names: dict[int, str] = {}
+    for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
+        output = int(operator.Outputs(0))
+        fused = graph.Tensors(output).Name().decode().split(";")[-1]
+        layer = fused.rpartition("/")[0] if "/" in fused else fused
+        if operator.InputsLength() == 1 and output in names:
+            layer = names[output]
+        names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
+    return names
 
 
 def _tfjs(path: Path) -> Iterator[Item]:

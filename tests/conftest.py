@@ -56,3 +56,22 @@ def write_tiny(tmp_path: Path) -> Callable[..., str]:
         return f"{path}:spec"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.py, a cache, the bundles of one build for all targets and its output."""
+    from click.testing import CliRunner
+
+    from toolchain.cli import main
+
+    root = tmp_path_factory.mktemp("shared")
+    text = TINY.replace("{body}", "x").replace("{build}", "lambda: Net().eval()")
+    (root / "net.py").write_text(text)
+    command = ["build", f"{root}/net.py:spec", "--target", "all", "--out", str(root / "dist")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSHIP_CACHE", str(root / "cache"))
+        result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    (root / "printed.txt").write_text(result.stdout)
+    return root

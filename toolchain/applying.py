@@ -180,7 +180,8 @@ def crop(
         saliency = net.over_picture(output, where)[..., 0].clip(0)
         backend = net.runner.backend
     if tight is None:
-        window = cropping.crop(saliency, pixels.shape[:2], ratio)
+        whole = (pixels.shape[0], pixels.shape[1])
+        window = cropping.crop(saliency, whole, ratio)
     else:
         found = cropping.tight_window(saliency, ratio, tight)
         if found is None:

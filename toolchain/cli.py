@@ -228,6 +228,25 @@ def run(
 
 
 @command
+@click.argument("bundles", type=Path, nargs=-1, required=True)
+@click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
+def size(bundles: tuple[Path, ...], html: Path | None, as_json: bool) -> int:
+    """Weigh BUNDLES: on disk, on the wire, layer by layer."""
+    from toolchain import weighing
+    from toolchain.bundle import writing
+
+    rows = [weighing.weigh(path) for path in bundles]
+    if html is not None:
+        with writing(html):
+            html.write_text(weighing.page(rows), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps([weighing.to_json(*row) for row in rows], indent=2))
+    else:
+        weighing.show(rows)
+    return 0
+
+
+@command
 def doctor(as_json: bool) -> int:
     """Say what is installed, which backends run here, and what to do about the rest."""
     from toolchain import diagnosis

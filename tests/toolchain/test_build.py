@@ -36,26 +36,6 @@ def built_json(*arguments: object) -> Any:
     return json.loads(result.stdout)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with net.py, a cache and the bundles of one build for all targets."""
-    from conftest import TINY
-
-    root = tmp_path_factory.mktemp("shared")
-    text = TINY.replace("{body}", "x").replace("{build}", "lambda: Net().eval()")
-    (root / "net.py").write_text(text)
-    before = os.environ.get("MLSHIP_CACHE")
-    os.environ["MLSHIP_CACHE"] = str(root / "cache")
-    try:
-        result = mlship("build", f"{root}/net.py:spec", "--target", "all", "--out", root / "dist")
-    finally:
-        if before is not None:
-            os.environ["MLSHIP_CACHE"] = before
-    assert result.exit_code == 0, result.output
-    (root / "printed.txt").write_text(result.stdout)
-    return root
-
-
 @pytest.fixture
 def with_cache(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shared folder, its cache in use."""
