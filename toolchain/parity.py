@@ -57,10 +57,16 @@ class ParityReport:
         Each required backend must have passed on every output in at least one case, and
         nothing may have failed.
         """
-        found = [_sentence(row) for row in self.rows if row.verdict == "failed"]
+        failed = tuple(_sentence(row) for row in self.rows if row.verdict == "failed")
+        return failed + self.absences
+
+    @property
+    def absences(self) -> tuple[str, ...]:
+        """Problems that are no comparison's: what should have been compared and was not."""
         outputs = sorted({row.output for row in self.rows})
         if not outputs:
             return ("nothing was compared",)
+        found: list[str] = []
         for backend in self.required:
             rows = [row for row in self.rows if row.backend == backend]
             if not rows:
@@ -123,7 +129,8 @@ def check(
             got: Tensors = runner.run(inputs)
         except MlshipError as error:
             verdict: Verdict = "skipped" if isinstance(error, BackendUnavailable) else "failed"
-            rows += [_row(runner.backend, case, t, verdict, note=error.what) for t in outputs]
+            note = f"{error.what} ({error.where})" if error.where else error.what
+            rows += [_row(runner.backend, case, t, verdict, note=note) for t in outputs]
             continue
         for spec in outputs:
             want = expected[case]
@@ -162,7 +169,9 @@ def _judge(
     if error > tolerance:
         times = f"{error / tolerance:.3g} times the tolerance {tolerance:.3g}"
         enough = f"{passing(error):.3g} would have passed"
-        return "failed", f"off by {error:.3g} ({times}; {enough}); {_constancy(want, got)}".rstrip("; ")
+        return "failed", f"off by {error:.3g} ({times}; {enough}); {_constancy(want, got)}".rstrip(
+            "; "
+        )
     if _constant(want):
         return "skipped", "constant in PyTorch, too: this case proves nothing"
     return ("failed", _constancy(want, got)) if _constant(got) else ("passed", "")

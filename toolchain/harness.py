@@ -1,0 +1,261 @@
+"""`mlship parity`: every backend of every bundle, on every case, against PyTorch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from converters import backends
+from converters.api import Runner, Tensors
+from converters.backends import Backend
+from model_defs.errors import BackendUnavailable, MlshipError
+from toolchain import hints, metrics, parity
+from toolchain.build import Say
+from toolchain.hints import Evidence
+from toolchain.parity import ParityReport, ParityRow
+from toolchain.subjects import Cases, Subject, golden
+
+GOLDEN = "golden"
+"""The name under which a bundle's golden vectors are judged."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """The worst comparison of one output on one backend, to be looked at."""
+
+    row: ParityRow
+    inputs: Tensors
+    want: np.ndarray
+    got: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one bundle: its report, its worst cases, and what each backend answered."""
+
+    subject: Subject
+    report: ParityReport
+    examples: Mapping[tuple[str, str], Example] = field(default_factory=dict)
+    answers: Mapping[str, Cases] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "bundle": str(self.subject.bundle.directory),
+            "name": self.subject.name,
+            "digest": self.subject.bundle.manifest["digest"],
+            "reference": self.subject.reference,
+            **self.report.to_json(),
+            "problems": list(self.report.problems),
+            "seconds": {name: round(s, 3) for name, s in self.seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backends run and which must pass; `everything` spares slow ones no case.
+
+    `keep` holds on to inputs and answers, for a record.
+    """
+
+    chosen: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    everything: bool = False
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.chosen + self.required:
+            if name != "all":
+                backends.find(name)
+
+    def backends(self, kind: str) -> tuple[Backend, ...]:
+        """Those of this format that were asked for; all where none was."""
+        wanted = {*self.chosen, *self.required} if self.chosen else set()
+        every = "all" in wanted or not wanted
+        return tuple(b for b in backends.of_format(kind) if every or b.name in wanted)
+
+    def must_pass(self, kind: str) -> tuple[str, ...]:
+        """The required ones of a format: those named, else those chosen, else the main one."""
+        every = [b.name for b in backends.of_format(kind)]
+        named = self.required or self.chosen
+        if "all" in named:
+            return tuple(every)
+        return tuple(n for n in every if n in named) if named else tuple(every[:1])
+
+
+def judge(
+    subject: Subject,
+    choice: Choice,
+    recorded: Sequence[tuple[Runner, Cases, Cases]] = (),
+    say: Say = lambda what, stage: None,
+) -> Outcome:
+    """Run a subject's bundle on its backends, one after the other, each loaded once.
+
+    `recorded` are results of another machine: a runner that repeats them, the inputs that they
+    were recorded on, and PyTorch's outputs for these.
+    """
+    log = _Log(subject, choice.keep)
+    rows: list[ParityRow] = [*_check_golden(subject)]
+    if any(row.verdict == "failed" for row in rows):
+        return Outcome(_shown(subject, choice), ParityReport(tuple(rows), ()))
+    for backend in choice.backends(subject.artifact.format):
+        say(subject.name, backend.name)
+        inputs = _spared(subject.inputs, backend, choice.everything)
+        rows += _run(subject, backend, inputs, log)
+    for runner, inputs, expected in recorded:
+        rows += log.check(runner, inputs, expected, exact=subject.exact)
+    required = choice.must_pass(subject.artifact.format)
+    report = ParityReport(tuple(rows), required + tuple(r.backend for r, _, _ in recorded))
+    shown = _shown(subject, choice)
+    return Outcome(shown, report, log.examples, log.answers, log.seconds)
+
+
+def _shown(subject: Subject, choice: Choice) -> Subject:
+    """The subject without its arrays, unless they are to be recorded."""
+    if choice.keep:
+        return subject
+    return replace(subject, inputs={}, expected={}, program=None)
+
+
+def _spared(inputs: Cases, backend: Backend, everything: bool) -> Cases:
+    """The first case only for a backend that emulates a GPU."""
+    return dict(list(inputs.items())[:1]) if backend.slow and not everything else inputs
+
+
+def _run(subject: Subject, backend: Backend, inputs: Cases, log: _Log) -> tuple[ParityRow, ...]:
+    start = time.perf_counter()
+    try:
+        runner = backend.open(subject.artifact)
+    except MlshipError as error:
+        absent = isinstance(error, BackendUnavailable)
+        verdict: parity.Verdict = "skipped" if absent else "failed"
+        note = f"{error.what} ({error.do})" if error.do else error.what
+        return tuple(
+            ParityRow(backend.name, case, spec.name, verdict, None, None, note=note)
+            for case in list(inputs)[:1]
+            for spec in subject.bundle.outputs
+        )
+    try:
+        exact = subject.exact and not backend.half
+        return log.check(runner, inputs, subject.expected, exact=exact, again=not backend.slow)
+    finally:
+        runner.close()
+        log.seconds[backend.name] = time.perf_counter() - start
+
+
+class _Log:
+    """Adds metrics and hints to comparisons, and keeps what is shown of them."""
+
+    def __init__(self, subject: Subject, keep: bool) -> None:
+        self.subject, self.keep = subject, keep
+        self.examples: dict[tuple[str, str], Example] = {}
+        self.answers: dict[str, Cases] = {}
+        self.seconds: dict[str, float] = {}
+        self._explained: set[tuple[str, str]] = set()
+
+    def check(
+        self,
+        runner: Runner,
+        inputs: Cases,
+        expected: Mapping[str, Tensors],
+        *,
+        exact: bool,
+        again: bool = True,
+    ) -> tuple[ParityRow, ...]:
+        """parity.check, with every comparison seen; `again`: hints may run the backend again."""
+
+        def seen(row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
+            if self.keep:
+                self.answers.setdefault(row.backend, {})[row.case] = dict(got)
+            row = self._measured(row, given, want, got)
+            if row.verdict == "failed":
+                row = self._hinted(row, runner.run if again else None, given, want, got)
+            self._keep(row, given, want, got)
+            return row
+
+        outputs = self.subject.bundle.outputs
+        return parity.check(runner, outputs, inputs, expected, exact=exact, seen=seen)
+
+    def _measured(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
+        if row.error is None:
+            return row
+        spec = self._spec(row.output)
+        return replace(row, metrics=metrics.measure(spec, given, want[spec.name], got[spec.name]))
+
+    def _hinted(
+        self,
+        row: ParityRow,
+        run: Callable[[Tensors], Tensors] | None,
+        given: Tensors,
+        want: Tensors,
+        got: Tensors,
+    ) -> ParityRow:
+        """With a hint at the first failure of this output on this backend only."""
+        if (row.backend, row.output) in self._explained:
+            return row
+        self._explained.add((row.backend, row.output))
+        spec, program = self._spec(row.output), self.subject.program
+        tolerance = row.tolerance or float(spec.tolerance or 0.0)
+        evidence = Evidence(spec, given, want, got, tolerance, run, program)
+        return replace(row, hint=hints.explain(evidence))
+
+    def _keep(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> None:
+        key = (row.backend, row.output)
+        old = self.examples.get(key)
+        if row.output not in got or got[row.output].shape != want[row.output].shape:
+            return
+        if old is None or _rank(row) > _rank(old.row):
+            self.examples[key] = Example(row, given, want[row.output], got[row.output])
+
+    def _spec(self, name: str) -> Any:
+        return next(spec for spec in self.subject.bundle.outputs if spec.name == name)
+
+
+def _rank(row: ParityRow) -> tuple[int, float]:
+    error = float("inf") if row.error is None else row.error
+    return {"skipped": 0, "passed": 1, "failed": 2}[row.verdict], error
+
+
+class _GoldenRunner:
+    """Answers with a bundle's golden outputs."""
+
+    backend = GOLDEN
+
+    def __init__(self, inputs: Cases, outputs: Cases) -> None:
+        self._pairs = [(inputs[case], outputs[case]) for case in inputs]
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        return next(dict(out) for given, out in self._pairs if given is inputs)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
+    """Whether the golden vectors are what PyTorch computes today."""
+    if subject.program is None:
+        return ()
+    from converters.reference import ReferenceRunner
+
+    inputs, stored = golden(subject.bundle)
+    reference = ReferenceRunner(subject.program)
+    expected = {case: reference.run(tensors) for case, tensors in inputs.items()}
+    runner = _GoldenRunner(inputs, stored)
+    rows = parity.check(runner, subject.bundle.outputs, inputs, expected, exact=True)
+    stale = "the golden vectors are stale: the model has changed since; build the bundle again"
+    return tuple(replace(r, hint=stale) if r.verdict == "failed" else r for r in rows)
+
+
+def exit_code(reports: Iterable[ParityReport]) -> int:
+    """0 if all passed, 3 if nothing could be compared, else 1."""
+    found = list(reports)
+    if found and all(report.ok for report in found):
+        return 0
+    rows = [row for report in found for row in report.rows]
+    if any(row.verdict == "failed" for row in rows):
+        return 1
+    return 3 if all(row.verdict == "skipped" for row in rows if row.backend != GOLDEN) else 1

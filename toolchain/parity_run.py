@@ -1,0 +1,86 @@
+"""The whole of `mlship parity`: find, judge, record, report."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from toolchain import harness, records
+from toolchain.build import Built, Say
+from toolchain.harness import Choice, Outcome
+from toolchain.subjects import Wanted, find
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of all that was asked for: outcomes, and what could not be built."""
+
+    outcomes: tuple[Outcome, ...]
+    unbuilt: tuple[Built, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of all: bad input, then a failed check, then nothing to check."""
+        codes = [b.exit_code for b in self.unbuilt]
+        if self.outcomes:
+            codes.append(harness.exit_code(o.report for o in self.outcomes))
+        return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def run(
+    names: Sequence[str],
+    wanted: Wanted,
+    choice: Choice,
+    *,
+    record: Path | None = None,
+    against: Path | None = None,
+    say: Say = lambda what, stage: None,
+) -> Run:
+    """Judge every model and bundle; see `harness.judge` and `records`."""
+    known = records.load(against) if against else []
+    outcomes: list[Outcome] = []
+    unbuilt: list[Built] = []
+    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+        for found in find(names, wanted, Path(work), say):
+            if isinstance(found, Built):
+                unbuilt.append(found)
+                continue
+            recorded = records.runners(known, found, against) if against else []
+            outcomes.append(harness.judge(found, choice, recorded, say))
+    if record is not None:
+        records.save(record, outcomes)
+    return Run(tuple(outcomes), tuple(unbuilt))
+
+
+def show(ran: Run, *, as_json: bool, report: Path | None) -> None:
+    """Print a run, and write its report where one is wanted."""
+    if report is not None:
+        from toolchain.report.pages import write
+
+        write(report, ran.outcomes)
+    if as_json:
+        click.echo(json.dumps([outcome.to_json() for outcome in ran.outcomes], indent=2))
+    else:
+        _print(ran)
+
+
+def _print(ran: Run) -> None:
+    from toolchain import terminal
+    from toolchain.report.table import failures, parity_table
+
+    if ran.outcomes:
+        terminal.show(parity_table(ran.outcomes))
+    for outcome in ran.outcomes:
+        subject = outcome.subject
+        if subject.reference != "PyTorch":
+            click.echo(f"note: {subject.name} was compared with its {subject.reference}")
+        for sentence in failures(outcome):
+            click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
+    for built in ran.unbuilt:
+        reason = built.error or "; ".join(built.report.problems if built.report else ())
+        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)

@@ -1,0 +1,131 @@
+"""The outcome of a parity run as one table: a line for each bundle, backend and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from toolchain.harness import Outcome
+from toolchain.metrics import FAMILIES
+from toolchain.parity import ParityRow, passing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WORST = {metric.name: metric.worst for family in FAMILIES.values() for metric in family}
+UNITS = {metric.name: metric.unit for family in FAMILIES.values() for metric in family}
+SHOWN = 2
+"""How many metrics a line of the terminal has room for."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """All cases of one output on one backend; `worst` is the row that is shown for them."""
+
+    backend: str
+    output: str
+    rows: tuple[ParityRow, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Failed if any failed, passed if any passed, else skipped."""
+        verdicts = {row.verdict for row in self.rows}
+        return next(v for v in ("failed", "passed", "skipped") if v in verdicts)
+
+    @property
+    def worst(self) -> ParityRow:
+        order = {"failed": 2, "passed": 1, "skipped": 0}
+
+        def rank(row: ParityRow) -> tuple[int, float]:
+            error = float("inf") if row.error is None else row.error
+            return order[row.verdict], error / (row.tolerance or 1.0)
+
+        return max(self.rows, key=rank)
+
+    @property
+    def passed(self) -> str:
+        """`11 of 11 cases`; constant ones, which prove nothing, are not counted."""
+        judged = [row for row in self.rows if row.verdict != "skipped"]
+        good = sum(row.verdict == "passed" for row in judged)
+        return f"{good} of {len(judged)}" if judged else "-"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's worst value over the cases."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows:
+            for name, value in row.metrics.items():
+                found.setdefault(name, []).append(value)
+        return {name: WORST[name](values) for name, values in found.items()}
+
+
+def lines(rows: Iterable[ParityRow]) -> list[Line]:
+    """The rows by backend and output, in the order of their first appearance."""
+    grouped: dict[tuple[str, str], list[ParityRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.backend, row.output), []).append(row)
+    return [Line(b, o, tuple(found)) for (b, o), found in grouped.items()]
+
+
+def metric_text(name: str, value: float) -> str:
+    """`PSNR 52.1 dB`, `IoU 0.9987`."""
+    unit = f" {UNITS[name]}" if UNITS[name] else ""
+    return f"{name} {value:.1f}{unit}" if unit else f"{name} {value:.4g}"
+
+
+def parity_table(outcomes: Sequence[Outcome]) -> Table:
+    """The table that `mlship parity` prints."""
+    from toolchain import terminal
+
+    columns = ("bundle", "backend", "output", "cases", "worst case", "error", "tolerance")
+    made = terminal.table(
+        "parity with PyTorch",
+        *(*columns, "metrics", "verdict"),
+        right=("cases", "error", "tolerance"),
+    )
+    for outcome in outcomes:
+        name = outcome.subject.name
+        for line in lines(outcome.report.rows):
+            made.add_row(name, *_cells(line))
+            name = ""
+    return made
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    from toolchain.terminal import MARKS
+
+    row = line.worst
+    shown = [metric_text(n, v) for n, v in list(line.metrics.items())[:SHOWN]]
+    return (
+        line.backend,
+        line.output,
+        line.passed,
+        row.case if line.verdict != "skipped" else "-",
+        "-" if row.error is None else f"{row.error:.1e}",
+        "-" if row.tolerance is None else f"{row.tolerance:.1e}",
+        ", ".join(shown),
+        MARKS[line.verdict] + (f" [dim]{row.note}[/]" if line.verdict == "skipped" else ""),
+    )
+
+
+def failures(outcome: Outcome) -> list[str]:
+    """What failed, a sentence for each backend and output, and what tolerance would have passed."""
+    found = []
+    for line in lines(outcome.report.rows):
+        if line.verdict != "failed":
+            continue
+        row = line.worst
+        more = sum(r.verdict == "failed" for r in line.rows) - 1
+        others = f" (and {more} other cases)" if more else ""
+        where = f" {row.where}" if row.where else ""
+        hint = next((f"; {r.hint}" for r in line.rows if r.hint), "")
+        found.append(
+            f"{row.backend}: '{row.output}' on '{row.case}'{others}: {row.note}{where}{hint}"
+        )
+    enough: dict[str, float] = {}
+    for row in outcome.report.rows:
+        if row.verdict == "failed" and row.error is not None:
+            enough[row.output] = max(enough.get(row.output, 0.0), passing(row.error))
+    tolerances = [f"'{o}' would have passed everywhere with {t:.3g}" for o, t in enough.items()]
+    return [*found, *outcome.report.absences, *tolerances]

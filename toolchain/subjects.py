@@ -1,0 +1,188 @@
+"""What `mlship parity` and `mlship blame` look at: bundles, and what PyTorch answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.api import Artifact
+from model_defs import zoo
+from model_defs.errors import BadBundle
+from toolchain import bundle as bundles
+from toolchain import cases, models, recipes
+from toolchain.build import Built, Say, build
+from toolchain.bundle import Bundle
+from toolchain.recipes import Recipe
+from toolchain.targets import Target
+
+if TYPE_CHECKING:
+    from converters.api import Program
+
+Cases = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bundle, the inputs that it is compared on, and what PyTorch makes of them.
+
+    `program` is the model before any pass; None where only the bundle is known, which is then
+    compared on its golden vectors. `reference` says which it was.
+    """
+
+    bundle: Bundle
+    inputs: Cases
+    expected: Cases
+    program: Program | None
+    reference: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.bundle.name}-{self.bundle.target}"
+
+    @property
+    def artifact(self) -> Artifact:
+        return Artifact.from_json(self.bundle.manifest["artifact"], self.bundle.directory)
+
+    @property
+    def exact(self) -> bool:
+        """Whether its recipe promises float32's precision."""
+        name = self.bundle.manifest["recipe"]["name"]
+        return name in recipes.RECIPES and recipes.RECIPES[name].exact
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for, beside the names of models and bundles."""
+
+    targets: tuple[Target, ...]
+    recipe: Recipe
+    folder: Path | None = None
+    model: str | None = None
+    weights: Path | None = None
+
+
+def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator[Subject | Built]:
+    """A subject for each bundle, and for each target of each model, which is built into `work`.
+
+    A model whose build fails is yielded as what the build says of it. Raises UnknownName,
+    BadBundle, and what capturing raises.
+    """
+    if wanted.folder is not None:
+        cases.pictures_in(wanted.folder)
+    truths = _Truths(wanted.folder, wanted.weights)
+    for name in names:
+        if _is_bundle(name):
+            yield truths.of(bundles.read(Path(name)), wanted.model)
+            continue
+        for model in models.expand(name):
+            built = build(
+                (model,), wanted.targets, wanted.recipe, weights=wanted.weights, out=work, say=say
+            )
+            for one in built:
+                yield one if one.bundle is None else truths.of(one.bundle, model)
+
+
+def _is_bundle(name: str) -> bool:
+    if Path(name).is_dir():
+        return True
+    if ".py" not in name and ("/" in name or name.endswith((".mlpackage", ".tflite", ".tfjs"))):
+        raise BadBundle("there is no bundle here", where=name, do="pass the folder of a bundle")
+    return False
+
+
+class _Truths:
+    """Captures each model once, and runs it once on all its cases."""
+
+    def __init__(self, folder: Path | None, weights: Path | None) -> None:
+        self._folder, self._weights = folder, weights
+        self._programs: dict[str, Program] = {}
+        self._truths: dict[str, tuple[Cases, Cases]] = {}
+
+    def of(self, bundle: Bundle, model: str | None) -> Subject:
+        name = model or bundle.name
+        if model is None and not self._is_known(bundle):
+            inputs, expected = golden(bundle)
+            why = f"golden vectors: {_unknown(bundle)}"
+            return Subject(bundle, inputs, expected, None, why)
+        (name,) = models.expand(name)
+        program = self._program(name)
+        _check_same(bundle, program)
+        inputs, expected = self._truth(name)
+        return Subject(bundle, inputs, expected, program, "PyTorch")
+
+    def _is_known(self, bundle: Bundle) -> bool:
+        untrained = bundle.manifest["model"]["weights"].startswith("untrained")
+        named = bundle.name in zoo.MODELS
+        return named and (self._weights is not None or untrained or _own_weights(bundle))
+
+    def _program(self, name: str) -> Program:
+        from converters.capture import capture
+
+        if name not in self._programs:
+            self._programs[name] = capture(models.load(name), self._weights)
+        return self._programs[name]
+
+    def _truth(self, name: str) -> tuple[Cases, Cases]:
+        from converters.reference import ReferenceRunner
+
+        if name not in self._truths:
+            program = self._program(name)
+            feeder = program.spec.fed_by
+            self._truths = {k: v for k, v in self._truths.items() if k == feeder}
+            inputs = self._inputs(program)
+            runner = ReferenceRunner(program)
+            self._truths[name] = inputs, {c: runner.run(t) for c, t in inputs.items()}
+        return self._truths[name]
+
+    def _inputs(self, program: Program) -> Cases:
+        """The cases of a program; a head's are what its trunk makes of the pictures."""
+        spec = program.spec
+        if spec.fed_by is not None:
+            return self._truth(spec.fed_by)[1]
+        if self._folder is not None:
+            return cases.of_folder(self._folder, spec.inputs)
+        return cases.build(spec.inputs, cases.names_for(spec.inputs))
+
+
+def golden(bundle: Bundle) -> tuple[Cases, Cases]:
+    """The bundle's golden vectors: (inputs, PyTorch's outputs when it was built) by case."""
+    from safetensors.numpy import load_file
+
+    inputs, expected = {}, {}
+    for name in bundle.manifest["golden"]:
+        tensors = load_file(bundle.directory / name)
+        inputs[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.inputs}
+        expected[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.outputs}
+    return inputs, expected
+
+
+def _own_weights(bundle: Bundle) -> bool:
+    path = models.load(bundle.name).weights
+    if path is None or not path.is_file():
+        return False
+    return bundles.file_digest(path) in str(bundle.manifest["model"]["weights"])
+
+
+def _unknown(bundle: Bundle) -> str:
+    if bundle.name in zoo.MODELS:
+        return "built with weights that were not given (--weights FILE)"
+    return f"'{bundle.name}' is not in the zoo (--model path/to/file.py:spec)"
+
+
+def _check_same(bundle: Bundle, program: Program) -> None:
+    """BadBundle unless the model's tensors are those of the bundle."""
+    spec = program.spec
+    for noun, ours, theirs in (
+        ("input", spec.inputs, bundle.inputs),
+        ("output", spec.outputs, bundle.outputs),
+    ):
+        if [(t.name, t.shape) for t in ours] != [(t.name, t.shape) for t in theirs]:
+            raise BadBundle(
+                f"{noun}s {', '.join(t.name for t in theirs)} are not those of {spec.name}",
+                where=str(bundle.directory),
+                do="build the bundle again, or name its model with --model",
+            )

@@ -1,0 +1,122 @@
+"""What PyTorch would have computed with one option changed, to compare a backend with that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from converters.api import Program, Tensors
+from converters.reference import ReferenceRunner
+
+Patch = Callable[[], AbstractContextManager[Any]]
+
+
+def outputs_if(program: Program, inputs: Tensors, patch: Patch) -> dict[str, np.ndarray]:
+    """The program's outputs while a function of torch is another."""
+    with patch():
+        return ReferenceRunner(program).run(inputs)
+
+
+def largest_activation(program: Program, inputs: Tensors) -> tuple[str, float]:
+    """The module whose output has the largest absolute value, and that value."""
+    found: dict[str, float] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, arguments: Any, result: Any) -> None:
+            if isinstance(result, Tensor) and result.numel():
+                found[name] = float(result.abs().max())
+
+        return hook
+
+    named = list(program.module.named_modules())
+    handles = [m.register_forward_hook(watch(name or type(m).__name__)) for name, m in named]
+    try:
+        ReferenceRunner(program).run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    name = max(found, key=found.__getitem__)
+    return name, found[name]
+
+
+def _interpolate(change: Callable[[dict[str, Any]], None]) -> Patch:
+    """`torch.nn.functional.interpolate`, as nn.Upsample calls it too, with options changed."""
+    original = functional.interpolate
+
+    def changed(input: Tensor, *args: Any, **options: Any) -> Tensor:
+        names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
+        options |= dict(zip(names, args, strict=False))
+        change(options)
+        return original(input, **options)
+
+    return lambda: mock.patch.object(functional, "interpolate", changed)
+
+
+def _flip_corners(options: dict[str, Any]) -> None:
+    if options.get("mode") in ("bilinear", "bicubic"):
+        options["align_corners"] = not options.get("align_corners")
+
+
+def _to_nearest(options: dict[str, Any]) -> None:
+    options.update(mode="nearest", align_corners=None)
+
+
+def _to_bilinear(options: dict[str, Any]) -> None:
+    if options.get("mode", "nearest") == "nearest":
+        options.update(mode="bilinear", align_corners=False)
+
+
+def _antialias(options: dict[str, Any]) -> None:
+    if options.get("mode") in ("bilinear", "bicubic"):
+        options["antialias"] = not options.get("antialias")
+
+
+def _same_padding() -> AbstractContextManager[Any]:
+    """Strided convolutions padded as TensorFlow's SAME: less before than after."""
+    original = functional.conv2d
+
+    def changed(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        result = original(x, weight, bias, stride, padding, dilation, groups)
+        steps, gaps = (_pair(v) for v in (stride, dilation))
+        pads: list[int] = []
+        for axis in (1, 0):
+            reach = gaps[axis] * (weight.shape[2 + axis] - 1) + 1
+            total = (result.shape[2 + axis] - 1) * steps[axis] + reach - x.shape[2 + axis]
+            pads += [max(total, 0) // 2, max(total, 0) - max(total, 0) // 2]
+        padded = functional.pad(x, pads)
+        shifted = original(padded, weight, bias, stride, 0, dilation, groups)
+        return shifted if shifted.shape == result.shape else result
+
+    return mock.patch.object(functional, "conv2d", changed)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+WHAT_IFS: dict[str, Patch] = {
+    "resizing differs in align_corners: PyTorch with it flipped gives these values": _interpolate(
+        _flip_corners
+    ),
+    "resizing is nearest where PyTorch's is bilinear": _interpolate(_to_nearest),
+    "resizing is bilinear where PyTorch's is nearest": _interpolate(_to_bilinear),
+    "resizing differs in antialias: PyTorch with it flipped gives these values": _interpolate(
+        _antialias
+    ),
+    "strided convolutions are padded as TensorFlow's SAME (less before than after)": _same_padding,
+}
+"""What it would mean -> the change of PyTorch that would show it."""
