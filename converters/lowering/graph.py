@@ -17,6 +17,9 @@ from model_defs.errors import BadArtifact, UnsupportedOperation
 
 Shape = tuple[int, ...]
 
+SHAPE_ELEMENTS = 1024
+"""Constants up to this size may be shapes, axes or sizes, which inference reads."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -64,16 +67,16 @@ def read_graph(path: Path) -> Graph:
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """The graph of a model whose shapes ONNX can infer."""
-    model = shape_inference.infer_shapes(model, check_type=True, data_prop=True)
     proto = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in proto.initializer}
+    inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     nodes = []
     for index, node in enumerate(proto.node):
         if node.op_type == "Constant" and not node.domain:
             constants[node.output[0]] = _constant_value(node)
         else:
             nodes.append(_node(node, index))
-    known = [*proto.input, *proto.value_info, *proto.output]
+    known = [*inferred.input, *inferred.value_info, *inferred.output]
     return Graph(
         tuple(nodes),
         constants,
@@ -84,6 +87,30 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         {v.name: _type(v) for v in known}
         | {name: str(array.dtype) for name, array in constants.items()},
     )
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with large constants as inputs, for inference needs only small ones' numbers.
+
+    Otherwise each inference would copy all weights, which a protobuf of 2 GB cannot hold.
+    """
+    bare = onnx.ModelProto()
+    bare.opset_import.extend(model.opset_import)
+    bare.ir_version = model.ir_version
+    graph = model.graph
+    bare.graph.node.extend(graph.node)
+    bare.graph.input.extend(graph.input)
+    bare.graph.output.extend(graph.output)
+    bare.graph.value_info.extend(graph.value_info)
+    named = {value.name for value in graph.input}
+    for tensor in graph.initializer:
+        if int(np.prod(tensor.dims)) <= SHAPE_ELEMENTS:
+            bare.graph.initializer.append(tensor)
+        elif tensor.name not in named:
+            bare.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return bare
 
 
 def _node(node: onnx.NodeProto, index: int) -> Node:
@@ -106,8 +133,13 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 def _constant_value(node: onnx.NodeProto) -> np.ndarray:
     (attribute,) = node.attribute
     value = _attribute(attribute)
-    kinds = {"value_float": np.float32, "value_floats": np.float32}
-    return np.asarray(value, dtype=kinds.get(attribute.name, getattr(value, "dtype", np.int64)))
+    if attribute.name == "value":
+        return value
+    if attribute.name in ("value_float", "value_floats"):
+        return np.asarray(value, np.float32)
+    if attribute.name in ("value_int", "value_ints"):
+        return np.asarray(value, np.int64)
+    raise UnsupportedOperation(f"Constant: {attribute.name}", where=f"node '{node.name}'")
 
 
 def _shape(value: onnx.ValueInfoProto) -> Shape | None:

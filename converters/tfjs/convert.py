@@ -20,10 +20,14 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     """
     lowered, notes = fallback.lowered(export, "tfjs", via)
     from converters.tfjs.fuse import fused
+    from converters.tfjs.share import shared
     from converters.tfjs.write import written
 
     path = directory / FOLDER
-    save(written(fused(lowered.graph), lowered.inputs, lowered.outputs, export.precision), path)
+    save(
+        written(shared(fused(lowered.graph)), lowered.inputs, lowered.outputs, export.precision),
+        path,
+    )
     return Artifact(path, "tfjs", export.precision, lowered.inputs, lowered.outputs, notes)
 
 

@@ -6,11 +6,17 @@ file is always the same, and from that one we store each constant as we choose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.api import Port
+from converters.lowering.lower import Lowered
+
 IDENTIFIER = b"TFL3"
+SIGNATURE = "serving_default"
 ALIGNMENT = 16
 
 
@@ -31,17 +37,31 @@ class Buffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
-def stored(data: bytes, precision: str) -> bytes:
-    """The file with the tensors of its signature named like there, its weights at a precision."""
+def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
+    """The file with a signature of the ports' names, and its weights at a precision."""
     model = schema.ModelT.InitFromPackedBuf(data)
     (graph,) = model.subgraphs
-    (signature,) = model.signatureDefs
-    for maps in (signature.inputs, signature.outputs):
-        for entry in maps:
-            graph.tensors[entry.tensorIndex].name = entry.name
+    model.signatureDefs = [
+        schema.SignatureDefT(
+            inputs=_named(graph, lowered.inputs, graph.inputs),
+            outputs=_named(graph, lowered.outputs, graph.outputs),
+            signatureKey=SIGNATURE,
+        )
+    ]
     if precision == "float16":
         store_as_float16(model)
     return packed(model)
+
+
+def _named(
+    graph: schema.SubGraphT, ports: Sequence[Port], indices: Sequence[int]
+) -> list[schema.TensorMapT]:
+    """The tensors of the ports, which the converter was given and returns in order."""
+    maps = []
+    for port, index in zip(ports, indices, strict=True):
+        graph.tensors[index].name = port.stored_as.encode()
+        maps.append(schema.TensorMapT(name=port.stored_as, tensorIndex=int(index)))
+    return maps
 
 
 def packed(model: schema.ModelT) -> bytes:

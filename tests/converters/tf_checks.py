@@ -99,3 +99,27 @@ def operations(path: Path) -> list[str]:
     codes = [names[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in model.operatorCodes]
     found = [codes[op.opcodeIndex] for op in model.subgraphs[0].operators]
     return [name for name in found if name != "DEQUANTIZE"]
+
+
+def parsed(text: str) -> onnx.ModelProto:
+    """A model in ONNX's own text form: the graph alone, in opset 17."""
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> net {text}')
+
+
+def text_case(directory: Path, text: str, precision: str = "float32") -> Case:
+    """A model in text form, inputs for it, and what ONNX's reference makes of them."""
+    from onnx.reference import ReferenceEvaluator
+
+    model = parsed(text)
+    onnx.save(model, directory / "model.onnx")
+    numbers = np.random.default_rng(0)
+    inputs = {
+        value.name: numbers.uniform(
+            -2, 2, [d.dim_value for d in value.type.tensor_type.shape.dim]
+        ).astype(np.float32)
+        for value in model.graph.input
+    }
+    names = [value.name for value in model.graph.output]
+    results = ReferenceEvaluator(model).run(names, inputs)
+    outputs = {n: np.asarray(r, np.float32) for n, r in zip(names, results, strict=True)}
+    return Case(Export(directory, specs(inputs), specs(outputs), precision), inputs, outputs)

@@ -1,11 +1,49 @@
-"""Rewrites of the ONNX graph before it is lowered, each for the targets that profit."""
+"""Rewrites of the ONNX graph before it is lowered, each for the targets that profit.
+
+Each is a frozen dataclass with a name, takes a graph and returns another, or the same object
+where it changes nothing, and computes the same numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from converters.lowering.call import Target
 from converters.lowering.graph import Graph
+from converters.lowering.rewrites.fuse_gelu import FuseGelu
+from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
+from converters.lowering.rewrites.pad_as_slices import PadAsSlices
+from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
+from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
+
+
+class Rewrite(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, graph: Graph) -> Graph: ...
+
+
+REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
+    "tflite": (
+        FuseGelu(),
+        StackedPixelShuffle(),
+        PixelShuffleOfConv(),
+        PadAsSlices(),
+        MaxPoolAfterRelu(),
+    ),
+    "tfjs": (
+        FuseGelu(),
+        StackedPixelShuffle(),
+        PixelShuffleOfConv(),
+        PadAsSlices(modes=("edge", "wrap")),
+    ),
+}
 
 
 def rewritten(graph: Graph, target: Target) -> Graph:
     """The graph after the target's rewrites, in their order."""
+    for rewrite in REWRITES[target]:
+        graph = rewrite(graph)
     return graph

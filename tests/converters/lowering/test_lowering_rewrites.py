@@ -1,0 +1,289 @@
+"""Each rewrite: what it leaves, equal numbers, and one case per reason not to fire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converters import tfjs, tflite
+from converters.lowering.rewrites import REWRITES, Rewrite
+from converters.lowering.rewrites.fuse_gelu import FuseGelu
+from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
+from converters.lowering.rewrites.pad_as_slices import PadAsSlices
+from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
+from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
+from tests.converters.tf_checks import (
+    operations,
+    parsed,
+    text_case,
+    tfjs_outputs,
+    tflite_outputs,
+    worst,
+)
+
+
+def after(rewrite: Rewrite, text: str) -> list[str]:
+    """The operations that a rewrite leaves."""
+    from converters.lowering.graph import graph_of
+
+    graph = graph_of(parsed(text))
+    result = rewrite(graph)
+    assert rewrite(result) is result, "a second time has to change nothing"
+    return [node.op for node in result.nodes]
+
+
+def declines(rewrite: Rewrite, text: str) -> bool:
+    from converters.lowering.graph import graph_of
+
+    graph = graph_of(parsed(text))
+    return rewrite(graph) is graph
+
+
+def computes_the_same(directory: Path, text: str) -> bool:
+    """In both formats, with all rewrites, what ONNX's reference computes."""
+    case = text_case(directory, text)
+    on_tflite = tflite_outputs(tflite.convert(case.export, directory), case.inputs)
+    on_tfjs = tfjs_outputs(tfjs.convert(case.export, directory), case.inputs)
+    return max(worst(on_tflite, case.outputs), worst(on_tfjs, case.outputs)) <= 1e-5
+
+
+POOL = """(float[1,4,8,8] x) => (float[1,4,4,4] y) {{
+    r = {before}(x)
+    y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(r)
+}}"""
+
+
+@pytest.mark.parametrize("before", ["Relu", "Sigmoid", "Abs"])
+def test_pads_a_max_pool_with_zeros_where_nothing_is_below_zero(before: str) -> None:
+    assert after(MaxPoolAfterRelu(), POOL.format(before=before)) == [before, "Pad", "MaxPool"]
+
+
+def test_a_padded_max_pool_computes_the_same_in_one_partition(tmp_path: Path) -> None:
+    text = POOL.format(before="Relu")
+    assert computes_the_same(tmp_path, text)
+    assert operations(tmp_path / "model.tflite") == ["RELU", "PAD", "MAX_POOL_2D"]
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+def test_pads_a_max_pool_behind_joined_and_pooled_non_negative_maps() -> None:
+    text = """(float[1,4,8,8] x) => (float[1,8,5,5] y) {
+        a = Relu(x)
+        b = Sigmoid(x)
+        c = Concat<axis=1>(a, b)
+        y = MaxPool<kernel_shape=[2,2], strides=[2,2], pads=[1,1,1,1]>(c)
+    }"""
+    assert after(MaxPoolAfterRelu(), text)[-2:] == ["Pad", "MaxPool"]
+
+
+@pytest.mark.parametrize("before", ["Tanh", "Identity", "LeakyRelu"])
+def test_does_not_pad_a_max_pool_with_zeros_over_what_may_be_negative(before: str) -> None:
+    assert declines(MaxPoolAfterRelu(), POOL.format(before=before))
+
+
+def test_does_not_pad_a_max_pool_of_an_input_of_the_network() -> None:
+    text = POOL.format(before="Relu").replace("(r)", "(x)")
+    assert declines(MaxPoolAfterRelu(), text)
+
+
+def test_does_not_pad_a_max_pool_behind_a_sum_with_something_negative() -> None:
+    text = """(float[1,4,8,8] x) => (float[1,4,4,4] y) {
+        r = Relu(x)
+        s = Add(r, x)
+        y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(s)
+    }"""
+    assert declines(MaxPoolAfterRelu(), text)
+
+
+def test_does_not_pad_a_max_pool_that_same_pads() -> None:
+    text = """(float[1,4,8,8] x) => (float[1,4,8,8] y) {
+        r = Relu(x)
+        y = MaxPool<kernel_shape=[3,3], strides=[1,1], pads=[1,1,1,1]>(r)
+    }"""
+    assert declines(MaxPoolAfterRelu(), text)
+
+
+def test_does_not_pad_a_dilated_max_pool() -> None:
+    text = """(float[1,4,8,8] x) => (float[1,4,6,6] y) {
+        r = Relu(x)
+        y = MaxPool<kernel_shape=[3,3], dilations=[2,2], pads=[1,1,1,1]>(r)
+    }"""
+    assert declines(MaxPoolAfterRelu(), text)
+
+
+STACK = """(float[1,3,4,5] a, float[1,3,4,5] b) => (float[1,{c},{h},{w}] y) {{
+    axes = Constant<value_ints=[2]>()
+    shape = Constant<value_ints=[1,{merged},4,5]>()
+    p = Unsqueeze(a, axes)
+    q = Unsqueeze(b, axes)
+    r = Unsqueeze(a, axes)
+    s = Unsqueeze(b, axes)
+    t = Concat<axis={axis}>({parts})
+    u = Reshape(t, shape)
+    y = DepthToSpace<blocksize=2, mode="{mode}">(u)
+}}"""
+FOUR = {"c": 3, "h": 8, "w": 10, "merged": 12, "axis": 2, "parts": "p, q, r, s", "mode": "CRD"}
+
+
+def test_joins_stacked_maps_along_the_channels(tmp_path: Path) -> None:
+    text = STACK.format(**FOUR)
+    assert after(StackedPixelShuffle(), text) == ["Concat", "DepthToSpace"]
+    assert computes_the_same(tmp_path, text)
+    assert operations(tmp_path / "model.tflite") == ["CONCATENATION", "DEPTH_TO_SPACE"]
+
+
+def test_does_not_join_maps_for_a_shuffle_of_the_other_order() -> None:
+    assert declines(StackedPixelShuffle(), STACK.format(**{**FOUR, "mode": "DCR"}))
+
+
+def test_does_not_join_maps_that_are_not_one_per_phase() -> None:
+    text = STACK.format(**{**FOUR, "parts": "p, q, r, s, p, q, r, s", "merged": 24, "c": 6})
+    assert declines(StackedPixelShuffle(), text)
+
+
+def test_does_not_join_maps_that_are_stacked_along_another_axis() -> None:
+    text = STACK.replace("value_ints=[2]", "value_ints=[1]").format(**{**FOUR, "axis": 1})
+    assert declines(StackedPixelShuffle(), text)
+
+
+def test_does_not_join_maps_whose_stack_is_read_elsewhere() -> None:
+    text = STACK.format(**FOUR).replace("] y)", "] y, float[1,3,4,4,5] t)")
+    assert declines(StackedPixelShuffle(), text)
+
+
+SHUFFLE = """(float[1,3,4,5] x) => (float[1,2,8,10] y) <
+    float[8,{inputs},1,1] w = {{{weights}}}, float[8] b = {{0,1,2,3,4,5,6,7}}
+> {{
+    c = Conv<group={group}>(x, w, b)
+    y = DepthToSpace<blocksize=2, mode="{mode}">(c)
+}}"""
+
+
+def shuffle(group: int = 1, mode: str = "CRD") -> str:
+    inputs = 3 // group
+    weights = ",".join(str(i % 7 - 3) for i in range(8 * inputs))
+    return SHUFFLE.format(inputs=inputs, weights=weights, group=group, mode=mode)
+
+
+def test_reorders_the_filters_of_a_conv_for_its_pixel_shuffle(tmp_path: Path) -> None:
+    from converters.lowering.graph import graph_of
+
+    result = PixelShuffleOfConv()(graph_of(parsed(shuffle())))
+    assert [node.attributes.get("mode") for node in result.nodes] == [None, "DCR"]
+    assert computes_the_same(tmp_path, shuffle())
+    assert operations(tmp_path / "model.tflite") == ["CONV_2D", "DEPTH_TO_SPACE"]
+
+
+def test_does_not_reorder_filters_for_a_shuffle_of_the_other_order() -> None:
+    assert declines(PixelShuffleOfConv(), shuffle(mode="DCR"))
+
+
+def test_does_not_reorder_filters_that_a_group_keeps_in_place() -> None:
+    text = shuffle().replace("group=1", "group=2").replace("x, w", "z, w")
+    text = text.replace("[1,3,4,5] x", "[1,6,4,5] z")
+    assert declines(PixelShuffleOfConv(), text)
+
+
+def test_does_not_reorder_filters_whose_result_is_read_elsewhere() -> None:
+    text = shuffle().replace("] y)", "] y, float[1,8,4,5] c)")
+    assert declines(PixelShuffleOfConv(), text)
+
+
+def test_does_not_reorder_filters_that_are_computed() -> None:
+    text = """(float[1,3,4,5] x, float[8,3,1,1] w) => (float[1,2,8,10] y) {
+        c = Conv(x, w)
+        y = DepthToSpace<blocksize=2, mode="CRD">(c)
+    }"""
+    assert declines(PixelShuffleOfConv(), text)
+
+
+GELU = """(float[1,4,5,6] x) => (float[1,4,5,6] y) {{
+    root = Constant<value_float={root}>()
+    one = Constant<value_float={one}>()
+    half = Constant<value_float={half}>()
+    a = Div(x, root)
+    b = Erf(a)
+    c = Add(b, one)
+    d = Mul({factor}, c)
+    y = Mul(d, half)
+}}"""
+EXACT = {"root": 1.4142135381698608, "one": 1.0, "half": 0.5, "factor": "x"}
+
+
+def test_fuses_a_gelu_into_one_operation(tmp_path: Path) -> None:
+    text = GELU.format(**EXACT)
+    assert after(FuseGelu(), text) == ["Gelu"]
+    assert computes_the_same(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "other", [{"root": 1.5}, {"one": 2.0}, {"half": 0.6}, {"factor": "a"}], ids=str
+)
+def test_does_not_fuse_what_is_not_a_gelu(other: dict[str, object]) -> None:
+    assert declines(FuseGelu(), GELU.format(**{**EXACT, **other}))
+
+
+@pytest.mark.parametrize("inner", "abcd")
+def test_does_not_fuse_a_gelu_whose_inner_value_is_read_elsewhere(inner: str) -> None:
+    text = GELU.format(**EXACT).replace("] y)", f"] y, float[1,4,5,6] {inner})", 1)
+    assert declines(FuseGelu(), text)
+
+
+PAD = """(float[1,2,5,6] x) => (float[1,2,{h},{w}] y) <int64[8] p = {{{pads}}}> {{
+    y = Pad<mode="{mode}">(x, p)
+}}"""
+
+
+def pad(pads: str = "0,0,2,1,0,0,1,3", mode: str = "reflect", h: int = 8, w: int = 10) -> str:
+    return PAD.format(pads=pads, mode=mode, h=h, w=w)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge"])
+def test_pads_by_slices_and_concatenations(mode: str, tmp_path: Path) -> None:
+    assert set(after(PadAsSlices(), pad(mode=mode))) == {"Slice", "Concat"}
+    assert computes_the_same(tmp_path, pad(mode=mode))
+    assert set(operations(tmp_path / "model.tflite")) == {"SLICE", "CONCATENATION"}
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+def test_one_slice_serves_every_repetition_of_an_edge() -> None:
+    assert after(PadAsSlices(), pad("0,0,3,0,0,0,0,0", "edge", 8, 6)) == ["Slice", "Concat"]
+
+
+def test_does_not_slice_for_a_mode_that_it_was_not_asked_for() -> None:
+    assert declines(PadAsSlices(modes=("edge", "wrap")), pad())
+
+
+def test_does_not_slice_for_a_constant_padding() -> None:
+    assert declines(PadAsSlices(), pad(mode="constant"))
+
+
+def test_does_not_slice_for_negative_widths() -> None:
+    assert declines(PadAsSlices(), pad("0,0,-1,1,0,0,1,1", h=5, w=8))
+
+
+def test_does_not_slice_where_nothing_is_padded() -> None:
+    assert declines(PadAsSlices(), pad("0,0,0,0,0,0,0,0", h=5, w=6))
+
+
+def test_does_not_slice_for_a_reflection_beyond_the_input() -> None:
+    assert declines(PadAsSlices(), pad("0,0,5,0,0,0,0,0", h=10, w=6))
+
+
+def test_does_not_slice_for_computed_widths() -> None:
+    text = """(float[1,2,5,6] x, int64[8] p) => (float[1,2,5,6] y) {
+        y = Pad<mode="reflect">(x, p)
+    }"""
+    assert declines(PadAsSlices(), text)
+
+
+def test_a_reflection_stays_one_operation_on_tfjs() -> None:
+    modes = [r.modes for r in REWRITES["tfjs"] if isinstance(r, PadAsSlices)]
+    assert modes == [("edge", "wrap")]
+
+
+@pytest.mark.parametrize("target", REWRITES)
+def test_names_are_unique_and_kebab_case(target: str) -> None:
+    names = [rewrite.name for rewrite in REWRITES[target]]
+    assert len(set(names)) == len(names)
+    assert all(name == name.lower().replace("_", "-") for name in names)
