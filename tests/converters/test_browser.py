@@ -17,6 +17,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from own_models import tiny
 from safetensors.numpy import load_file
 
 from converters.api import Artifact
@@ -35,11 +36,8 @@ FLOAT32 = 1e-5
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bundle.Bundle]:
     """The tiny model's bundles in float32, by format."""
-    from conftest import TINY
-
     root = tmp_path_factory.mktemp("browser")
-    text = TINY.replace("{body}", "x").replace("{build}", "lambda: Net().eval()")
-    (root / "net.py").write_text(text)
+    (root / "net.py").write_text(tiny())
     asked = [f"{root}/net.py:spec", "--target", "web", "--target", "android", "--recipe", "fp32"]
     result = CliRunner().invoke(main, ["build", *asked, "--out", str(root)])
     assert result.exit_code == 0, result.output

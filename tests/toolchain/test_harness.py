@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import Two
+from own_models import Two
 from safetensors.numpy import load_file, save_file
 
 from converters import backends

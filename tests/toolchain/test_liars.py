@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from conftest import Two
+from own_models import Two
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Proof:
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proof]]:
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Proof]:
     """One small model in every format, float32."""
     root = tmp_path_factory.mktemp("originals")
     spec = ModelSpec("heads", TwoHeads, (IMAGE,), (output("left"), output("right")))
@@ -86,7 +86,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pr
         (root / name).mkdir()
         with Worker(name) as worker:
             proofs[name] = Proof(worker.convert(exported, root / name), inputs, expected)
-    yield proofs
+    return proofs
 
 
 @pytest.fixture(params=FORMATS)
