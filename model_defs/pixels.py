@@ -83,10 +83,19 @@ def to_tensor(picture: np.ndarray, spec: TensorSpec) -> tuple[np.ndarray, Placem
     left, top, right, bottom = where.target
     plane = np.full((height, width, 3), rule.pad, np.uint8)
     part = Image.fromarray(picture).crop(where.source)
-    plane[top:bottom, left:right] = part.resize((right - left, bottom - top), FILTERS[rule.filter])
+    plane[top:bottom, left:right] = resized(part, right - left, bottom - top, rule.filter)
     mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
     values = (_channels(plane, rule) - mean) / std
     return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1)[None]), where
+
+
+def resized(image: Image.Image, width: int, height: int, name: str) -> Image.Image:
+    """The image at another size, along its rows first, then along its columns.
+
+    8-bit pictures are rounded in between, so the order shows; Pillow's own differs by version.
+    """
+    method = FILTERS[name]
+    return image.resize((width, image.height), method).resize((width, height), method)
 
 
 def _channels(plane: np.ndarray, rule: Preprocess) -> np.ndarray:
@@ -140,8 +149,8 @@ def map_to_source(tensor: np.ndarray, rule: Postprocess, where: Placement) -> np
     result = np.zeros((height, width, tensor.shape[1]), np.float32)
     for channel, values in enumerate(tensor[0].astype(np.float32)):
         part = Image.fromarray(values).crop(box)
-        resized = part.resize((right - left, bottom - top), FILTERS[rule.filter])
-        result[top:bottom, left:right, channel] = resized
+        shown = resized(part, right - left, bottom - top, rule.filter)
+        result[top:bottom, left:right, channel] = shown
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ Say = Callable[[str, str], None]
 """Told (what is being built, what is happening)."""
 
 GOLDEN = ("photo", "noise")
+LOADING = Path(__file__).parent / "loading"
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,6 @@ def destination(out: Path, model: str, target: str) -> Path:
 
 
 def _ship_cached(known: Bundle, out: Path) -> Built:
-    import shutil
-
     where = destination(out, known.name, known.target)
     report = ParityReport.from_json(known.manifest["parity"])
     if _is_there(where, known):
@@ -248,6 +248,8 @@ def _build_target(
             report = _prove(artifact, prepared, recipe)
             if not report.ok:
                 return Built(spec.name, target.name, report=report)
+            for name in target.loading:
+                shutil.copy(LOADING / name, stage / name)
             sealed = bundle.seal(stage, _manifest(prepared, target, recipe, artifact, report))
             cache.store(request, prepared.inputs, key, sealed.directory)
             shipped = bundle.publish(stage, where)

@@ -9,13 +9,17 @@ from model_defs.errors import UnknownName
 
 @dataclass(frozen=True)
 class Target:
-    """A platform, the converter of its format, and the artifact's file name ending."""
+    """A platform, the converter of its format, and the artifact's file name ending.
+
+    `loading` names the files of `toolchain/loading` that its bundles carry: code for an app.
+    """
 
     name: str
     format: str
     suffix: str
     needs_onnx: bool
     summary: str
+    loading: tuple[str, ...] = ()
 
 
 TARGETS: dict[str, Target] = {
@@ -23,7 +27,14 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target("ios", "coreml", ".mlpackage", False, "Core ML (Metal, Neural Engine), iOS 16+"),
         Target("android", "tflite", ".tflite", True, "TFLite / LiteRT (XNNPACK, GPU)"),
-        Target("web", "tfjs", ".tfjs", True, "TensorFlow.js (WASM, WebGL, WebGPU)"),
+        Target(
+            "web",
+            "tfjs",
+            ".tfjs",
+            True,
+            "TensorFlow.js (WASM, WebGL, WebGPU)",
+            loading=("mlship.mjs",),
+        ),
     )
 }
 

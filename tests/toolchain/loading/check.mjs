@@ -1,0 +1,59 @@
+// Runs the loading code of a web bundle in Node for a Python test: a JSON request on standard
+// input, a JSON answer on standard output. Arrays travel as base64.
+
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const request = JSON.parse(readFileSync(0, 'utf8'));
+const loading = await import(pathToFileURL(request.loading));
+const { toTensor, toPicture } = loading;
+
+const decode = (text) => new Uint8Array(Buffer.from(text, 'base64'));
+const encode = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString('base64');
+const floats = (text) => new Float32Array(decode(text).buffer);
+const picture = ({ width, height, data }) => ({ width, height, data: decode(data) });
+
+const COMMANDS = {
+  tensor: ({ picture: p, spec }) => encode(toTensor(picture(p), spec).tensor.data),
+  picture: ({ tensor, rule, placement }) =>
+    encode(toPicture({ shape: tensor.shape, data: floats(tensor.data) }, rule, placement).data),
+  run: runBundle,
+};
+
+async function runBundle({ node, bundle, input, output, picture: p }) {
+  const at = (name) => import(pathToFileURL(path.join(node, 'node_modules', '@tensorflow', name)));
+  const tf = await at('tfjs-core/dist/tf-core.node.js');
+  const { loadGraphModel } = await at('tfjs-converter/dist/tf-converter.node.js');
+  const wasm = await at('tfjs-backend-wasm/dist/tf-backend-wasm.node.js');
+  wasm.setWasmPaths(path.join(node, 'node_modules/@tensorflow/tfjs-backend-wasm/dist') + path.sep);
+  await tf.setBackend('wasm');
+  const read = (name) => readFileSync(path.join(bundle, name));
+  const manifest = JSON.parse(read('manifest.json'));
+  const folder = manifest.artifact.path;
+  const json = JSON.parse(read(`${folder}/model.json`));
+  const shards = json.weightsManifest.flatMap((g) => g.paths.map((s) => read(`${folder}/${s}`)));
+  const all = Buffer.concat(shards);
+  const artifacts = {
+    modelTopology: json.modelTopology,
+    signature: json.signature,
+    format: json.format,
+    weightSpecs: json.weightsManifest.flatMap((g) => g.weights),
+    weightData: all.buffer.slice(all.byteOffset, all.byteOffset + all.length),
+  };
+  const io = { load: async () => artifacts };
+  const model = await loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io });
+  const { outputs, placement } = await model.run({ [input]: picture(p) });
+  const shown = model.picture(output, outputs[output], placement);
+  return { width: shown.width, height: shown.height, data: encode(shown.data) };
+}
+
+const answers = [];
+for (const job of request.jobs) {
+  try {
+    answers.push({ value: await COMMANDS[job.command](job) });
+  } catch (error) {
+    answers.push({ error: error.message });
+  }
+}
+process.stdout.write(JSON.stringify(answers));
