@@ -14,7 +14,7 @@ from converters.host import Host
 from model_defs.errors import BackendUnavailable, BadArtifact
 
 NODE = Path(__file__).resolve().parent / "node"
-SECONDS = 120.0
+SECONDS = 600.0
 """How long loading or one run may take."""
 
 KINDS = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_BOOL": "bool"}

@@ -15,7 +15,7 @@ from converters.host import Host
 from model_defs.errors import BackendUnavailable, BadArtifact
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 120.0
+SECONDS = 600.0
 """How long loading or one run may take."""
 
 
