@@ -10,6 +10,8 @@ from converters import browser
 from converters.api import Artifact, Runner
 from model_defs.errors import BackendUnavailable, UnknownName
 
+SYSTEMS = {"darwin": "macOS"}
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -17,7 +19,7 @@ class Backend:
 
     `half` computes in float16 whatever the file stores, so that only the product's tolerance
     can judge it. `slow` emulates a GPU on the CPU: seconds for what a GPU does in milliseconds.
-    `system` is the only `sys.platform` that has it.
+    `system` is the only `sys.platform` that has it; `needs` looks for the programs that it runs.
     """
 
     name: str
@@ -27,15 +29,21 @@ class Backend:
     half: bool = False
     slow: bool = False
     system: str = ""
+    needs: Callable[[], object] = tuple
 
     def open(self, artifact: Artifact) -> Runner:
         """The artifact, loaded; BackendUnavailable on another system or without the runtime."""
+        self.look()
+        return self.opener(artifact)
+
+    def look(self) -> None:
+        """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""
         if self.system and sys.platform != self.system:
             raise BackendUnavailable(
-                f"{self.name} runs on {self.system} only",
+                f"{self.name} runs on {SYSTEMS.get(self.system, self.system)} only",
                 do="record there, compare here: mlship parity BUNDLE --record FILE",
             )
-        return self.opener(artifact)
+        self.needs()
 
 
 def _mil(artifact: Artifact) -> Runner:
@@ -74,38 +82,43 @@ def _tfjs_node(artifact: Artifact) -> Runner:
     return open_runner(artifact)
 
 
-def _in_browser(name: str) -> Callable[[Artifact], Runner]:
-    return lambda artifact: browser.open_runner(artifact, name)
+def _node() -> object:
+    from converters.tfjs.runner import node_program
+
+    return node_program()
+
+
+def _chromium() -> object:
+    from converters.browser.host import programs
+
+    return programs()
+
+
+def _in_browser(
+    name: str, format: str, summary: str, half: bool = False, slow: bool = False
+) -> Backend:
+    def opened(artifact: Artifact) -> Runner:
+        return browser.open_runner(artifact, name)
+
+    return Backend(name, format, summary, opened, half, slow, needs=_chromium)
 
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        Backend("mil", "coreml", "the saved program, every result rounded to float16", _mil),
+        Backend("mil", "coreml", "the saved program, in the types that it declares", _mil),
         Backend("mil-weights-only", "coreml", "the same in float32", _mil_weights_only),
         Backend("coreml", "coreml", "Core ML itself", _coreml, half=True, system="darwin"),
         Backend("litert", "tflite", "LiteRT with XNNPACK", _litert),
         Backend("litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference),
-        Backend("litertjs", "tflite", "LiteRT.js in Chromium", _in_browser("litertjs")),
-        Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node),
-        Backend(
-            "tfjs-wasm-chromium",
-            "tfjs",
-            "TF.js on WebAssembly in Chromium",
-            _in_browser("tfjs-wasm-chromium"),
+        _in_browser("litertjs", "tflite", "LiteRT.js in Chromium"),
+        Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node, needs=_node),
+        _in_browser("tfjs-wasm-chromium", "tfjs", "TF.js on WebAssembly in Chromium"),
+        _in_browser("tfjs-webgl", "tfjs", "TF.js on WebGL, float32", slow=True),
+        _in_browser(
+            "tfjs-webgl-f16", "tfjs", "TF.js on WebGL, float16 textures", half=True, slow=True
         ),
-        Backend(
-            "tfjs-webgl", "tfjs", "TF.js on WebGL, float32", _in_browser("tfjs-webgl"), slow=True
-        ),
-        Backend(
-            "tfjs-webgl-f16",
-            "tfjs",
-            "TF.js on WebGL, float16 textures",
-            _in_browser("tfjs-webgl-f16"),
-            half=True,
-            slow=True,
-        ),
-        Backend("tfjs-webgpu", "tfjs", "TF.js on WebGPU", _in_browser("tfjs-webgpu"), slow=True),
+        _in_browser("tfjs-webgpu", "tfjs", "TF.js on WebGPU, where Chromium starts it", slow=True),
     )
 }
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from converters import nodes
+from converters.backends import BACKENDS, Backend
+from model_defs.errors import BackendUnavailable
 from toolchain import cache
-
-NODE = 20
-NODE_FOLDER = Path(__file__).resolve().parent.parent / "converters" / "tfjs" / "node"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Every package, program and backend, in the order of use. Imports none of them."""
-    return [_python(), *_packages(), _node(), _node_packages(), _coreml(), _browser(), _cache()]
+    backends = map(_backend, BACKENDS.values())
+    return [_python(), *_packages(), _node(), *backends, _cache()]
 
 
 def _python() -> Finding:
@@ -64,33 +61,21 @@ def _package(name: str, version: str) -> Finding:
 
 
 def _node() -> Finding:
-    what, path = "Node (tfjs-wasm: target web)", shutil.which("node")
-    if path is None:
-        return Finding(what, False, "not found", f"install Node {NODE} or newer", needed=False)
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    text = version.stdout.strip().removeprefix("v")
-    ok = text.split(".")[0].isdigit() and int(text.split(".")[0]) >= NODE
-    return Finding(what, ok, text, "" if ok else f"install Node {NODE} or newer", needed=False)
+    what, version = "Node (target web)", nodes.version()
+    if version is None:
+        return Finding(what, False, "not found", f"install Node {nodes.VERSION}", needed=False)
+    ok = version.split(".")[0].isdigit() and int(version.split(".")[0]) >= nodes.VERSION
+    return Finding(what, ok, version, "" if ok else f"install Node {nodes.VERSION}", needed=False)
 
 
-def _node_packages() -> Finding:
-    ok = (NODE_FOLDER / "node_modules").is_dir()
-    found = "installed" if ok else "not installed"
-    do = "" if ok else f"npm ci --prefix {NODE_FOLDER}"
-    return Finding("TensorFlow.js packages (tfjs-wasm)", ok, found, do, needed=False)
-
-
-def _coreml() -> Finding:
-    if platform.system() == "Darwin":
-        return Finding("Core ML (target ios)", True, "Core ML itself", needed=False)
-    do = "run mlship on a Mac to compare with Core ML itself"
-    return Finding("Core ML (target ios)", True, "our interpreter of the package", do, needed=False)
-
-
-def _browser() -> Finding:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    do = "" if path else "needed by the tests only: apt-get install chromium"
-    return Finding("Chromium", path is not None, path or "not found", do, needed=False)
+def _backend(backend: Backend) -> Finding:
+    """Whether it can be started here, and what is missing; nothing is started."""
+    what = f"backend {backend.name}"
+    try:
+        backend.look()
+    except BackendUnavailable as error:
+        return Finding(what, False, error.what, error.do, needed=False)
+    return Finding(what, True, backend.summary, needed=False)
 
 
 def _cache() -> Finding:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from converters import nodes
 from converters.api import Tensors
 from converters.frames import Frame
 from converters.host import Host
@@ -21,7 +22,8 @@ class Browser(Host):
     """Chromium with one page; what happens to it is told by the next answer."""
 
     def __init__(self) -> None:
-        command = [node_program(), str(NODE / "host.mjs"), chromium_program()]
+        node, chromium = programs()
+        command = [node, str(NODE / "host.mjs"), chromium]
         super().__init__("the browser", command, cwd=NODE)
 
     def ask(self, request: dict[str, Any], tensors: Tensors, seconds: float) -> Frame:
@@ -69,13 +71,6 @@ def chromium_program() -> str:
     return found
 
 
-def node_program() -> str:
-    """Node, with the packages beside the host; BackendUnavailable otherwise."""
-    program = shutil.which("node")
-    if program is None:
-        raise BackendUnavailable("Node is not installed", do="install Node 20 or later")
-    if not (NODE / "node_modules" / "playwright-core").is_dir():
-        raise BackendUnavailable(
-            "the packages of the browser backends are missing", do=f"run `npm ci` in {NODE}"
-        )
-    return program
+def programs() -> tuple[str, str]:
+    """Node, with the packages beside the host, and Chromium; BackendUnavailable otherwise."""
+    return nodes.program(NODE, "playwright-core"), chromium_program()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters import nodes
 from converters.api import Artifact, Tensors
 from converters.binding import Declared, check_ports, take_inputs
 from converters.host import Host
-from model_defs.errors import BackendUnavailable, BadArtifact
+from model_defs.errors import BadArtifact
 
 NODE = Path(__file__).resolve().parent / "node"
 SECONDS = 600.0
@@ -55,13 +55,8 @@ class NodeRunner:
 
 
 def node_program() -> str:
-    """The Node program, with its packages beside the runner; BackendUnavailable otherwise."""
-    program = shutil.which("node")
-    if program is None:
-        raise BackendUnavailable("Node is not installed", do="install Node 20 or later")
-    if not (NODE / "node_modules" / "@tensorflow" / "tfjs-backend-wasm").is_dir():
-        raise BackendUnavailable("the packages of tfjs are missing", do=f"run `npm ci` in {NODE}")
-    return program
+    """Node, with TF.js beside the runner; BackendUnavailable otherwise."""
+    return nodes.program(NODE, "@tensorflow/tfjs-backend-wasm")
 
 
 def _declared(described: dict[str, Any]) -> Declared:

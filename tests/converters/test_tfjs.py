@@ -209,7 +209,7 @@ def test_without_its_packages_the_backend_says_npm_ci(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(runner, "NODE", tmp_path)
-    with pytest.raises(BackendUnavailable, match="packages of tfjs are missing") as caught:
+    with pytest.raises(BackendUnavailable, match="tfjs-backend-wasm is not installed") as caught:
         tfjs.open_runner(artifact)
     assert "npm ci" in caught.value.do
 

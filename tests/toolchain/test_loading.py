@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.tfjs.runner import NODE
 from model_defs.pixels import open_picture, place, to_picture, to_tensor
 from model_defs.spec import Postprocess, Preprocess, TensorSpec
 from toolchain.build import LOADING
 from toolchain.cases import PHOTO
-from toolchain.diagnosis import NODE_FOLDER
 from toolchain.running import run_bundle
 
 HERE = Path(__file__).parent / "loading"
@@ -122,7 +122,7 @@ def test_a_bundle_goes_from_pixels_to_pixels_in_node(shared: Path, tmp_path: Pat
     folder = shared / "dist" / "tiny-web"
     job = {
         "command": "run",
-        "node": str(NODE_FOLDER),
+        "node": str(NODE),
         "bundle": str(folder),
         "input": "image",
         "output": "shade",
