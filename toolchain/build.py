@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from converters.worker import Worker
 
 Say = Callable[[str, str], None]
-"""Told (what is being built, what is happening)."""
+"""Told (what is being built, what is happening to it: nothing more, if empty)."""
 
 GOLDEN = ("photo", "noise")
 LOADING = Path(__file__).parent / "loading"
@@ -146,6 +146,7 @@ def _build_missing(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
         say(Path(name).name, "capturing")
         prepared = _Prepared.of(name, targets, recipe, weights, work)
+        say(Path(name).name, "")
         for target in targets:
             bundle.check_destination(destination(out, prepared.spec_name, target.name))
         pool = stack.enter_context(ThreadPoolExecutor(len(targets)))
@@ -240,9 +241,9 @@ def _build_target(
     if known is not None:
         cache.store(request, prepared.inputs, key, known.directory)
         return _ship_cached(known, out)
+    say(what, "converting")
     try:
         with bundle.staging(where) as stage:
-            say(what, "converting")
             artifact = _convert(worker, prepared.export, stage, f"{spec.name}{target.suffix}")
             say(what, "proving")
             report = _prove(artifact, prepared, recipe)
@@ -255,6 +256,8 @@ def _build_target(
             shipped = bundle.publish(stage, where)
     except MlshipError as error:
         return Built(spec.name, target.name, error=error)
+    finally:
+        say(what, "")
     return Built(spec.name, target.name, shipped, report)
 
 

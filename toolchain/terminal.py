@@ -41,12 +41,15 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Say]:
-    """Says what is being done, a line a bundle; silent when standard error is no terminal."""
+    """Says what is being done, a line a bundle; silent when standard error is no terminal.
+
+    An empty stage ends the line.
+    """
     if not sys.stderr.isatty():
         yield lambda what, stage: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(),
@@ -55,12 +58,15 @@ def progress() -> Iterator[Say]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def say(what: str, stage: str) -> None:
-            if what not in tasks:
+            if not stage:
+                bars.remove_task(tasks.pop(what))
+            elif what in tasks:
+                bars.update(tasks[what], stage=stage)
+            else:
                 tasks[what] = bars.add_task(what, total=None, stage=stage)
-            bars.update(tasks[what], stage=stage)  # type: ignore[arg-type]
 
         yield say
 
