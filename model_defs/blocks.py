@@ -74,7 +74,7 @@ E[relu(x)^2] - E[relu(x)]^2 = (1 - 1 / pi) / 2."""
 
 
 def initialise(module: ModuleT, *, gain: float = 1.0, contrast: float = 1.0) -> ModuleT:
-    """Fills `module` with numbers that make an untrained net's output vary, and returns it.
+    """Fills `module` with numbers that make an untrained net's output vary, in eval mode.
 
     Draws from torch's global generator, which the caller seeds. Kernels keep the variance of
     rectified activations from layer to layer (He 2015), times `gain` squared; the first layer
@@ -94,7 +94,7 @@ def initialise(module: ModuleT, *, gain: float = 1.0, contrast: float = 1.0) -> 
     for layer in module.modules():
         if isinstance(layer, nn.Sequential) and isinstance(layer[-1], nn.BatchNorm2d):
             layer[-1].weight.data.div_(math.sqrt(RECTIFIED))  # no ReLU follows
-    return module
+    return module.eval()
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from model_defs.attention import AttentiveConvLSTM
 from model_defs.blocks import initialise
 from model_defs.mobilenet import MobileNetV1
 from model_defs.priors import GaussianPriors
-from model_defs.resnet import resnet50
+from model_defs.resnet import damp, resnet50
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
 PRIORS = 16
@@ -77,13 +77,22 @@ class Saliency(nn.Module):
 def build() -> Saliency:
     """64 channels and isotropic priors on MobileNetV1."""
     net = Saliency(MobileNetFeatures(), 1024, 64, isotropic=True)
-    return initialise(net, gain=1.0, contrast=2.0)
+    return _lifted(initialise(net, gain=1.0, contrast=2.0))
 
 
 def build_resnet() -> Saliency:
     """The published net: 512 channels on a dilated ResNet-50."""
     trunk = resnet50(strides=(2, 1, 1), dilations=(1, 2, 4), biased=True)
-    return initialise(Saliency(trunk, 2048, 512), gain=1.0, contrast=0.02)
+    return _lifted(damp(initialise(Saliency(trunk, 2048, 512), gain=1.0, contrast=0.1)))
+
+
+def _lifted(net: Saliency) -> Saliency:
+    """The net, whose last ReLU would otherwise cut off all that it says untrained."""
+    conv = net.score[0]
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    conv.bias.data.add_(0.3)
+    return net
 
 
 MAP = TensorSpec(

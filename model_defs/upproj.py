@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.blocks import conv_bn, initialise
-from model_defs.resnet import resnet50
+from model_defs.resnet import damp, resnet50
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
 EPSILON = 1e-4  # BatchNorm's, in the released TensorFlow weights
@@ -85,7 +85,7 @@ class UpProjDepth(nn.Module):
 
 def build() -> UpProjDepth:
     """The net, which untrained says about 3 m: below 0 m the last layer would cut it off."""
-    net = initialise(UpProjDepth(), gain=1.1, contrast=0.02)
+    net = damp(initialise(UpProjDepth(), gain=1.1, contrast=0.4))
     assert net.score.bias is not None
     net.score.bias.data.add_(3.0)
     return net

@@ -12,6 +12,7 @@ from torch import nn
 from model_defs import zoo
 from model_defs.blocks import conv_bn, foreground_of, initialise, separable, tent
 from model_defs.counting import macs, parameters
+from model_defs.upproj import UpProjDepth
 
 # Sizes at which a model runs fast; a map of the picture must vary by more than this.
 SMALL = {
@@ -20,6 +21,7 @@ SMALL = {
     "portrait": (224, 224, 0.025),
     "portrait-video": (224, 224, 0.02),
     "depth": (256, 256, 0.05),
+    "depth-upproj": (64, 96, 0.03),
     "saliency": (240, 320, 0.05),
     "inpaint": (128, 128, 0.05),
     "inpaint-lite": (128, 128, 0.05),
@@ -58,6 +60,37 @@ def test_an_untrained_net_says_something_that_depends_on_the_picture(name, built
     assert shown.isfinite().all()
     assert shown.std() > spread
     assert (shown - mirrored).abs().mean() > 0.005
+
+
+def in_float16(net):
+    """The net with weights in float16, the result of every layer rounded to it."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.data = tensor.data.half().float() if tensor.is_floating_point() else tensor.data
+    for layer in net.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda _, __, output: output.half().float())
+    return net
+
+
+@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
+def test_what_an_untrained_net_says_survives_float16(name, built, picture):
+    height, width, _ = SMALL[name]
+    given = inputs(name, picture(height, width))
+    shown, rounded = built(name)(*given), in_float16(built(name))(*given)
+    (output,) = zoo.load(name).outputs
+    assert 0 < (shown - rounded).abs().max() < output.tolerance
+
+
+@torch.no_grad()
+def test_undamped_residual_blocks_would_not_survive_float16(picture):
+    nets = []
+    for net in (UpProjDepth(), UpProjDepth()):
+        torch.manual_seed(0)
+        nets.append(initialise(net, gain=1.1, contrast=0.4))
+    image = 255 * picture(64, 96)
+    error = (nets[0](image) - in_float16(nets[1])(image)).abs().max()
+    assert error > zoo.load("depth-upproj").outputs[0].tolerance
 
 
 @torch.no_grad()

@@ -49,6 +49,12 @@ def test_a_model_gives_the_shapes_that_its_specification_says(name):
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
+def test_a_model_is_built_in_eval_mode(name):
+    with torch.device("meta"):
+        assert not any(module.training for module in zoo.load(name).build().modules())
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
 def test_a_model_is_listed_under_its_own_name(name):
     assert zoo.load(name).name == name
 
