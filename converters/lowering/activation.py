@@ -73,6 +73,14 @@ def softsign(call: Call) -> Value:
     return _like(call, gen_math_ops.real_div(x, add(gen_math_ops._abs(x), number(1))))
 
 
+def swish(call: Call) -> Value:
+    """Swish: x * sigmoid(alpha * x)."""
+    a = call.read(alpha=1.0)
+    x = _x(call)
+    inner = x if a.alpha == 1 else mul(x, number(a.alpha))
+    return _like(call, mul(x, gen_math_ops.sigmoid(inner)))
+
+
 def mish(call: Call) -> Value:
     """Mish: x * tanh(log(1 + e)) = x * n / (n + 2), where e = exp(x) and n = e * (e + 2).
 

@@ -56,7 +56,7 @@ class Call:
         value = self.value(index)
         if not value.is_constant:
             raise self.refuse(
-                f"its {noun} is computed while running",
+                f"computes its {noun} while running",
                 do=f"make the {noun} a constant: a parameter, a buffer or a Python number",
             )
         return value.logical

@@ -107,9 +107,9 @@ def clip(call: Call) -> Value:
     if low == 0:
         x = gen_nn_ops.relu(x)
     elif low is not None:
-        x = gen_math_ops.maximum(x, _like(low, x))
+        x = gen_math_ops.maximum(x, as_like(low, x))
     if high is not None:
-        x = gen_math_ops.minimum(x, _like(high, x))
+        x = gen_math_ops.minimum(x, as_like(high, x))
     return Value(x, value.order)
 
 
@@ -129,7 +129,28 @@ def power(call: Call) -> Value:
         if float(n) in known:
             return Value(known[float(n)](), value.order)
     (x, n), order = together(call, [value, exponent])
+    if x.dtype != n.dtype:
+        if x.dtype != float32:
+            raise call.refuse("an integer with a fractional exponent", do="use a float base")
+        n = gen_math_ops.cast(n, float32)
     return Value(gen_math_ops._pow(x, n), order)
+
+
+def modulo(call: Call) -> Value:
+    """Mod: the remainder has the divisor's sign, or with `fmod` the dividend's."""
+    a = call.read(fmod=0)
+    (x, y), order = together(call, [call.value(0), call.value(1)])
+    if not a.fmod:
+        return Value(gen_math_ops.floor_mod(x, y), order)
+    size = gen_math_ops.floor_mod(gen_math_ops._abs(x), gen_math_ops._abs(y))
+    return Value(gen_math_ops.mul(gen_math_ops.sign(x), size), order)
+
+
+def mean(call: Call) -> Value:
+    """Mean of several operands that broadcast."""
+    total = binary(gen_math_ops.add_v2)(call)
+    x = as_tensor(total)
+    return Value(gen_math_ops.mul(x, as_like(1 / len(call.inputs), x)), total.order)
 
 
 def where(call: Call) -> Value:
@@ -152,7 +173,7 @@ def cast(call: Call) -> Value:
     return Value(x if x.dtype == to else gen_math_ops.cast(x, to), value.order)
 
 
-def _like(number: float, x: Tensor) -> Tensor:
+def as_like(number: float, x: Tensor) -> Tensor:
     return constant(np.asarray(number, x.dtype.as_numpy_dtype))
 
 
@@ -169,4 +190,4 @@ def reciprocal(call: Call) -> Value:
     call.read()
     value = call.value()
     x = as_tensor(value)
-    return Value(gen_math_ops.real_div(_like(1, x), x), value.order)
+    return Value(gen_math_ops.real_div(as_like(1, x), x), value.order)

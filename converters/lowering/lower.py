@@ -85,20 +85,19 @@ def _lowered(
         return folded(node, inputs)
     if node.op not in OPERATIONS:
         raise node.refusal("not among the operations that we lower")
-    named = [name for name in node.outputs if name]
-    for name in named:
-        if name not in graph.shapes:
-            raise node.refusal("its result has no fixed shape", do="export with fixed sizes")
-    shapes = tuple(graph.shapes[name] for name in named)
+    if any(name and name not in graph.shapes for name in node.outputs):
+        raise node.refusal("its result has no fixed shape", do="export with fixed sizes")
+    shapes = tuple(graph.shapes[name] if name else () for name in node.outputs)
     call = Call(node, inputs, shapes, target, arranged)
     try:
         result = OPERATIONS[node.op](call)
     except (ValueError, TypeError, tf.OpError) as error:
         raise node.refusal(f"TensorFlow refuses it: {error}") from error
     results = result if isinstance(result, tuple) else (result,)
-    for name, value in zip(named, results, strict=True):
+    made = {n: value for n, value in zip(node.outputs, results, strict=True) if n}
+    for name, value in made.items():
         _check(node, value, graph.shapes[name], graph.types[name])
-    return dict(zip(named, results, strict=True))
+    return made
 
 
 def _check(node: Node, value: Value, shape: Shape, kind: str) -> None:

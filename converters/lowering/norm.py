@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from converters.lowering.activation import add, mul, number
-from converters.lowering.call import Call
+from converters.lowering.call import Call, nhwc
 from converters.lowering.elementwise import together
-from converters.lowering.tf import Tensor, gen_math_ops
-from converters.lowering.value import Value, as_tensor
+from converters.lowering.tf import Tensor, gen_array_ops, gen_math_ops
+from converters.lowering.value import Value, as_tensor, reshaped
 
 
 def batch_normalization(call: Call) -> Value:
@@ -32,21 +32,58 @@ def instance_normalization(call: Call) -> Value:
     return _scaled(call, normal, call.constant(1, "scale"), call.constant(2, "bias"))
 
 
-def layer_normalization(call: Call) -> Value:
-    """LayerNormalization over the last axes, in whatever order they are stored."""
+def group_normalization(call: Call) -> Value:
+    """GroupNormalization, its factors per channel (opset 21) or per group (opset 18)."""
+    a = call.read(epsilon=1e-5, num_groups=None, stash_type=1)
+    value = call.value()
+    n, channels, *spatial = value.shape
+    groups = a.num_groups
+    grouped = reshaped(value, (n, groups, channels // groups, *spatial))
+    axes = tuple(range(2, grouped.rank))
+    normal = Value(_normalized(grouped, axes, a.epsilon), grouped.order)
+    scale, bias = call.constant(1, "scale"), call.constant(2, "bias")
+    if scale.size == groups:
+        scale, bias = (v.repeat(channels // groups) for v in (scale, bias))
+    return _scaled(call, reshaped(normal, value.shape), scale, bias)
+
+
+def layer_normalization(call: Call) -> tuple[Value, ...]:
+    """LayerNormalization over the last axes, in whatever order they are stored.
+
+    The mean and the inverse deviation are further results, where they are asked for.
+    """
     a = call.read(axis=-1, epsilon=1e-5, stash_type=1)
-    if len(call.results) > 1:
-        raise call.refuse("the mean and deviation as results")
     value = call.value()
     axes = tuple(range(a.axis % value.rank, value.rank))
-    (x, scale), order = together(
-        call, [Value(_normalized(value, axes, a.epsilon), value.order), call.value(1)]
-    )
+    mean, centred, inverse = _moments(value, axes, a.epsilon)
+    (x, scale), order = together(call, [Value(mul(centred, inverse), value.order), call.value(1)])
     result = Value(mul(x, scale), order)
-    if not call.has(2):
-        return result
-    (x, bias), order = together(call, [result, call.value(2)])
-    return Value(add(x, bias), order)
+    if call.has(2):
+        (x, bias), order = together(call, [result, call.value(2)])
+        result = Value(add(x, bias), order)
+    return (result, Value(mean, value.order), Value(inverse, value.order))[: len(call.results)]
+
+
+def mean_variance_normalization(call: Call) -> Value:
+    """MeanVarianceNormalization, with the epsilon of ONNX's own definition."""
+    a = call.read(axes=(0, 2, 3))
+    value = call.value()
+    return Value(_normalized(value, tuple(a.axes), 1e-9), value.order)
+
+
+def local_response_normalization(call: Call) -> Value:
+    """LRN: x / (bias + alpha / size * s) ** beta, s the squares of `size` channels around."""
+    a = call.read(alpha=1e-4, beta=0.75, bias=1.0, size=None)
+    x = call.nhwc()
+    before = (a.size - 1) // 2
+    widths = [(0, 0), (0, 0), (0, 0), (before, a.size - 1 - before)]
+    squares = gen_array_ops.pad(gen_math_ops.square(x), np.array(widths, np.int32))
+    total = None
+    for first in range(a.size):
+        part = gen_array_ops._slice(squares, [0, 0, 0, first], x.shape)
+        total = part if total is None else add(total, part)
+    scale = add(mul(total, number(a.alpha / a.size)), number(a.bias))
+    return nhwc(mul(x, gen_math_ops._pow(scale, number(-a.beta))))
 
 
 def _scaled(call: Call, value: Value, factor: np.ndarray, summand: np.ndarray) -> Value:
@@ -61,21 +98,28 @@ def _scaled(call: Call, value: Value, factor: np.ndarray, summand: np.ndarray) -
 
 
 def _normalized(value: Value, axes: tuple[int, ...], epsilon: float) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon), the variance from centred values."""
+    """(x - mean) / sqrt(variance + epsilon)."""
+    _, centred, inverse = _moments(value, axes, epsilon)
+    return mul(centred, inverse)
+
+
+def _moments(value: Value, axes: tuple[int, ...], epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean, x - mean, and 1 / sqrt(variance + epsilon), the variance from centred values."""
     places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
     x = as_tensor(value)
-    centred = gen_math_ops.sub(x, gen_math_ops.mean(x, places, keep_dims=True))
+    mean = gen_math_ops.mean(x, places, keep_dims=True)
+    centred = gen_math_ops.sub(x, mean)
     variance = gen_math_ops.mean(gen_math_ops.square(centred), places, keep_dims=True)
-    return mul(centred, gen_math_ops.rsqrt(add(variance, number(epsilon))))
+    return mean, centred, gen_math_ops.rsqrt(add(variance, number(epsilon)))
 
 
-def l2_normalization(call: Call) -> Value:
-    """LpNormalization with p = 2."""
+def lp_normalization(call: Call) -> Value:
+    """LpNormalization, p = 1 or 2."""
     a = call.read(axis=-1, p=2)
-    if a.p != 2:
-        raise call.refuse(f"p = {a.p}", do="divide by the sum of absolute values instead")
     value = call.value()
     place = np.array([value.axis(a.axis)], np.int32)
     x = as_tensor(value)
-    total = gen_math_ops._sum(gen_math_ops.square(x), place, keep_dims=True)
-    return Value(gen_math_ops.real_div(x, gen_math_ops.sqrt(total)), value.order)
+    sizes = gen_math_ops.square(x) if a.p == 2 else gen_math_ops._abs(x)
+    total = gen_math_ops._sum(sizes, place, keep_dims=True)
+    norm = gen_math_ops.sqrt(total) if a.p == 2 else total
+    return Value(gen_math_ops.real_div(x, norm), value.order)

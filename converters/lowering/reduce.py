@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 
 from converters.lowering.call import Call
-from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops, gen_nn_ops, int32
-from converters.lowering.value import Order, Value, as_tensor
+from converters.lowering.tf import (
+    Tensor,
+    as_dtype,
+    constant,
+    gen_array_ops,
+    gen_math_ops,
+    gen_nn_ops,
+    int32,
+)
+from converters.lowering.value import Order, Value, as_tensor, reshaped
 
 Emit = Callable[..., Tensor]
 
@@ -23,10 +32,11 @@ def reduction(emit: Emit, before: Emit = identity, after: Emit = identity) -> Ca
     def lower(call: Call) -> Value:
         a = call.read(axes=None, keepdims=1, noop_with_empty_axes=0)
         value = call.value()
-        axes = tuple(a.axes or ()) or (call.integers(1, "axes") if call.has(1) else ())
-        if not axes and a.noop_with_empty_axes:
+        if as_tensor(value).dtype == as_dtype("bool"):
+            raise call.refuse("of booleans", do="reduce float32 numbers")
+        axes = _axes(call, a)
+        if not axes:
             return Value(after(before(as_tensor(value))), value.order)
-        axes = tuple(axis % value.rank for axis in axes) or tuple(range(value.rank))
         places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
         x = emit(before(as_tensor(value)), places, keep_dims=bool(a.keepdims))
         return Value(after(x), value.order if a.keepdims else without(value.order, axes))
@@ -77,15 +87,25 @@ def _along_last(call: Call, emit: Emit) -> Value:
 def log_sum_exp(call: Call) -> Value:
     """ReduceLogSumExp: the maximum is taken out first, so that exp does not overflow."""
     a = call.read(axes=None, keepdims=1, noop_with_empty_axes=0)
-    if a.noop_with_empty_axes or not a.keepdims:
-        raise call.refuse("without keepdims", do="use keepdim=True and squeeze")
     value = call.value()
-    axes = tuple(a.axes or ()) or (call.integers(1, "axes") if call.has(1) else range(value.rank))
+    axes = _axes(call, a)
+    if not axes:
+        return value
     places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
     x = as_tensor(value)
     top = gen_math_ops._max(x, places, keep_dims=True)
     total = gen_math_ops._sum(gen_math_ops.exp(gen_math_ops.sub(x, top)), places, keep_dims=True)
-    return Value(gen_math_ops.add_v2(gen_math_ops.log(total), top), value.order)
+    result = Value(gen_math_ops.add_v2(gen_math_ops.log(total), top), value.order)
+    return reshaped(result, call.shape)
+
+
+def _axes(call: Call, a: SimpleNamespace) -> tuple[int, ...]:
+    """The axes that a reduction names, all if it names none, none if it says so."""
+    axes = tuple(a.axes or ()) or (call.integers(1, "axes") if call.has(1) else ())
+    rank = call.value().rank
+    if not axes:
+        return () if a.noop_with_empty_axes else tuple(range(rank))
+    return tuple(axis % rank for axis in axes)
 
 
 def cumulative_sum(call: Call) -> Value:

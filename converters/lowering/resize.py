@@ -68,12 +68,24 @@ def _scales(call: Call, a: SimpleNamespace) -> tuple[float, ...]:
     scales = [1.0] * value.rank
     if call.has(2) and call.constant(2, "scales").size:
         given = [float(s) for s in call.constant(2, "scales")]
+        _check_corners(call, a, [(value.shape[ax], s) for ax, s in zip(axes, given, strict=True)])
     else:
         sizes = call.integers(3, "sizes")
         given = [m / value.shape[axis] for m, axis in zip(sizes, axes, strict=True)]
     for axis, scale in zip(axes, given, strict=True):
         scales[axis] = scale
     return tuple(scales)
+
+
+def _check_corners(call: Call, a: SimpleNamespace, axes: list[tuple[int, float]]) -> None:
+    """ONNX puts the last corner at size * scale - 1, PyTorch at the whole size below, less 1."""
+    if a.coordinate_transformation_mode == "align_corners":
+        for size, scale in axes:
+            if abs(size * scale - round(size * scale)) > NEARLY * max(size * scale, 1):
+                raise call.refuse(
+                    f"align_corners with size {size} times {scale:g}, which is not whole",
+                    do="give interpolate() size= instead of scale_factor=",
+                )
 
 
 def _places(call: Call, a: SimpleNamespace, before: int, after: int, scale: float) -> np.ndarray:

@@ -17,11 +17,25 @@ def reshape(call: Call) -> Value:
 
 
 def identity(call: Call) -> Value:
-    """Identity, and Dropout in inference."""
-    call.read(ratio=0.5, seed=0)
+    call.read()
+    return call.value()
+
+
+def dropout(call: Call) -> Value:
+    """Dropout in inference, which changes nothing."""
+    a = call.read(ratio=0.5, seed=0)
     if len(call.results) > 1:
         raise call.refuse("the mask of a dropout", do="call eval() before exporting")
+    ratio = call.constant(1, "ratio").item() if call.has(1) else a.ratio
+    if ratio and call.has(2) and call.constant(2, "training mode").item():
+        raise call.refuse("training mode", do="call eval() before exporting")
     return call.value()
+
+
+def shape(call: Call) -> Value:
+    """Shape, which is known while converting."""
+    a = call.read(start=0, end=None)
+    return Value.of(np.array(call.value().shape[a.start : a.end], np.int64))
 
 
 def transpose(call: Call) -> Value:

@@ -60,6 +60,7 @@ def _slices(edit: Edit, pad: Node, widths: list[tuple[int, int]]) -> list[Node]:
     """The axes one after the other, the last of them making the result of the Pad."""
     nodes: list[Node] = []
     source, shape = pad.inputs[0], edit.graph.shapes[pad.inputs[0]]
+    kind = edit.graph.types[source]
     padded = [axis for axis, pair in enumerate(widths) if any(pair)]
     for axis in padded:
         before, after = widths[axis]
@@ -69,7 +70,7 @@ def _slices(edit: Edit, pad: Node, widths: list[tuple[int, int]]) -> list[Node]:
         rows = {i: _row(edit, f"{pad.name}/axis{axis}", source, axis, i) for i in head + tail}
         shape = (*shape[:axis], size + before + after, *shape[axis + 1 :])
         last = axis == padded[-1]
-        result = pad.outputs[0] if last else edit.value(f"{pad.name}/axis{axis}", shape)
+        result = pad.outputs[0] if last else edit.value(f"{pad.name}/axis{axis}", shape, kind)
         names = [rows[i].outputs[0] for i in head], [rows[i].outputs[0] for i in tail]
         parts = [*names[0], source, *names[1]]
         nodes += rows.values()
@@ -86,5 +87,6 @@ def _row(edit: Edit, prefix: str, source: str, axis: int, place: int) -> Node:
         edit.constant(f"{name}/{what}", np.array([n], np.int64))
         for what, n in (("start", place), ("end", place + 1), ("axis", axis))
     ]
-    row = edit.value(name, (*shape[:axis], 1, *shape[axis + 1 :]))
+    kind = edit.types.get(source) or edit.graph.types[source]
+    row = edit.value(name, (*shape[:axis], 1, *shape[axis + 1 :]), kind)
     return node("Slice", name, [source, *bounds], [row])

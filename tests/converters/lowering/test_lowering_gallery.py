@@ -70,6 +70,20 @@ class SqueezeExcite(nn.Module):
         return x * self.up(F.relu(self.down(F.adaptive_avg_pool2d(x, 1)))).sigmoid()
 
 
+class Unrolled(nn.Module):
+    """A recurrent cell over the rows of a map, one step after the other."""
+
+    def __init__(self, cell: nn.RNNCellBase) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state, rows = None, x[0].permute(1, 0, 2).flatten(1)
+        for row in rows:
+            state = self.cell(row[None], state)
+        return state[0] if isinstance(state, tuple) else state
+
+
 class Pixels(nn.Module):
     """Pixel shuffle of a convolution."""
 
@@ -245,6 +259,15 @@ LAYERS: dict[str, Layer] = {
     "attention": Attention(),
     "scaled_attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1),
     "squeeze_excite": SqueezeExcite(),
+    "lstm_cell": Unrolled(nn.LSTMCell(60, 7)),
+    "gru_cell": Unrolled(nn.GRUCell(60, 7)),
+    "rnn_cell": Unrolled(nn.RNNCell(60, 7)),
+    "top_values": lambda x: x.topk(3, 1)[0],
+    "low_places": lambda x: x.topk(2, 3, largest=False)[1].float(),
+    "triangle": lambda x: x.tril(1) + x.triu(2) * 3,
+    "gather": lambda x: x.gather(3, torch.arange(60).view(1, 6, 1, 10).expand(1, 6, 12, 10) % 10),
+    "one_hot": lambda x: F.one_hot(x.argmax(1), 6).float() * x.permute(0, 2, 3, 1),
+    "remainder": lambda x: x % 0.7 + torch.fmod(x, 0.4),
 }
 
 
