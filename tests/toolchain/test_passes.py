@@ -113,6 +113,46 @@ class FunctionalConv(Twice):
         return self.norm(nn.functional.conv2d(x, self.conv.weight))
 
 
+class WeightReadElsewhere(Twice):
+    """The convolution's weight has another use."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) * self.conv.weight.mean()
+
+
+class NormReadElsewhere(Twice):
+    """The BatchNorm's scale has another use."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) * self.norm.weight.mean()
+
+
+class ResultReturned(Twice):
+    """The convolution's output is an output, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return self.norm(y).copy_(y)
+
+
+class NormWithActivation(nn.BatchNorm2d):
+    """A subclass that does more, as timm's BatchNormAct2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input).relu()
+
+
+class Subclass(Twice):
+    """The BatchNorm is a subclass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = NormWithActivation(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
 class WithoutStatistics(Twice):
     """The BatchNorm normalises by the batch that it sees."""
 
@@ -126,7 +166,10 @@ class WithoutStatistics(Twice):
 
 @pytest.mark.parametrize(
     "kind",
-    [Twice, Reused, SharedNorm, SharedWeight, NormFirst, FunctionalConv, WithoutStatistics],
+    [
+        *(Twice, Reused, SharedNorm, SharedWeight, NormFirst, FunctionalConv, Subclass),
+        *(WithoutStatistics, WeightReadElsewhere, NormReadElsewhere, ResultReturned),
+    ],
 )
 def test_leaves_a_batchnorm_alone(kind: type[nn.Module]) -> None:
     before = program_of(kind())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from converters.api import Program
-from converters.capture import trace
+from converters.capture import example
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 PRODUCERS = (*CONVOLUTIONS, nn.Linear)
@@ -51,51 +54,73 @@ def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
     return fuse_conv_bn_eval(layer, batchnorm, transpose=isinstance(layer, nn.ConvTranspose2d))
 
 
+@dataclass
+class _Result:
+    """Of one call of a layer: which layer, and how often its result was used."""
+
+    layer: str
+    uses: int = 0
+
+
+class _CountUses(TorchFunctionMode):
+    """Counts the calls that make a tensor from a layer's result, or from a module's numbers."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.numbers = Counter({id(t): 0 for t in [*module.parameters(), *module.buffers()]})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if any(map(torch.is_tensor, tree_leaves(result))):
+            self.count((args, kwargs))
+        return result
+
+    def count(self, values: Any) -> None:
+        for value in tree_leaves(values):
+            if made := getattr(value, "mlship_result", None):
+                made.uses += 1
+            if id(value) in self.numbers:
+                self.numbers[id(value)] += 1
+
+    def once(self, module: nn.Module) -> bool:
+        """Whether no number of the module was used twice: so by the module alone."""
+        tensors = [*module.parameters(), *module.buffers()]
+        return all(self.numbers[id(t)] <= 1 for t in tensors)
+
+
 def foldable_pairs(program: Program) -> list[tuple[str, str]]:
-    """The paths of each (convolution or linear layer, BatchNorm) that can be one layer."""
-    traced = trace(program)
-    graph = traced.inlined_graph
-    nodes = list(graph.nodes())
-    calls = Counter((_path(n), n.kind()) for n in nodes)
-    shared = _shared_parameters(program.module)
-    pairs = []
-    for node in nodes:
-        if node.kind() != "aten::batch_norm":
-            continue
-        source = next(iter(node.inputs())).node()
-        layer = _called_once(program.module, source, calls, PRODUCERS)
-        norm = _called_once(program.module, node, calls, BATCHNORMS)
-        alone = len(next(iter(source.outputs())).uses()) == 1
-        if layer and norm and alone and not shared & {layer, norm} and _keeps(program, norm):
-            pairs.append((layer, norm))
-    return pairs
+    """The paths of each (convolution or linear layer, BatchNorm) that can be one layer.
 
+    Seen in one run of the module. Subclasses are left alone: their forward may do more.
+    """
+    met: list[tuple[_Result, str]] = []
+    module = program.module
+    uses = _CountUses(module)
 
-def _path(node: torch._C.Node) -> str:
-    return node.scopeName().split("/")[-1].removeprefix("__module.")
+    def after_layer(path: str, result: torch.Tensor) -> None:
+        result.mlship_result = _Result(path)  # type: ignore[attr-defined]
 
+    def before_norm(path: str, given: torch.Tensor) -> None:
+        if made := getattr(given, "mlship_result", None):
+            met.append((made, path))
 
-def _called_once(
-    module: nn.Module, node: torch._C.Node, calls: Counter, kinds: tuple[type[nn.Module], ...]
-) -> str:
-    """The path of the module that made this node, if it is of these kinds and runs once."""
-    path = _path(node)
-    if not path or calls[path, node.kind()] != 1:
-        return ""
-    return path if isinstance(module.get_submodule(path), kinds) else ""
-
-
-def _keeps(program: Program, norm: str) -> bool:
-    return program.module.get_submodule(norm).running_mean is not None
-
-
-def _shared_parameters(module: nn.Module) -> set[str]:
-    """The paths of the modules that hold a parameter which another module holds, too."""
-    holders: dict[int, set[str]] = {}
-    for path, part in module.named_modules(remove_duplicate=False):
-        for parameter in part.parameters(recurse=False):
-            holders.setdefault(id(parameter), set()).add(path)
-    return {path for paths in holders.values() if len(paths) > 1 for path in paths}
+    with ExitStack() as stack:
+        for path, part in module.named_modules():
+            if type(part) in PRODUCERS:
+                hook = part.register_forward_hook(lambda m, x, y, p=path: after_layer(p, y))
+                stack.callback(hook.remove)
+            elif type(part) in BATCHNORMS and part.running_mean is not None:
+                before = part.register_forward_pre_hook(lambda m, x, p=path: before_norm(p, x[0]))
+                stack.callback(before.remove)
+        with torch.no_grad(), uses:
+            returned = module(*example(program.spec))
+    uses.count(returned)
+    return [
+        (made.layer, norm)
+        for made, norm in met
+        if made.uses == 1
+        if all(uses.once(module.get_submodule(path)) for path in (made.layer, norm))
+    ]
 
 
 def _replace(module: nn.Module, path: str, part: nn.Module) -> None:
