@@ -40,6 +40,7 @@ def convert(model: str, directory: Path) -> None:
         input_onnx_file_path=str(path),
         output_folder_path=str(directory),
         copy_onnx_input_output_names_to_tflite=True,
+        output_signaturedefs=True,  # or it refuses names such as /head/layers.3/kernel
         non_verbose=True,
         verbosity="error",
     )
