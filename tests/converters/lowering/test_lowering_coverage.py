@@ -19,6 +19,4 @@ def test_no_vector_gives_a_wrong_number(found: dict[str, list[tuple[str, Outcome
 
 
 def test_the_committed_table_is_current(found: dict[str, list[tuple[str, Outcome]]]) -> None:
-    assert TABLE.read_text() == table(found), (
-        "run python -m tests.converters.lowering.node_vectors"
-    )
+    assert TABLE.read_text() == table(found), "run python -m tests.converters.lowering.node_vectors"
