@@ -76,12 +76,13 @@ def _beside(tensors: list[Tensor]) -> Tensor:
 class UNet(nn.Module):
     """A picture (N, 3, H, W) in 0..1 and a mask (N, 1, H, W) -> the picture without the hole.
 
-    H and W are multiples of 256: eight layers halve the size, eight double it.
+    H and W are multiples of 256: eight layers halve the size, eight double it. `width` is the
+    number of channels at half the size.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        widths = (3, 64, 128, 256, 512, 512, 512, 512, 512)
+        widths = (3, width, 2 * width, 4 * width, *(5 * (8 * width,)))
         kernels = (7, 5, 5, 3, 3, 3, 3, 3)
         self.encoder = nn.ModuleList(
             PartialConv((widths[i],), widths[i + 1], kernel, 2, norm=i > 0, activation=nn.ReLU())
@@ -113,4 +114,5 @@ INPAINT_PCONV = ModelSpec(
     (image_spec(SIZE, SIZE, low=0.0), mask_spec(SIZE, SIZE)),
     (result_spec(SIZE, SIZE, low=0.0, tolerance=0.01),),
     summary="fills a hole (partial convolutions)",
+    cases=("empty-mask", "full-mask", "one-pixel-mask", "border-mask"),
 )

@@ -139,8 +139,9 @@ class ModelSpec:
     `build()` returns the module, untrained; its forward takes the inputs in order and returns
     a tensor or a tuple in the order of `outputs`. `weights` is a .safetensors or .pt file
     (None: untrained, built under seed 0). `fed_by` names the model whose outputs are this
-    one's inputs, where the inputs are not pictures. A `baseline` is for comparison and is not
-    shipped.
+    one's inputs, where the inputs are not pictures. `cases` names inputs that every build of
+    this model is also proved on (`toolchain/cases.py` has them all). A `baseline` is for
+    comparison and is not shipped.
     """
 
     name: str
@@ -150,6 +151,7 @@ class ModelSpec:
     summary: str = ""
     weights: Path | None = None
     fed_by: str | None = None
+    cases: tuple[str, ...] = ()
     baseline: bool = False
 
     def __post_init__(self) -> None:

@@ -203,7 +203,7 @@ def _truth(program: Program) -> Truth:
 
     spec = program.spec
     if spec.fed_by is None:
-        inputs = cases.build(spec.inputs)
+        inputs = cases.build(spec.inputs, cases.CASES + spec.cases)
     else:
         inputs = _truth(capture(models.load(spec.fed_by))).expected
     runner = ReferenceRunner(program)
@@ -235,7 +235,11 @@ def _build_target(
     spec = prepared.program.spec
     what = f"{spec.name}-{target.name}"
     where = destination(out, spec.name, target.name)
-    described = {"model": prepared.model, "export": prepared.export.to_json() | {"directory": ""}}
+    described = {
+        "model": prepared.model,
+        "export": prepared.export.to_json() | {"directory": ""},
+        "cases": list(prepared.truth.cases),
+    }
     key = cache.key(prepared.export.digest, described, request)
     known = cache.open_object(key)
     if known is not None:

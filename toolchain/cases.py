@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model_defs.errors import BadPicture
+from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import open_picture, to_tensor
 from model_defs.spec import TensorSpec
 
@@ -42,9 +42,13 @@ def build(
     """Case -> input name -> (1, C, H, W) float32, the same on every machine.
 
     Inputs that take pictures get pictures through their own pre-processing; others get
-    patterns between their bounds. "zeros" and "ones" are black and white.
+    patterns between their bounds. "zeros" and "ones" are black and white. Raises UnknownName.
     """
     every = BASE | MORE
+    names = tuple(names)
+    for name in names:
+        if name not in every:
+            raise UnknownName.among("case", name, every)
     return {
         name: {spec.name: _tensor(every[name], spec, i) for i, spec in enumerate(inputs)}
         for name in names
@@ -202,6 +206,13 @@ def _one_pixel(spec: TensorSpec, seed: int) -> np.ndarray:
     return values
 
 
+def _half(spec: TensorSpec, seed: int) -> np.ndarray:
+    """1 in the left half, as far as three borders."""
+    values = np.zeros(spec.shape)
+    values[..., : spec.shape[-1] // 2] = 1
+    return values
+
+
 def _corner_clicks(spec: TensorSpec, seed: int) -> np.ndarray:
     """Distances to a click in the first corner, then in the last; at most 255 pixels."""
     height, width = spec.shape[-2:]
@@ -232,6 +243,7 @@ MORE: dict[str, Case] = {
     "empty-mask": Case(_photo, _flat_plane(0), _MASKS),
     "full-mask": Case(_photo, _flat_plane(1), _MASKS),
     "one-pixel-mask": Case(_photo, _one_pixel, _MASKS),
+    "border-mask": Case(_photo, _half, _MASKS),
     "no-clicks": Case(_photo, _flat_plane(1), frozenset({"clicks"})),
     "corner-clicks": Case(_photo, _corner_clicks, frozenset({"clicks"})),
 }

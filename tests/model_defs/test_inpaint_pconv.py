@@ -81,6 +81,14 @@ def test_float16_gives_no_nan_and_the_numbers_of_float32(case):
     torch.testing.assert_close(found.float(), expected, atol=2e-3, rtol=2e-2)
 
 
+@torch.no_grad()
+def test_the_published_ratio_would_be_nan_in_a_hole():
+    """The guard of the guard: what `PartialConv` does differently."""
+    counted = torch.tensor([0.0, 9.0]).half()
+    published = torch.zeros(2).half() * (9 / (counted + 1e-8))
+    assert published.isnan().tolist() == [True, False]
+
+
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_defs.errors import BadPicture
+from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import save_picture
 from model_defs.spec import Preprocess, TensorSpec
 from toolchain import cases
@@ -44,6 +44,11 @@ def test_no_two_cases_are_the_same() -> None:
     found = every(IMAGE, MASK, CLICKS)
     seen = {b"".join(t.tobytes() for t in tensors.values()) for tensors in found.values()}
     assert len(seen) == len(found)
+
+
+def test_an_unknown_case_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'border-mask'"):
+        cases.build((IMAGE,), ("borders-mask",))
 
 
 def test_they_are_the_same_each_time() -> None:
