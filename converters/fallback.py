@@ -39,6 +39,13 @@ OPTIONS = (
 )
 
 
+def preload() -> None:
+    """Import what `lowered` needs, while there is nothing to lower yet."""
+    import converters.lowering.graph
+    import converters.lowering.lower
+    import converters.lowering.rewrites  # noqa: F401
+
+
 def lowered(export: Export, target: Target, via: Via) -> tuple[Lowered, tuple[str, ...]]:
     """The TensorFlow graph of an export, and what the manifest should say of how it came.
 

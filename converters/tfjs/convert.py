@@ -11,6 +11,15 @@ from model_defs.errors import CannotWrite
 FOLDER = "tfjs_model"
 
 
+def preload() -> None:
+    """Import what `convert` needs, while there is nothing to convert yet."""
+    import converters.tfjs.fuse
+    import converters.tfjs.share
+    import converters.tfjs.write  # noqa: F401
+
+    fallback.preload()
+
+
 def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
     """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
 

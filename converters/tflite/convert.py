@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters import fallback
 from converters.api import Artifact, Export
@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from converters.lowering.lower import Lowered
 
 FILE = "model.tflite"
+
+
+def preload() -> None:
+    """Import what `convert` needs, while there is nothing to convert yet."""
+    import converters.tflite.store  # noqa: F401
+
+    fallback.preload()
+    _binding()
+
+
+def _binding() -> Any:
+    """The converter's own binding, which needs TensorFlow's library loaded before."""
+    import tensorflow.python.pywrap_tensorflow  # noqa: F401
+    from tensorflow.compiler.mlir.lite.python import _pywrap_converter_api
+
+    return _pywrap_converter_api
 
 
 def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
@@ -40,9 +56,8 @@ def to_flatbuffer(lowered: Lowered) -> bytes:
     Calls the converter's binding itself: its Python wrappers load `tf.data` and go through a
     SavedModel on disk, which together take four times as long.
     """
-    import tensorflow.python.pywrap_tensorflow  # noqa: F401 - loads the library of the bindings
+    binding = _binding()
     from tensorflow.compiler.mlir.lite import converter_flags_pb2, model_flags_pb2, types_pb2
-    from tensorflow.compiler.mlir.lite.python import _pywrap_converter_api as binding
     from tensorflow.compiler.mlir.quantization.tensorflow.python import pywrap_function_lib
 
     model = model_flags_pb2.ModelFlags(output_arrays=[port.name for port in lowered.outputs])
