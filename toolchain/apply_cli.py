@@ -144,7 +144,7 @@ def crop(
 @_with_model
 @click.option("--mask", type=Path, required=True, help="A picture, white in the hole.")
 @click.option("--shrink", is_flag=True, help="Fill from the border inwards, in up to 4 passes.")
-@click.option("--twice", is_flag=True, help="Draw details again at twice the size (PyTorch).")
+@click.option("--twice", is_flag=True, help="Draw details again at twice the size.")
 def inpaint(
     picture: Path,
     bundle: Path | None,

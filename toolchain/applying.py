@@ -209,7 +209,13 @@ def inpaint(
     with network(bundle, "inpaint-lite", "inpaint", "inpaint-reflect", "inpaint-pconv") as net:
         size = net.inputs[0].shape[2], net.inputs[0].shape[3]
         filled = inpainting.inpaint(
-            _drawer(net), picture, mask, size=size, shrink=shrink, twice=twice
+            _drawer(net),
+            picture,
+            mask,
+            size=size,
+            shrink=shrink,
+            twice=twice,
+            fixed=net.runner.backend != "pytorch",
         )
         backend = net.runner.backend
     with bundles.writing(out):
@@ -222,12 +228,6 @@ def _drawer(net: Network) -> inpainting.Network:
 
     def draw(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
         image, hole = net.inputs
-        if picture.shape[:2] != image.shape[2:] and net.runner.backend != "pytorch":
-            raise BadBundle(
-                f"the bundle draws {image.shape[3]}x{image.shape[2]} pixels, not "
-                f"{picture.shape[1]}x{picture.shape[0]}",
-                do="leave out --twice, or leave out --bundle: PyTorch draws at any size",
-            )
         rule = image.preprocess
         assert rule is not None
         mean, std = np.float32(rule.mean[0]), np.float32(rule.std[0])

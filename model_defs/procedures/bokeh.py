@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+from model_defs.procedures.arrays import Picture, Plane, Point
 
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 PATCH = 5
 """The side of the patch whose median depth a tap focuses on, in pixels."""
 
 
-def to_linear(srgb: np.ndarray) -> np.ndarray:
+def to_linear(srgb: Picture) -> Picture:
     """sRGB in 0..1 to linear light (IEC 61966-2-1)."""
     low, high = srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4
     return np.where(srgb <= 0.04045, low, high).astype(np.float32)
 
 
-def to_srgb(linear: np.ndarray) -> np.ndarray:
+def to_srgb(linear: Picture) -> Picture:
     """The inverse of `to_linear`, clipped to 0..1."""
     linear = linear.clip(0, 1)
     high = 1.055 * linear ** (1 / 2.4) - 0.055
     return np.where(linear <= 0.0031308, linear * 12.92, high).astype(np.float32)
 
 
-def upsample(nearness: np.ndarray, guide: np.ndarray, sigma: float = 0.1) -> np.ndarray:
+def upsample(nearness: Plane, guide: Picture, sigma: float = 0.1) -> Plane:
     """Nearness (h, w) at the guide's size (H, W, 3), its edges where the picture's are.
 
     Joint bilateral upsampling (Kopf 2007): each pixel is the mean of the 5 x 5 coarse values
@@ -54,7 +57,7 @@ def upsample(nearness: np.ndarray, guide: np.ndarray, sigma: float = 0.1) -> np.
     return total / weights
 
 
-def _shrunk(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _shrunk(picture: Picture, shape: tuple[int, ...]) -> Picture:
     """The picture's mean over each coarse cell, (h, w, 3)."""
     size = (shape[1], shape[0])
     planes = [
@@ -66,27 +69,27 @@ def _shrunk(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
-def focus_at(nearness: np.ndarray, x: int, y: int) -> float:
+def focus_at(nearness: Plane, x: int, y: int) -> float:
     """The nearness under a tap at column x, row y: the median of a 5 x 5 patch."""
     half = PATCH // 2
     rows = slice(max(y - half, 0), y + half + 1)
     return float(np.median(nearness[rows, max(x - half, 0) : x + half + 1]))
 
 
-def focus_on_all(nearness: np.ndarray, points: Iterable[tuple[int, int]]) -> tuple[float, float]:
+def focus_on_all(nearness: Plane, points: Iterable[Point]) -> tuple[float, float]:
     """A focus and a depth of field (both in nearness) that keep all (x, y) sharp."""
     found = [focus_at(nearness, x, y) for x, y in points]
     return (max(found) + min(found)) / 2, (max(found) - min(found)) / 2
 
 
 def blur_radius(
-    nearness: np.ndarray,
+    nearness: Plane,
     focus: float,
     aperture: float,
     *,
     field: float = 0.0,
     largest: float = np.inf,
-) -> np.ndarray:
+) -> Plane:
     """The circle of confusion's radius in pixels: A * max(|D - D_focus| - field, 0), bounded.
 
     `aperture` is the radius at a distance of 1 in nearness, `field` what stays sharp.
@@ -96,14 +99,14 @@ def blur_radius(
 
 
 def depth_of_field(
-    picture: np.ndarray,
-    nearness: np.ndarray,
+    picture: Picture,
+    nearness: Plane,
     focus: float,
     aperture: float,
     *,
     field: float = 0.0,
     taps: int = 96,
-) -> np.ndarray:
+) -> Picture:
     """The picture with a shallow depth of field; aperture 0 is the picture itself.
 
     One gather in linear light over golden-angle taps: a neighbour counts where its own circle
@@ -147,7 +150,7 @@ def spiral(reach: float, taps: int) -> Iterator[tuple[int, int, float]]:
             yield (*offset, float(np.hypot(*offset)))
 
 
-def _shifted(array: np.ndarray, dy: int, dx: int) -> np.ndarray:
+def _shifted(array: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]:
     """The neighbour at (dy, dx) of each pixel; the border's own value beyond it."""
     height, width = array.shape[:2]
     rows = (np.arange(height) + dy).clip(0, height - 1)
@@ -156,13 +159,13 @@ def _shifted(array: np.ndarray, dy: int, dx: int) -> np.ndarray:
 
 
 def grade(
-    picture: np.ndarray,
-    nearness: np.ndarray,
+    picture: Picture,
+    nearness: Plane,
     focus: float,
     *,
     stops: float = 1.0,
     softness: float = 0.1,
-) -> np.ndarray:
+) -> Picture:
     """Lighten what is nearer than the focus and darken what is behind it, by `stops` of light.
 
     `softness` is the width of the transition in nearness; at the focus nothing changes.
@@ -172,14 +175,14 @@ def grade(
 
 
 def place_sticker(
-    picture: np.ndarray,
-    nearness: np.ndarray,
-    sticker: np.ndarray,
+    picture: Picture,
+    nearness: Plane,
+    sticker: NDArray[np.float32],
     *,
     left: int,
     top: int,
     at: float,
-) -> np.ndarray:
+) -> Picture:
     """Lay an (h, w, 4) RGBA sticker in 0..1 into the scene at nearness `at`.
 
     It is hidden exactly where the scene is nearer, and cut at the picture's borders.

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label
 
-Mask = NDArray[np.bool_]
-Point = tuple[int, int]
+from model_defs.procedures.arrays import Mask, Point
 
 LIMIT = 255.0
 Strategy = Literal["background", "objects", "outline"]

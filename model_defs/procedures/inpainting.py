@@ -15,11 +15,9 @@ from PIL import Image
 from scipy.ndimage import distance_transform_cdt, distance_transform_edt, minimum_filter
 
 from model_defs.errors import BadPicture
+from model_defs.procedures.arrays import Mask, Pixels
 
-Picture = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-
-Network = Callable[[Picture, Mask], Picture]
+Network = Callable[[Pixels, Mask], Pixels]
 """Draws a whole picture from one with a hole, at the same size."""
 
 PASSES = 4
@@ -28,19 +26,23 @@ PASSES = 4
 
 def inpaint(
     network: Network,
-    picture: Picture,
+    picture: Pixels,
     mask: Mask,
     *,
     size: tuple[int, int] = (512, 680),
     shrink: bool = False,
     twice: bool = False,
     ring: int = 20,
-) -> Picture:
+    fixed: bool = False,
+) -> Pixels:
     """The picture without the hole, drawn by a network that works at `size` (H, W).
 
-    `shrink` fills from the border inwards, in several passes. `twice` draws details and
-    the outer `ring` (in pixels) of holes again, at twice the size. The network is called once
-    or once a pass, and once more for `twice`; not at all where the mask is empty.
+    The picture keeps its aspect ratio: what is left of `size` repeats its border. `shrink`
+    fills from the border inwards, in several passes. `twice` draws details and the outer
+    `ring` (in pixels) of holes again, at twice the size; a `fixed` network draws no other size
+    than `size`, hence all of that must lie in one window of it. The network is called once or
+    once a pass, and once more for `twice`; not at all where the mask is empty. Raises
+    BadPicture.
     """
     if picture.shape[:2] != mask.shape:
         raise BadPicture(
@@ -50,31 +52,85 @@ def inpaint(
         )
     if not mask.any():
         return picture.copy()
-    small, hole = resize(_smeared(picture, mask), size), resize_mask(mask, size)
-    drawn = fill_shrinking(network, small, hole) if shrink else fill(network, small, hole)
+    fitted = fit((picture.shape[0], picture.shape[1]), size)
+    small, hole = resize(_smeared(picture, mask), fitted), resize_mask(mask, fitted)
+    draw = framed(network, size)
+    drawn = fill_shrinking(draw, small, hole) if shrink else fill(draw, small, hole)
     if twice:
-        drawn = _draw_again(network, _laid_over(picture, drawn, mask), mask, drawn, ring)
+        again = windowed(draw, size) if fixed else framed(network, (2 * size[0], 2 * size[1]))
+        drawn = _draw_again(again, _laid_over(picture, drawn, mask), mask, drawn, ring)
     return _laid_over(picture, drawn, mask)
 
 
-def stitch(picture: Picture, drawn: Picture, mask: Mask) -> Picture:
+def fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """The largest (H, W) with the aspect ratio of `size` in a frame."""
+    scale = min(frame[0] / size[0], frame[1] / size[1])
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+def framed(network: Network, size: tuple[int, int]) -> Network:
+    """The network for pictures up to `size` (H, W): their borders are repeated to fill it."""
+
+    def draw(picture: Pixels, mask: Mask) -> Pixels:
+        height, width = mask.shape
+        margins = (0, size[0] - height), (0, size[1] - width)
+        hole = np.pad(mask, margins, mode="edge")
+        return network(np.pad(picture, (*margins, (0, 0)), mode="edge"), hole)[:height, :width]
+
+    return draw
+
+
+def windowed(network: Network, size: tuple[int, int]) -> Network:
+    """The network for larger pictures than `size` (H, W), where one window holds the hole."""
+
+    def draw(picture: Pixels, mask: Mask) -> Pixels:
+        found = [_window(mask.any(1 - axis), size[axis]) for axis in (0, 1)]
+        if any(part is None for part in found):
+            raise BadPicture(
+                f"what is drawn again does not fit into {size[1]} x {size[0]} pixels at twice "
+                "the size, and this network draws no other size",
+                do="draw once, cover less, or use the PyTorch model, which draws any size",
+            )
+        result = picture.copy()
+        part = found[0], found[1]
+        result[part] = network(picture[part], mask[part])
+        return result
+
+    return draw
+
+
+def _window(covered: NDArray[np.bool_], length: int) -> slice | None:
+    """`length` places around those that are covered, or all if there are fewer; None beyond."""
+    (places,) = covered.nonzero()
+    if places.size == 0:
+        return slice(0, length)
+    first, last = int(places[0]), int(places[-1])
+    if last - first >= length:
+        return None
+    start = (first + last + 1 - length) // 2
+    start = max(0, min(start, covered.size - length))
+    return slice(start, start + length)
+
+
+def stitch(picture: Pixels, drawn: Pixels, mask: Mask) -> Pixels:
     """`drawn` inside the mask, `picture` outside."""
     return np.where(mask[..., None], drawn, picture)
 
 
-def _laid_over(picture: Picture, drawn: Picture, mask: Mask) -> Picture:
+def _laid_over(picture: Pixels, drawn: Pixels, mask: Mask) -> Pixels:
     height, width = mask.shape
     return stitch(picture, resize(drawn, (height, width)), mask)
 
 
-def fill(network: Network, picture: Picture, mask: Mask) -> Picture:
+def fill(network: Network, picture: Pixels, mask: Mask) -> Pixels:
     """One pass; what is inside the hole is hidden from the network."""
     return stitch(picture, network(_without(picture, mask), mask), mask)
 
 
 def fill_shrinking(
-    network: Network, picture: Picture, mask: Mask, step: int | None = None
-) -> Picture:
+    network: Network, picture: Pixels, mask: Mask, step: int | None = None
+) -> Pixels:
     """As many passes as the hole is deep: each is believed only where it saw enough around it.
 
     After each pass the mask loses `step` pixels on all sides and what was drawn there is
@@ -88,9 +144,7 @@ def fill_shrinking(
     return picture
 
 
-def _draw_again(
-    network: Network, picture: Picture, mask: Mask, drawn: Picture, ring: int
-) -> Picture:
+def _draw_again(network: Network, picture: Pixels, mask: Mask, drawn: Pixels, ring: int) -> Pixels:
     size = 2 * drawn.shape[0], 2 * drawn.shape[1]
     hole = resize_mask(mask, size)
     large = stitch(resize(picture, size), resize(drawn, size), hole)
@@ -108,7 +162,7 @@ def depth(mask: Mask) -> int:
     return int(distance_transform_cdt(np.pad(mask, 1), metric="chessboard").max())
 
 
-def resize(picture: Picture, size: tuple[int, int]) -> Picture:
+def resize(picture: Pixels, size: tuple[int, int]) -> Pixels:
     """To (H, W): by area along an axis that shrinks, bicubic along one that grows."""
     for shape in ((size[0], picture.shape[1]), size):
         shrinks = shape[0] * shape[1] < picture.shape[0] * picture.shape[1]
@@ -131,11 +185,11 @@ def _any_covered(mask: Mask, count: int, axis: int) -> Mask:
     return covered
 
 
-def _without(picture: Picture, mask: Mask) -> Picture:
+def _without(picture: Pixels, mask: Mask) -> Pixels:
     return np.where(mask[..., None], np.uint8(127), picture)
 
 
-def _smeared(picture: Picture, mask: Mask) -> Picture:
+def _smeared(picture: Pixels, mask: Mask) -> Pixels:
     """Nearest known pixels in the hole, so that a bicubic filter carries nothing out of it."""
     if mask.all():
         return _without(picture, mask)

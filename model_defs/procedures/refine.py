@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from model_defs.procedures.clicks import Clicks, Mask
+from model_defs.procedures.arrays import Mask, Picture, Plane
+from model_defs.procedures.clicks import Clicks
 from model_defs.procedures.matte import grey
 
 UNIT = 256
@@ -22,8 +23,8 @@ HARD = 1 << 20
 
 
 def refine(
-    probability: NDArray[np.float32],
-    picture: NDArray[np.float32],
+    probability: Plane,
+    picture: Picture,
     clicks: Clicks,
     trust: float = 1.0,
     sigma: float = 0.2,
@@ -40,7 +41,7 @@ def refine(
 
 
 def unary_costs(
-    probability: NDArray[np.float32], clicks: Clicks, trust: float
+    probability: Plane, clicks: Clicks, trust: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """What each pixel costs inside and outside of the mask, in 1 / UNIT."""
     inside, outside = (
@@ -53,9 +54,7 @@ def unary_costs(
     return inside, outside
 
 
-def pairwise_costs(
-    luma: NDArray[np.float32], sigma: float
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def pairwise_costs(luma: Plane, sigma: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """What a border costs between columns (H, W - 1) and between rows (H - 1, W), in 1 / UNIT."""
     across, down = (
         np.rint(UNIT * np.exp(-(np.diff(luma, axis=axis) ** 2) / (2 * sigma**2))) for axis in (1, 0)

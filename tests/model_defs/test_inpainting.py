@@ -15,6 +15,7 @@ from model_defs.procedures.inpainting import (
     depth,
     erode,
     fill_shrinking,
+    fit,
     inpaint,
     resize,
     resize_mask,
@@ -72,6 +73,43 @@ def test_the_network_is_called_once_a_pass_and_once_more_at_twice_the_size(
     sizes = [mask.shape for mask in painter.masks]
     assert len(sizes) == calls
     assert sizes == [(64, 84)] * (calls - twice) + [(128, 168)] * twice
+
+
+@pytest.mark.parametrize("shape", [(400, 150), (100, 400), (7, 300)])
+def test_the_picture_keeps_its_aspect_ratio(shape):
+    height, width = fit(shape, (64, 84))
+    assert (height, width) == (64, 84) or (height == 64) != (width == 84)
+    assert abs(height / width - shape[0] / shape[1]) <= shape[0] / shape[1] / min(height, width)
+
+
+def test_what_is_left_of_the_frame_repeats_the_border(picture):
+    painter = Painter()
+    inpaint(painter, picture, hole(60, 210), size=(200, 300))
+    (shown,), (mask,) = painter.pictures, painter.masks
+    assert (shown[:, :260][~hole(60, 210)] == picture[~hole(60, 210)]).all()
+    assert (shown[:, 260:] == shown[:, 259:260]).all()
+    assert (mask[:, 260:] == mask[:, 259:260]).all()
+    assert mask[50, 299]
+
+
+@pytest.mark.parametrize(("top", "left"), [(40, 50), (0, 0), (170, 230)])
+def test_a_fixed_network_draws_again_in_a_window_around_the_hole(picture, top, left):
+    painter, mask = Painter(), hole(30, 30, top=top, left=left)
+    before = picture.copy()
+    result = inpaint(painter, picture, mask, size=(100, 130), twice=True, ring=10, fixed=True)
+    assert [m.shape for m in painter.masks] == [(100, 130)] * 2
+    assert (result[~mask] == before[~mask]).all()
+    again = painter.masks[1]
+    assert again.sum() == 30 * 30 - 10 * 10
+    rows, columns = again.nonzero()
+    y, x = top - rows.min(), left - columns.min()
+    assert (painter.pictures[1][~again] == picture[y : y + 100, x : x + 130][~again]).mean() > 0.98
+
+
+def test_a_fixed_network_cannot_draw_a_large_hole_again(picture):
+    with pytest.raises(BadPicture, match="does not fit into 130 x 100 pixels"):
+        inpaint(Painter(), picture, hole(101, 20), size=(100, 130), twice=True, fixed=True)
+    inpaint(Painter(), picture, hole(100, 130), size=(100, 130), twice=True, fixed=True)
 
 
 def test_without_a_hole_nothing_is_asked(picture):
@@ -179,13 +217,15 @@ def test_a_mask_of_another_size_is_refused(picture):
 
 def test_twelve_megapixels_fit_into_four_gigabytes():
     code = """
-import resource, numpy as np
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+import resource, sys, numpy as np
 from model_defs.procedures.inpainting import inpaint
 picture = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
 mask = np.zeros((3000, 4000), bool)
 mask[500:1500, 700:2900] = True
 result = inpaint(lambda p, m: p // 2, picture, mask, shrink=True, twice=True)
 assert (result[~mask] == picture[~mask]).all()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak if sys.platform == "darwin" else peak * 1024)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+    assert 100e6 < int(printed.stdout) < 4e9

@@ -140,14 +140,26 @@ def test_inpainting_leaves_every_other_pixel_alone(tell: Any, photo: Path) -> No
         assert abs(after[35:45, 65:85].astype(int) - 191).max() <= 2
 
 
-def test_a_bundle_of_fixed_size_does_not_draw_twice(tell: Any, photo: Path) -> None:
+def test_a_bundle_of_fixed_size_draws_twice_what_fits_into_it(tell: Any, photo: Path) -> None:
+    tell(lambda inputs: inputs["image"])
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[30:50, 60:90] = 255
+    hole = photo.with_name("mask.png")
+    save_picture(hole, mask)
+    out = photo.with_name("out.png")
+    result = apply("inpaint", photo, "-o", out, "--mask", hole, "--twice")
+    assert result.exit_code == 0, result.output
+    assert (open_picture(out) == open_picture(photo))[mask == 0].all()
+
+
+def test_a_bundle_of_fixed_size_does_not_draw_all_twice(tell: Any, photo: Path) -> None:
     tell(lambda inputs: inputs["image"])
     hole = photo.with_name("mask.png")
     save_picture(hole, np.full((HEIGHT, WIDTH), 255, np.uint8))
     out = photo.with_name("out.png")
     result = apply("inpaint", photo, "-o", out, "--mask", hole, "--twice")
     assert result.exit_code == 2
-    assert "PyTorch draws at any size" in result.stderr
+    assert "use the PyTorch model" in result.stderr
     assert not out.exists()
 
 
