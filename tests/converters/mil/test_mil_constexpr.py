@@ -43,6 +43,16 @@ def palette(**options: Any) -> Callable[[Any, Any], Any]:
     return compress
 
 
+def nearest_pairs(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A palette of the first four pairs along the first axis, and the nearest for each pair.
+
+    coremltools' own way to such palettes is k-means, which needs scikit-learn: undeclared.
+    """
+    pairs = np.moveaxis(weight.reshape(len(weight) // 2, 2, -1), 1, -1).reshape(-1, 2)
+    distances = ((pairs[:, None] - pairs[None, :4]) ** 2).sum(-1)
+    return pairs[:4], distances.argmin(1).astype(np.uint8)
+
+
 def linear(**options: Any) -> Callable[[Any, Any], Any]:
     def compress(ct: Any, model: Any) -> Any:
         co = ct.optimize.coreml
@@ -103,7 +113,11 @@ ENCODINGS: dict[str, tuple[str, str, Callable[[Any, Any], Any]]] = {
         "lut_to_dense",
         palette(mode="uniform", nbits=4, granularity="per_grouped_channel", group_size=4),
     ),
-    "palette-vector-18": ("iOS18", "lut_to_dense", palette(mode="kmeans", nbits=2, cluster_dim=2)),
+    "palette-vector-18": (
+        "iOS18",
+        "lut_to_dense",
+        palette(mode="custom", lut_function=nearest_pairs, cluster_dim=2),
+    ),
     "int8-18": ("iOS18", "blockwise_shift_scale", linear(mode="linear_symmetric", dtype="int8")),
     "uint8-18": ("iOS18", "blockwise_shift_scale", linear(mode="linear", dtype="uint8")),
     "int4-block-18": (
