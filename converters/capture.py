@@ -286,13 +286,14 @@ def _write_onnx(traced: torch.jit.ScriptModule, target: Export) -> None:
     import onnxsim
 
     inputs = tuple(torch.zeros(t.shape) for t in target.inputs)
+    exported = target.directory / "exported.onnx"
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
                 traced,
                 inputs,
-                str(target.onnx),
+                str(exported),
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[t.name for t in target.inputs],
@@ -300,7 +301,7 @@ def _write_onnx(traced: torch.jit.ScriptModule, target: Export) -> None:
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
             raise _unsupported(traced, error) from error
-    simplified, _ = onnxsim.simplify(onnx.load(target.onnx))
+    simplified, _ = onnxsim.simplify(onnx.load(exported))
     onnx.save(simplified, target.onnx)
 
 

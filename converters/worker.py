@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,12 +42,20 @@ class Worker:
             env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
-    def convert(self, export: Export, directory: Path) -> Artifact:
-        """The artifact of an export, written into the directory.
+    def convert(
+        self, export: Export, directory: Path, options: Mapping[str, str] | None = None
+    ) -> Artifact:
+        """The artifact of an export, written into the directory; `options` are the format's.
 
         Raises what the converter raised, or ConversionFailed with its last words.
         """
-        job = json.dumps({"export": export.to_json(), "directory": str(directory)})
+        job = json.dumps(
+            {
+                "export": export.to_json(),
+                "directory": str(directory),
+                "options": dict(options or {}),
+            }
+        )
         answer, _ = self._process.communicate(job)
         try:
             result = json.loads(answer)
@@ -92,11 +101,13 @@ def main() -> None:
     if job:
         json.dump(_serve(converter, json.loads(job)), answer)
         answer.flush()
+    os._exit(0)  # TensorFlow and PyTorch take up to 0.7 s to take themselves apart
 
 
 def _serve(converter: Any, job: dict[str, Any]) -> dict[str, Any]:
     try:
-        artifact = converter.convert(Export.from_json(job["export"]), Path(job["directory"]))
+        export, directory = Export.from_json(job["export"]), Path(job["directory"])
+        artifact = converter.convert(export, directory, **job["options"])
         return {"artifact": artifact.to_json()}
     except MlshipError as error:
         return {"error": _error_json(error)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +17,14 @@ from toolchain.bundle import Bundle
 from toolchain.cache import Request
 from toolchain.parity import ParityReport
 from toolchain.recipes import Recipe
-from toolchain.targets import Target
+from toolchain.targets import DEFAULT_VIA, Target, Via, check_via
 
 if TYPE_CHECKING:
     import numpy as np
 
     from converters.api import Artifact, Export, Program
     from converters.worker import Worker
+    from model_defs.spec import ModelSpec
 
 Say = Callable[[str, str], None]
 """Told (what is being built, what is happening to it: nothing more, if empty)."""
@@ -65,17 +66,21 @@ def build(
     *,
     weights: Path | None = None,
     out: Path = Path("dist"),
+    via: Via = DEFAULT_VIA,
     say: Say = lambda what, stage: None,
 ) -> list[Built]:
     """Build each model for each target; an error on one leaves the others alone.
 
+    `via` "onnx2tf" takes its lowering instead of ours, for TFLite and TF.js only.
+
     Raises what concerns all that was asked for: one model, and it cannot be captured.
     """
     names = tuple(model_names)
+    check_via(targets, via)
     results: list[Built] = []
     for name in names:
         try:
-            results += _build_model(name, targets, recipe, weights, out, say)
+            results += _build_model(name, targets, recipe, weights, out, via, say)
         except MlshipError as error:
             if len(names) == 1:
                 raise
@@ -89,12 +94,13 @@ def _build_model(
     recipe: Recipe,
     weights: Path | None,
     out: Path,
+    via: Via,
     say: Say,
 ) -> list[Built]:
     if weights is not None and not weights.is_file():
         raise BadWeights("there is no such weights file", where=str(weights))
     file = str(weights.absolute()) if weights else ""
-    requests = {t.name: Request(name, t.name, recipe.name, file) for t in targets}
+    requests = {t.name: Request(name, t.name, recipe.name, file, via) for t in targets}
     results: dict[str, Built] = {}
     for target in targets:
         known = cache.find(requests[target.name])
@@ -145,11 +151,11 @@ def _build_missing(
         workers = {t.name: stack.enter_context(Worker(t.format)) for t in targets}
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
         say(Path(name).name, "capturing")
-        prepared = _Prepared.of(name, targets, recipe, weights, work)
+        pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
+        prepared = _Prepared.of(name, targets, recipe, weights, work, pool)
         say(Path(name).name, "")
         for target in targets:
             bundle.check_destination(destination(out, prepared.spec_name, target.name))
-        pool = stack.enter_context(ThreadPoolExecutor(len(targets)))
         jobs = [
             pool.submit(
                 _build_target, prepared, t, recipe, workers[t.name], requests[t.name], out, say
@@ -161,11 +167,12 @@ def _build_missing(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What all targets of one build share."""
+    """What all targets of one build share; the truth is computed while they convert."""
 
     program: Program
     export: Export
-    truth: Truth
+    cases: tuple[str, ...]
+    truth: Future[Truth]
     inputs: frozenset[Path]
     model: dict[str, object]
 
@@ -181,33 +188,43 @@ class _Prepared:
         recipe: Recipe,
         weights: Path | None,
         work: Path,
+        pool: ThreadPoolExecutor,
     ) -> _Prepared:
         from converters.capture import capture, export
-        from toolchain import pipeline
+        from toolchain import cases, pipeline
 
         with cache.recording() as inputs:
             captured = capture(models.load(name), weights)
-            truth = _truth(captured)
+            feeders = _feeders(captured.spec)
+        names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
         shipped = pipeline.run(captured, recipe.load())
         needs_onnx = any(t.needs_onnx for t in targets)
         exported = export(shipped, work, onnx=needs_onnx)
         described = _describe(captured, weights)
-        return cls(shipped, exported, truth, frozenset(inputs), described)
+        truth = pool.submit(_truth, [*feeders, captured], names)
+        return cls(shipped, exported, names, truth, frozenset(inputs), described)
 
 
-def _truth(program: Program) -> Truth:
-    """The cases of a program; a head's are what its trunk makes of the pictures."""
+def _feeders(spec: ModelSpec) -> list[Program]:
+    """The trunk of a head, after the trunk of that trunk: what makes its inputs of pictures."""
     from converters.capture import capture
+
+    if spec.fed_by is None:
+        return []
+    feeder = capture(models.load(spec.fed_by))
+    return [*_feeders(feeder.spec), feeder]
+
+
+def _truth(programs: list[Program], names: tuple[str, ...]) -> Truth:
+    """What the last program makes of what the programs before it make of the cases."""
     from converters.reference import ReferenceRunner
     from toolchain import cases
 
-    spec = program.spec
-    if spec.fed_by is None:
-        inputs = cases.build(spec.inputs, cases.CASES + spec.cases)
-    else:
-        inputs = _truth(capture(models.load(spec.fed_by))).expected
-    runner = ReferenceRunner(program)
-    return Truth(inputs, {case: runner.run(tensors) for case, tensors in inputs.items()})
+    expected = cases.build(programs[0].spec.inputs, names)
+    for program in programs:
+        runner = ReferenceRunner(program)
+        inputs, expected = expected, {case: runner.run(expected[case]) for case in names}
+    return Truth(inputs, expected)
 
 
 def _describe(program: Program, weights: Path | None) -> dict[str, object]:
@@ -238,7 +255,7 @@ def _build_target(
     described = {
         "model": prepared.model,
         "export": prepared.export.to_json() | {"directory": ""},
-        "cases": list(prepared.truth.cases),
+        "cases": list(prepared.cases),
     }
     key = cache.key(prepared.export.digest, described, request)
     known = cache.open_object(key)
@@ -248,7 +265,9 @@ def _build_target(
     say(what, "converting")
     try:
         with bundle.staging(where) as stage:
-            artifact = _convert(worker, prepared.export, stage, f"{spec.name}{target.suffix}")
+            artifact = _convert(
+                worker, prepared.export, stage, f"{spec.name}{target.suffix}", request.via
+            )
             say(what, "proving")
             report = _prove(artifact, prepared, recipe)
             if not report.ok:
@@ -265,9 +284,9 @@ def _build_target(
     return Built(spec.name, target.name, shipped, report)
 
 
-def _convert(worker: Worker, export: Export, stage: Path, name: str) -> Artifact:
+def _convert(worker: Worker, export: Export, stage: Path, name: str, via: Via) -> Artifact:
     try:
-        artifact = worker.convert(export, stage)
+        artifact = worker.convert(export, stage, {} if via == DEFAULT_VIA else {"via": via})
     except UnsupportedOperation as error:
         raise _with_source(error, export) from error
     path = stage / name
@@ -290,13 +309,14 @@ def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityRep
     from converters import formats
     from toolchain import parity
 
+    truth = prepared.truth.result()
     runner = formats.open_runner(artifact)
     try:
         rows = parity.check(
             runner,
             prepared.program.spec.outputs,
-            prepared.truth.cases,
-            prepared.truth.expected,
+            truth.cases,
+            truth.expected,
             exact=recipe.exact,
         )
     finally:
@@ -318,7 +338,7 @@ def _manifest(
         "artifact": artifact.to_json(),
         "notes": list(prepared.program.notes),
         "parity": report.to_json(),
-        "golden": [_write_golden(stage, case, prepared.truth) for case in GOLDEN],
+        "golden": [_write_golden(stage, case, prepared.truth.result()) for case in GOLDEN],
         "tools": tools(),
     }
 

@@ -29,6 +29,7 @@ from unittest import mock
 from model_defs.errors import BadBundle
 from toolchain import bundle
 from toolchain.bundle import Bundle
+from toolchain.targets import DEFAULT_VIA, Via
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("model_defs", "converters", "toolchain")
@@ -44,10 +45,11 @@ class Request:
     target: str
     recipe: str
     weights: str = ""
+    via: Via = DEFAULT_VIA
 
     @property
     def digest(self) -> str:
-        parts = [self.model, self.target, self.recipe, self.weights, environment()]
+        parts = [self.model, self.target, self.recipe, self.weights, self.via, environment()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -81,7 +83,7 @@ def environment() -> str:
 
 def key(content: str, spec: dict[str, Any], request: Request) -> str:
     """The object's key: the digest of everything that decides its bytes."""
-    parts = [content, spec, request.recipe, request.target, environment()]
+    parts = [content, spec, request.recipe, request.target, request.via, environment()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
-"""`mlship inspect`: a bundle's manifest, readable."""
+"""`mlship inspect`: a bundle's manifest, readable, and how its artifact will run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from model_defs.spec import TensorSpec
 from toolchain import terminal
@@ -12,25 +13,44 @@ from toolchain.parity import ParityReport
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from converters.tflite import Partitions
+
 LAYOUTS = {(0, 1, 2, 3): "NCHW", (0, 2, 3, 1): "NHWC"}
 
 
+def facts(bundle: Bundle) -> dict[str, Any]:
+    """The manifest; of a .tflite also how many parts XNNPACK runs, and what it does not run."""
+    found = _partitions(bundle)
+    return bundle.manifest | ({"partitions": asdict(found)} if found else {})
+
+
+def _partitions(bundle: Bundle) -> Partitions | None:
+    artifact = bundle.manifest["artifact"]
+    if artifact["format"] != "tflite":
+        return None
+    from converters.tflite import partitions
+
+    return partitions(bundle.directory / artifact["path"])
+
+
 def show(bundle: Bundle) -> None:
-    """What it is, its tensors, its files, and how it was proved."""
+    """What it is, its tensors, its files, how it runs, and how it was proved."""
     manifest = bundle.manifest
     model, recipe = manifest["model"], manifest["recipe"]
     precision = manifest["artifact"]["precision"]
-    facts = terminal.table(f"{bundle.name} for {bundle.target}", "", "")
-    facts.add_row("model", f"{model['summary']}, {model['parameters']:,} parameters")
-    facts.add_row("weights", model["weights"])
-    facts.add_row("recipe", f"{recipe['name']} ({', '.join(recipe['passes'])}), {precision}")
-    facts.add_row("artifact", f"{manifest['artifact']['path']}, {_size(bundle)}")
-    facts.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items()))
+    rows = terminal.table(f"{bundle.name} for {bundle.target}", "", "")
+    rows.add_row("model", f"{model['summary']}, {model['parameters']:,} parameters")
+    rows.add_row("weights", model["weights"])
+    rows.add_row("recipe", f"{recipe['name']} ({', '.join(recipe['passes'])}), {precision}")
+    rows.add_row("artifact", f"{manifest['artifact']['path']}, {_size(bundle)}")
+    if (partitions := _partitions(bundle)) is not None:
+        rows.add_row("XNNPACK", str(partitions))
+    rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items()))
     for note in [*manifest["notes"], *manifest["artifact"]["notes"]]:
-        facts.add_row("note", note)
-    facts.add_row("checksums", f"{len(manifest['files'])} files verified")
+        rows.add_row("note", note)
+    rows.add_row("checksums", f"{len(manifest['files'])} files verified")
     report = ParityReport.from_json(manifest["parity"])
-    terminal.show(facts, _tensors(bundle), terminal.parity_table(report.rows))
+    terminal.show(rows, _tensors(bundle), terminal.parity_table(report.rows))
 
 
 def _size(bundle: Bundle) -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from model_defs.errors import UnknownName
+from model_defs.errors import ConversionFailed, UnknownName
+
+Via = Literal["lowering", "onnx2tf"]
+"""Our own lowering of ONNX, or onnx2tf's, which then is an oracle for ours."""
+DEFAULT_VIA: Via = "lowering"
 
 
 @dataclass(frozen=True)
@@ -45,3 +50,13 @@ def find(names: tuple[str, ...]) -> tuple[Target, ...]:
         if name not in TARGETS and name != "all":
             raise UnknownName.among("target", name, [*TARGETS, "all"])
     return tuple(t for t in TARGETS.values() if t.name in names or "all" in names)
+
+
+def check_via(chosen: tuple[Target, ...], via: Via) -> None:
+    """ConversionFailed where onnx2tf is asked for a target that ONNX has no part in."""
+    for target in chosen:
+        if via != DEFAULT_VIA and not target.needs_onnx:
+            others = [f"--target {t.name}" for t in TARGETS.values() if t.needs_onnx]
+            raise ConversionFailed(
+                f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
+            )

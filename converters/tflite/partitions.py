@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,15 @@ class Partitions:
 
     count: int
     fallen: tuple[str, ...]
+
+    @property
+    def outside(self) -> str:
+        """The operations outside of the partitions, counted: "1 ARG_MAX, 2 CAST"."""
+        return ", ".join(f"{count} {op}" for op, count in sorted(Counter(self.fallen).items()))
+
+    def __str__(self) -> str:
+        parts = f"{self.count} partition{'' if self.count == 1 else 's'}"
+        return f"{parts}; outside of them: {self.outside or 'nothing'}"
 
 
 def partitions(path: Path) -> Partitions:
