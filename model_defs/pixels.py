@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def open_picture(path: Path) -> np.ndarray:
 
     Transparency is laid over white; 16-bit pictures are scaled to 8. Raises BadPicture.
     """
+    return _opened(path, _to_rgb)
+
+
+def open_cutout(path: Path) -> np.ndarray:
+    """Read a picture as (H, W, 4) RGBA, 8 bit, upright, opaque where it has no transparency."""
+    return _opened(path, lambda image: _to_8_bit(image).convert("RGBA"))
+
+
+def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -47,7 +57,7 @@ def open_picture(path: Path) -> np.ndarray:
                     where=str(path),
                     do=f"scale it to at most {MOST_PIXELS // 1_000_000} megapixels",
                 )
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(convert(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise BadPicture(
             "not a picture that can be read", where=str(path), do="pass a PNG, JPEG or WebP file"
@@ -56,11 +66,16 @@ def open_picture(path: Path) -> np.ndarray:
         raise BadPicture(f"the picture cannot be read: {error}", where=str(path)) from error
 
 
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I") and image.mode != "F":
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    wide = values.max(initial=0.0) > 255
+    return Image.fromarray((values / 257 if wide else values).clip(0, 255).astype(np.uint8))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        wide = values.max(initial=0.0) > 255
-        image = Image.fromarray((values / 257 if wide else values).clip(0, 255).astype(np.uint8))
+    image = _to_8_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

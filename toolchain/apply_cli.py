@@ -15,9 +15,10 @@ from toolchain.command import EXIT_CODES, command_of
 
 @click.group(epilog=EXIT_CODES)
 def apply() -> None:
-    """Crop, inpaint, blur or select on a picture, with a bundle or the PyTorch model."""
+    """What the models are for, on a picture, with a bundle or the PyTorch model."""
 
 
+INFINITE = float("inf")
 _command = command_of(apply)
 
 
@@ -47,6 +48,27 @@ class Point(click.ParamType):
         return x, y
 
 
+class Amount(click.ParamType):
+    """A finite number from `low` to `high`; above `low` where that is `open`."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float, *, open_: bool = False) -> None:
+        self.low, self.high, self.open = low, high, open_
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        try:
+            number = float(value)
+            if not self.low <= number <= self.high or (self.open and number == self.low):
+                raise ValueError
+        except ValueError:
+            above = "above" if self.open else "from"
+            self.fail(
+                f"'{value}' is not a number {above} {self.low:g} to {self.high:g}", param, ctx
+            )
+        return number
+
+
 class Ratio(click.ParamType):
     """An aspect ratio, as `width:height`."""
 
@@ -55,7 +77,7 @@ class Ratio(click.ParamType):
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         try:
             width, height = (float(part) for part in str(value).split(":"))
-            if width <= 0 or height <= 0:
+            if not (0 < width < INFINITE and 0 < height < INFINITE):
                 raise ValueError
         except ValueError:
             self.fail(f"'{value}' is not a ratio like 16:9", param, ctx)
@@ -84,23 +106,71 @@ def _check(out: Path) -> None:
 
 @_command
 @_with_model
-@click.option("--focus", type=Point(), help="Focus on this pixel.  [default: the nearest part]")
-@click.option("--aperture", type=float, default=30.0, show_default=True, help="Blur, in pixels.")
-@click.option("--stops", type=float, default=0.0, help="Also darken what is behind the focus.")
+@click.option(
+    "--focus", type=Point(), multiple=True, help="Keep this sharp.  [default: the nearest part]"
+)
+@click.option(
+    "--aperture", type=Amount(0, 500), default=30.0, show_default=True, help="Blur, in pixels."
+)
 def bokeh(
     picture: Path,
     bundle: Path | None,
     out: Path,
-    focus: tuple[int, int] | None,
+    focus: tuple[tuple[int, int], ...],
     aperture: float,
-    stops: float,
     as_json: bool,
 ) -> int:
     """Blur what is out of focus (model: depth)."""
-    from toolchain import applying
+    from toolchain.applying import depth
 
     _check(out)
-    return _say(applying.bokeh(picture, bundle, out, focus, aperture, stops), as_json)
+    return _say(depth.bokeh(picture, bundle, out, focus, aperture), as_json)
+
+
+@_command
+@_with_model
+@click.option("--focus", type=Point(), required=True, help="What keeps its light.")
+@click.option(
+    "--stops", type=Amount(-8, 8), default=1.0, show_default=True, help="How much, in stops."
+)
+@click.option(
+    "--softness", type=Amount(0, 1), default=0.1, show_default=True, help="Of the transition."
+)
+def grade(
+    picture: Path,
+    bundle: Path | None,
+    out: Path,
+    focus: tuple[int, int],
+    stops: float,
+    softness: float,
+    as_json: bool,
+) -> int:
+    """Lighten what is nearer than the focus, darken what is behind it (model: depth)."""
+    from toolchain.applying import depth
+
+    _check(out)
+    return _say(depth.grade(picture, bundle, out, focus, stops, softness), as_json)
+
+
+@_command
+@_with_model
+@click.option("--sticker", type=Path, required=True, help="What to put in: best a PNG cutout.")
+@click.option("--at", "centre", type=Point(), required=True, help="Where its centre goes.")
+@click.option("--depth", type=Amount(0, 1), help="1 is near.  [default: on what is at its centre]")
+def sticker(
+    picture: Path,
+    bundle: Path | None,
+    out: Path,
+    sticker: Path,
+    centre: tuple[int, int],
+    depth: float | None,
+    as_json: bool,
+) -> int:
+    """Put a sticker behind what is nearer than it (model: depth)."""
+    from toolchain.applying import depth as scenes
+
+    _check(out)
+    return _say(scenes.sticker(picture, bundle, out, sticker, centre, depth), as_json)
 
 
 @_command
@@ -109,7 +179,13 @@ def bokeh(
     "--style", type=click.Choice(["cutout", "pop", "stencil", "double"]), default="cutout"
 )
 @click.option("--second", type=Path, help="The other picture of a double exposure.")
-@click.option("--feather", type=float, default=3.0, show_default=True, help="Soft edge, pixels.")
+@click.option(
+    "--feather",
+    type=Amount(0, 500, open_=True),
+    default=3.0,
+    show_default=True,
+    help="Soft edge, pixels.",
+)
 def portrait(
     picture: Path,
     bundle: Path | None,
@@ -120,24 +196,28 @@ def portrait(
     as_json: bool,
 ) -> int:
     """Set a person apart from the background (model: portrait)."""
-    from toolchain import applying
+    from toolchain.applying import portrait as portraits
 
     _check(out)
-    return _say(applying.portrait(picture, bundle, out, style, second, feather), as_json)
+    return _say(portraits.portrait(picture, bundle, out, style, second, feather), as_json)
 
 
 @_command
 @_with_model
 @click.option("--ratio", type=Ratio(), required=True, help="Width to height, like 1:1 or 16:9.")
-@click.option("--tight", type=float, help="The smallest window with this share of the saliency.")
+@click.option(
+    "--tight",
+    type=Amount(0, 1, open_=True),
+    help="The smallest window with this share of the saliency.",
+)
 def crop(
     picture: Path, bundle: Path | None, out: Path, ratio: float, tight: float | None, as_json: bool
 ) -> int:
     """Crop to a ratio around what people look at (model: saliency)."""
-    from toolchain import applying
+    from toolchain.applying import crop as crops
 
     _check(out)
-    return _say(applying.crop(picture, bundle, out, ratio, tight), as_json)
+    return _say(crops.crop(picture, bundle, out, ratio, tight), as_json)
 
 
 @_command
@@ -155,10 +235,10 @@ def inpaint(
     as_json: bool,
 ) -> int:
     """Fill what MASK covers (model: inpaint-lite, or the bundle's)."""
-    from toolchain import applying
+    from toolchain.applying import inpaint as inpaints
 
     _check(out)
-    result = applying.inpaint(picture, bundle, out, mask, shrink=shrink, twice=twice)
+    result = inpaints.inpaint(picture, bundle, out, mask, shrink=shrink, twice=twice)
     return _say(result, as_json)
 
 
@@ -177,7 +257,7 @@ def select(
     as_json: bool,
 ) -> int:
     """Select the object under the clicks (model: select)."""
-    from toolchain import applying
+    from toolchain.applying import select as selects
 
     _check(out)
-    return _say(applying.select(picture, bundle, out, clicks, others, cut=cut), as_json)
+    return _say(selects.select(picture, bundle, out, clicks, others, cut=cut), as_json)

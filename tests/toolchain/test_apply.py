@@ -16,7 +16,8 @@ from PIL import Image
 from converters.api import Tensors
 from model_defs import zoo
 from model_defs.pixels import open_picture, save_picture
-from toolchain import applying
+from toolchain.applying import depth, networks
+from toolchain.cases import PHOTO
 from toolchain.cli import main
 
 RNG = np.random.default_rng(0)
@@ -46,9 +47,9 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Tensors], np.nd
         @contextmanager
         def network(bundle: Path | None, *names: str) -> Any:
             spec = zoo.load(names[0])
-            yield applying.Network(spec.inputs, spec.outputs, Told(spec.outputs[0].name, answer))
+            yield networks.Network(spec.inputs, spec.outputs, Told(spec.outputs[0].name, answer))
 
-        monkeypatch.setattr(applying, "network", network)
+        monkeypatch.setattr(networks, "network", network)
 
     return put
 
@@ -164,11 +165,6 @@ def test_a_bundle_of_fixed_size_does_not_draw_all_twice(tell: Any, photo: Path) 
 
 
 def test_bokeh_keeps_what_is_in_focus(tell: Any, photo: Path) -> None:
-    def halves(inputs: Tensors) -> np.ndarray:
-        depth = np.full((1, 1, 256, 256), 0.9, np.float32)
-        depth[..., :128] = 0.1
-        return depth
-
     tell(halves)
     smooth = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     smooth[:, WIDTH // 2 :] = 200
@@ -180,6 +176,54 @@ def test_bokeh_keeps_what_is_in_focus(tell: Any, photo: Path) -> None:
     before, after = open_picture(photo).astype(int), open_picture(out).astype(int)
     assert abs(before - after)[:, WIDTH // 2 + 20 :].max() <= 1
     assert after[:, : WIDTH // 2 - 20].std() < 0.5 * before[:, : WIDTH // 2 - 20].std()
+
+
+def halves(inputs: Tensors) -> np.ndarray:
+    """The right half is near."""
+    depth = np.full((1, 1, 256, 256), 0.9, np.float32)
+    depth[..., :128] = 0.1
+    return depth
+
+
+def test_everything_that_was_pointed_at_is_sharp(tell: Any, photo: Path) -> None:
+    tell(halves)
+    out = photo.with_name("out.png")
+    result = apply("bokeh", photo, "-o", out, "--focus", "5,40", "--focus", "140,40")
+    assert result.exit_code == 0, result.output
+    before, after = open_picture(photo).astype(int), open_picture(out).astype(int)
+    assert np.median(abs(before - after)) <= 1
+
+
+def test_grading_lightens_the_near_half_and_darkens_the_far_one(tell: Any, photo: Path) -> None:
+    tell(lambda inputs: np.linspace(0, 1, 256, dtype=np.float32)[None, None, None].repeat(256, 2))
+    save_picture(photo, np.full((HEIGHT, WIDTH, 3), 120, np.uint8))
+    out = photo.with_name("out.png")
+    result = apply("grade", photo, "-o", out, "--focus", f"{WIDTH // 2},40", "--stops", "1")
+    assert result.exit_code == 0, result.output
+    far, at, near = open_picture(out)[40, [5, WIDTH // 2, WIDTH - 5], 0].astype(int)
+    linear = ((np.array([far, at, near]) / 255 + 0.055) / 1.055) ** 2.4
+    np.testing.assert_allclose(linear / linear[1], [0.5, 1, 2], rtol=0.03)
+
+
+def test_a_sticker_is_hidden_by_what_is_nearer(tell: Any, photo: Path) -> None:
+    tell(halves)
+    red = photo.with_name("red.png")
+    save_picture(red, np.dstack([np.full((20, 40), v, np.uint8) for v in (255, 0, 0, 255)]))
+    save_picture(photo, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    out = photo.with_name("out.png")
+    middle = f"{WIDTH // 2},40"
+    result = apply("sticker", photo, "-o", out, "--sticker", red, "--at", middle, "--depth", "0.5")
+    assert result.exit_code == 0, result.output
+    shown = open_picture(out)[..., 0] == 255
+    assert shown[30:50, WIDTH // 2 - 20 : WIDTH // 2 - 3].all()
+    assert not shown[:, WIDTH // 2 + 3 :].any()
+    result = apply("sticker", photo, "-o", out, "--sticker", red, "--at", "130,40")
+    assert (open_picture(out)[..., 0] == 255).sum() == 20 * 40
+
+
+def test_metres_are_turned_into_nearness() -> None:
+    metres = np.array([[1.0, 2.0], [4.0, 0.0]], np.float32)
+    np.testing.assert_allclose(depth._relative(metres), [[0.1, 0.05], [0.025, 1]])
 
 
 @pytest.mark.parametrize("style", ["cutout", "pop", "stencil", "double"])
@@ -198,13 +242,21 @@ def test_portrait_styles_are_written(tell: Any, photo: Path, style: str) -> None
     ("arguments", "message"),
     [
         (("crop", "--ratio", "0:1"), "not a ratio"),
-        (("crop", "--ratio", "1:1", "--tight", "2"), "not a share"),
+        (("crop", "--ratio", "nan:1"), "not a ratio"),
+        (("crop", "--ratio", "inf:1"), "not a ratio"),
+        (("crop", "--ratio", "1:1", "--tight", "2"), "not a number above 0 to 1"),
         (("select",), "nothing was clicked"),
         (("select", "--click", "500,1"), "outside of the picture"),
         (("select", "--click", "5"), "not x,y"),
         (("bokeh", "--focus", "0,-1"), "outside of the picture"),
+        (("bokeh", "--aperture", "nan"), "not a number from 0 to 500"),
+        (("bokeh", "--aperture", "-1"), "not a number from 0 to 500"),
+        (("grade", "--focus", "5,5", "--stops", "inf"), "not a number from -8 to 8"),
+        (("grade",), "Missing option '--focus'"),
+        (("sticker", "--sticker", "none.png", "--at", "5,5"), "none.png"),
+        (("sticker", "--sticker", str(PHOTO), "--at", "999,5"), "outside of the picture"),
         (("portrait", "--style", "double"), "needs another picture"),
-        (("portrait", "--feather", "0"), "not positive"),
+        (("portrait", "--feather", "0"), "not a number above 0"),
         (("crop", "--ratio", "1:1", "--bundle", "none"), "no bundle here"),
     ],
     ids=" ".join,

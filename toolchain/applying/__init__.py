@@ -1,0 +1,1 @@
+"""Pictures in, pictures out: a model and the procedure around it, one file a model."""
