@@ -110,7 +110,7 @@ class UNet(nn.Module):
 
 INPAINT_PCONV = ModelSpec(
     "inpaint-pconv",
-    lambda: initialise(UNet(), gain=1.05, contrast=2.0),
+    lambda: initialise(UNet(), gain=0.95, contrast=2.0),
     (image_spec(SIZE, SIZE, low=0.0), mask_spec(SIZE, SIZE)),
     (result_spec(SIZE, SIZE, low=0.0, tolerance=0.01),),
     summary="fills a hole (partial convolutions)",

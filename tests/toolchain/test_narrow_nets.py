@@ -26,7 +26,7 @@ def narrow(spec, build, size):
                    outputs=tuple(map(resized, spec.outputs)))
 
 
-pconv = narrow(INPAINT_PCONV, lambda: initialise(UNet(4), gain=1.05, contrast=2.0), 256)
+pconv = narrow(INPAINT_PCONV, lambda: initialise(UNet(4), gain=0.95, contrast=2.0), 256)
 reflect = narrow(INPAINT_REFLECT, lambda: initialise(GMCNN(4, port=True), gain=0.72), 200)
 """
 BACKENDS = {"mil", "litert", "tfjs-wasm"}
