@@ -115,6 +115,53 @@ def test_inspect_reads_what_build_wrote(shared: Path, target: str) -> None:
     assert "shade" in shown.stdout
     data = json.loads(mlship("inspect", path, "--json").stdout)
     assert data["digest"] == bundle.read(path).manifest["digest"]
+    assert ("partitions" in data) == (target == "android")
+
+
+def test_inspect_counts_the_partitions_and_names_what_fell_out(
+    shared: Path, write_tiny: Callable[..., str], tmp_path: Path
+) -> None:
+    whole = shared / "dist" / "tiny-android"
+    assert "1 partition; outside of them: nothing" in mlship("inspect", whole).stdout
+    found = json.loads(mlship("inspect", whole, "--json").stdout)["partitions"]
+    assert found == {"count": 1, "fallen": []}
+    model = write_tiny(body="x * (x.argmax(1, keepdim=True).float() + 1)")
+    assert built_json(model, "--target", "android", "--out", tmp_path)[0]["ok"]
+    assert (
+        "outside of them: 1 ARG_MAX, 1 CAST" in mlship("inspect", tmp_path / "tiny-android").stdout
+    )
+
+
+class TestVia:
+    """`--via onnx2tf`: another lowering of the same network, judged by the same parity."""
+
+    def test_onnx2tf_lowers_what_ours_does(self, with_cache: Path, tmp_path: Path) -> None:
+        asked = (f"{with_cache}/net.py:spec", "--target", "web", "--out", tmp_path)
+        (entry,) = built_json(*asked, "--via", "onnx2tf")
+        assert (entry["ok"], entry["cached"]) == (True, False)
+        theirs = bundle.read(tmp_path / "tiny-web").manifest
+        ours = bundle.read(with_cache / "dist" / "tiny-web").manifest
+        assert theirs["artifact"]["notes"] == ["written by onnx2tf 1.29.24: as asked"]
+        assert ours["artifact"]["notes"] == []
+        assert theirs["digest"] != ours["digest"]
+
+    def test_what_ours_refuses_goes_through_onnx2tf_with_the_reason(
+        self, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        model = write_tiny(body="x + x.isnan().float()")
+        (entry,) = built_json(model, "--target", "android", "--out", tmp_path)
+        assert entry["ok"]
+        (note,) = bundle.read(tmp_path / "tiny-android").manifest["artifact"]["notes"]
+        assert note == ("written by onnx2tf 1.29.24: IsNaN: not among the operations that we lower")
+        assert "IsNaN" in mlship("inspect", tmp_path / "tiny-android").stdout
+
+    def test_onnx2tf_does_not_write_core_ml(
+        self, write_tiny: Callable[..., str], tmp_path: Path
+    ) -> None:
+        result = mlship("build", write_tiny(), "--target", "all", "--via", "onnx2tf")
+        assert result.exit_code == 2
+        assert "onnx2tf does not write coreml" in result.stderr
+        assert "--target android or --target web" in result.stderr
 
 
 class TestCache:
@@ -185,7 +232,7 @@ def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: Worker, name: str) -> None:
         self.format = name
 
-    def convert(self: Worker, export: Export, directory: Path) -> Artifact:
+    def convert(self: Worker, export: Export, directory: Path, options: object) -> Artifact:
         (directory / "model.bin").write_bytes(b"weights")
         return Artifact(directory / "model.bin", "tflite", "float16", (), ())
 
