@@ -8,7 +8,8 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     hardtanh            with whole-number bounds fails on their dtype (`F.hardtanh(x, 0, 1)`)
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
 
-Each has a test that fails without it.
+Each has a test that fails without it. Avoided by converting TorchScript, not `torch.export`:
+pools whose stride is omitted, and selu, whose scale is ignored there.
 """
 
 from __future__ import annotations

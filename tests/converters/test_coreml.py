@@ -286,11 +286,21 @@ def test_refuses_a_resize_that_coremltools_cannot_express(tmp_path: Path) -> Non
     assert "test_coreml.py" in caught.value.where
 
 
-def test_selu_is_right_on_our_route(tmp_path: Path) -> None:
-    artifact = coreml.convert(one(tmp_path, F.selu), tmp_path)
+RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
+    "selu": F.selu,
+    "max pool without a stride": lambda x: F.max_pool2d(x, 2),
+    "average pool without a stride": lambda x: F.avg_pool2d(x, 3),
+    "relu6": lambda x: F.relu6(9 * x),
+    "reflection": lambda x: F.pad(x, (5, 7, 3, 2), mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_other_routes_get_wrong_is_right_on_ours(name: str, tmp_path: Path) -> None:
+    artifact = coreml.convert(one(tmp_path, RIGHT[name]), tmp_path)
     x = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
     ours = coreml.open_runner(artifact).run({"x": x})["y"]
-    np.testing.assert_allclose(ours, F.selu(torch.from_numpy(x)).numpy(), atol=1e-6)
+    np.testing.assert_allclose(ours, RIGHT[name](torch.from_numpy(x)).numpy(), atol=1e-6)
 
 
 def test_refuses_an_unknown_precision(tmp_path: Path) -> None:
