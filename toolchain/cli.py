@@ -206,6 +206,51 @@ def parity(
 
 
 @command
+@click.argument("subjects", nargs=-1, required=True, metavar="BUNDLE|MODEL...")
+@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
+@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
+@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
+@click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
+@click.option("--case", default="", metavar="NAME", help="The case to run; the first if none.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Layers shown.")
+@click.option("--node-data", type=Path, metavar="FILE", help="Colours for Model Explorer.")
+def blame(
+    subjects: tuple[str, ...],
+    target_names: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    model: str | None,
+    chosen: tuple[str, ...],
+    folder: Path | None,
+    case: str,
+    top: int,
+    node_data: Path | None,
+    as_json: bool,
+) -> int:
+    """Find the layer and the pass at which BUNDLE parts from PyTorch.
+
+    Each layer is judged alone, on what the backend gave it; the table ranks layers by the error
+    that they add, which for a quantised bundle is where the accuracy goes.
+    """
+    from toolchain import blame_run, terminal
+    from toolchain.subjects import Wanted
+
+    places = targets.find(target_names or ("all",))
+    wanted = Wanted(places, recipes.find(recipe), folder, model, weights, case)
+    with terminal.progress() as say:
+        blamed, unbuilt = blame_run.run(subjects, wanted, chosen, say)
+    if node_data is not None:
+        blame_run.write_node_data(node_data, blamed)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in blamed], indent=2))
+    else:
+        blame_run.show(blamed, top)
+    return _worst_code([one.exit_code for one in blamed] + [b.exit_code for b in unbuilt])
+
+
+@command
 @click.argument("bundle", type=Path)
 @click.argument("picture", type=Path, required=False)
 @click.option(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from converters.api import Artifact
 from model_defs import zoo
-from model_defs.errors import BadBundle
+from model_defs.errors import BadBundle, UnknownName
 from toolchain import bundle as bundles
 from toolchain import cases, models, recipes
 from toolchain.build import Built, Say, build
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from converters.api import Program
 
 Cases = dict[str, dict[str, np.ndarray]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asked for, beside the names of models and bundles."""
+    """What the user asked for, beside the names of models and bundles.
+
+    `case` is the only one that is looked at, "" the first; all if there is none.
+    """
 
     targets: tuple[Target, ...]
     recipe: Recipe
     folder: Path | None = None
     model: str | None = None
     weights: Path | None = None
+    case: str | None = None
 
 
 def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator[Subject | Built]:
@@ -73,7 +78,7 @@ def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator
     """
     if wanted.folder is not None:
         cases.pictures_in(wanted.folder)
-    truths = _Truths(wanted.folder, wanted.weights)
+    truths = _Truths(wanted.folder, wanted.weights, wanted.case)
     for name in names:
         if _is_bundle(name):
             yield truths.of(bundles.read(Path(name)), wanted.model)
@@ -97,8 +102,8 @@ def _is_bundle(name: str) -> bool:
 class _Truths:
     """Captures each model once, and runs it once on all its cases."""
 
-    def __init__(self, folder: Path | None, weights: Path | None) -> None:
-        self._folder, self._weights = folder, weights
+    def __init__(self, folder: Path | None, weights: Path | None, case: str | None) -> None:
+        self._folder, self._weights, self._case = folder, weights, case
         self._programs: dict[str, Program] = {}
         self._truths: dict[str, tuple[Cases, Cases]] = {}
 
@@ -144,8 +149,18 @@ class _Truths:
         if spec.fed_by is not None:
             return self._truth(spec.fed_by)[1]
         if self._folder is not None:
-            return cases.of_folder(self._folder, spec.inputs)
-        return cases.build(spec.inputs, cases.names_for(spec.inputs))
+            return self._only(cases.of_folder(self._folder, spec.inputs))
+        names = cases.names_for(spec.inputs)
+        return cases.build(spec.inputs, tuple(self._only(dict.fromkeys(names))))
+
+    def _only(self, found: dict[str, T]) -> dict[str, T]:
+        """The case that was asked for, out of these."""
+        if self._case is None:
+            return found
+        case = self._case or next(iter(found))
+        if case not in found:
+            raise UnknownName.among("case", case, found)
+        return {case: found[case]}
 
 
 def golden(bundle: Bundle) -> tuple[Cases, Cases]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from converters.api import Port
 from converters.lowering import tf
@@ -12,7 +14,7 @@ from converters.lowering.call import Call, Target
 from converters.lowering.fold import folded
 from converters.lowering.graph import Graph, Node, Shape
 from converters.lowering.table import OPERATIONS
-from converters.lowering.value import Arranged, Value, arrange, as_tensor
+from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
 from model_defs.errors import ConversionFailed
 from model_defs.spec import TensorSpec
 
@@ -22,11 +24,15 @@ SCOPE = "Net"
 
 @dataclass(frozen=True)
 class Lowered:
-    """A frozen graph: a Placeholder per input and an Identity per output, by their names."""
+    """A frozen graph: a Placeholder per input and an Identity per output, by their names.
+
+    `origins` says of its operations which ONNX value they compute, and in what order of axes.
+    """
 
     graph: tf.GraphDef
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    origins: Mapping[str, tuple[str, Order]] = field(default_factory=dict)
 
 
 def lower(
@@ -53,7 +59,16 @@ def lower(
         for port in wanted:
             result = as_tensor(arrange(values[port.name], port.axes, arranged))
             tf.gen_array_ops.identity(result, name=port.name)
-    return Lowered(emitted.as_graph_def(), given, wanted)
+    return Lowered(emitted.as_graph_def(), given, wanted, _origins(values))
+
+
+def _origins(values: Mapping[str, Value]) -> dict[str, tuple[str, Order]]:
+    """The first of the ONNX values that share a tensor, by the tensor's operation."""
+    found: dict[str, tuple[str, Order]] = {}
+    for name, value in values.items():
+        if not isinstance(value.tensor, np.ndarray) and value.tensor.name.endswith(":0"):
+            found.setdefault(value.tensor.op.name, (name, value.order))
+    return found
 
 
 def _ports(graph: Graph, specs: Sequence[TensorSpec], names: Sequence[str]) -> tuple[Port, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ class NodeRunner:
             raise BadArtifact(f"tfjs cannot run the model: {header['error']}")
         outputs = self.artifact.outputs
         return {port.name: port.to_logical(stored[port.stored_as]) for port in outputs}
+
+    def intermediates(self, inputs: Tensors, nodes: Sequence[str]) -> dict[str, np.ndarray]:
+        """What these nodes of the graph compute, as it is stored."""
+        given = take_inputs(self.artifact.inputs, inputs)
+        header, stored = self._host.ask({"fetch": list(nodes)}, given, self.seconds)
+        if "error" in header:
+            raise BadArtifact(f"tfjs cannot run the model: {header['error']}")
+        return stored
 
     def close(self) -> None:
         self._host.close()

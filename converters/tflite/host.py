@@ -1,4 +1,4 @@
-"""LiteRT in a process of its own: python -m converters.tflite.host MODEL [KERNELS].
+"""LiteRT in a process of its own: python -m converters.tflite.host MODEL [KERNELS [preserve]].
 
 LiteRT does not verify a file before it follows the offsets in it: a damaged one can end the
 process. Answers frames (`converters.frames`); the first says what the file declares.
@@ -22,34 +22,65 @@ if TYPE_CHECKING:
 THREADS = 2
 
 
-def interpreter_of(path: str, kernels: str = "xnnpack") -> Interpreter:
-    """The interpreter of a file, its memory allocated; `kernels` is "xnnpack" or "reference"."""
+def interpreter_of(path: str, kernels: str = "xnnpack", *, preserve: bool = False) -> Interpreter:
+    """The interpreter of a file, its memory allocated; `kernels` is "xnnpack" or "reference".
+
+    To `preserve` all tensors, so that they can be read after a run, rules out XNNPACK, which
+    does not write its inner ones: LiteRT's own fast kernels stand in for it.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolvers = {"xnnpack": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+    fast = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if preserve else OpResolverType.AUTO
+    resolvers = {"xnnpack": fast, "reference": OpResolverType.BUILTIN_REF}
     interpreter = Interpreter(
         model_path=path,
         num_threads=THREADS,
         experimental_op_resolver_type=resolvers[kernels],
+        experimental_preserve_all_tensors=preserve,
     )
     interpreter.allocate_tensors()
     return interpreter
 
 
 def serve(
-    path: str, kernels: str, answer: Callable[[bytes], object], take: Callable[[int], bytes]
+    path: str,
+    kernels: str,
+    answer: Callable[[bytes], object],
+    take: Callable[[int], bytes],
+    *,
+    preserve: bool = False,
 ) -> None:
-    """Load the file, say what it declares, then run each request."""
-    interpreter = interpreter_of(path, kernels)
+    """Load the file, say what it declares, then run each request.
+
+    The answer to a request is the outputs, or every computed tensor where they are preserved.
+    """
+    interpreter = interpreter_of(path, kernels, preserve=preserve)
     signature = _only_signature(interpreter)
     declared = {**_declared(signature), "partitions": partitions_of(interpreter)}
     answer(frames.pack({"declared": declared}, {}))
     while True:
         _, inputs = frames.read(take)
         try:
-            answer(frames.pack({}, signature(**inputs)))
+            outputs = signature(**inputs)
+            answer(frames.pack({}, _computed(interpreter) if preserve else outputs))
         except (RuntimeError, ValueError) as error:
             answer(frames.pack({"error": str(error)}, {}))
+
+
+def _computed(interpreter: Interpreter) -> dict[str, np.ndarray]:
+    """The numbers of every float or 8-bit tensor that an operation writes, by its name."""
+    written = {int(i) for op in interpreter._get_ops_details() for i in op["outputs"]}
+    found: dict[str, np.ndarray] = {}
+    for detail in interpreter.get_tensor_details():
+        if detail["index"] not in written or detail["name"] in found:
+            continue
+        values = interpreter.get_tensor(detail["index"])
+        scale, zero = detail["quantization"]
+        if scale:
+            found[detail["name"]] = ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+        elif values.dtype == np.float32:
+            found[detail["name"]] = values
+    return found
 
 
 def _only_signature(interpreter: Interpreter) -> SignatureRunner:
@@ -87,7 +118,8 @@ def main() -> None:
         return data
 
     try:
-        serve(sys.argv[1], (sys.argv[2:] or ["xnnpack"])[0], answer, take)
+        kernels = (sys.argv[2:] or ["xnnpack"])[0]
+        serve(sys.argv[1], kernels, answer, take, preserve="preserve" in sys.argv[3:])
     except (RuntimeError, ValueError) as error:
         answer(frames.pack({"error": str(error)}, {}))
 

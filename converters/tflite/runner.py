@@ -54,8 +54,22 @@ class LiteRTRunner:
         self._host.close()
 
 
+def intermediates(
+    artifact: Artifact, inputs: Tensors, kernels: str = "xnnpack"
+) -> dict[str, np.ndarray]:
+    """Every tensor that an operation of the file computes, as it is stored."""
+    host, _ = start(artifact.path, kernels=kernels, preserve=True)
+    try:
+        header, found = host.ask({}, take_inputs(artifact.inputs, inputs), SECONDS)
+    finally:
+        host.close()
+    if "error" in header:
+        raise BadArtifact(f"LiteRT cannot run the model: {header['error']}")
+    return found
+
+
 def start(
-    path: Path, seconds: float = SECONDS, kernels: str = "xnnpack"
+    path: Path, seconds: float = SECONDS, kernels: str = "xnnpack", *, preserve: bool = False
 ) -> tuple[Host, dict[str, Any]]:
     """A process that has loaded the file, and the tensors that the file declares."""
     if find_spec("ai_edge_litert") is None:
@@ -63,6 +77,7 @@ def start(
     if not path.is_file():
         raise BadArtifact(f"{path} does not exist")
     command = [sys.executable, "-P", "-m", "converters.tflite.host", str(path), kernels]
+    command += ["preserve"] * preserve
     host = Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
     try:
         header, _ = host.listen(seconds)

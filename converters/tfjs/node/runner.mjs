@@ -2,7 +2,8 @@
 //
 // Loads the model once, then answers requests on stdin with responses on stdout. A frame is
 // the length of its header (4 bytes, little-endian), the header (JSON) and the bytes of its
-// tensors, one after the other. First of all comes a frame that says what was loaded.
+// tensors, one after the other. First of all comes a frame that says what was loaded. `fetch` in
+// a request names the nodes that are wanted in place of the outputs.
 
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
@@ -62,8 +63,8 @@ function run(model, signature, header, payload) {
   const results = tf.tidy(() => {
     const feeds = Object.entries(tensors(header, payload));
     const inputs = Object.fromEntries(feeds.map(([n, t]) => [signature.inputs[n].name, t]));
-    const names = Object.keys(signature.outputs);
-    const found = [model.execute(inputs, names.map((n) => signature.outputs[n].name))].flat();
+    const names = header.fetch ?? Object.keys(signature.outputs);
+    const found = [model.execute(inputs, names.map((n) => signature.outputs[n]?.name ?? n))].flat();
     return names.map((name, i) => ({ name, tensor: found[i] }));
   });
   const described = results.map(({ name, tensor }) => {

@@ -1,0 +1,61 @@
+"""Which ONNX value an operation of a .tflite or TF.js file computes, asked of our lowering.
+
+    python -m converters.intermediates.origins EXPORT TARGET < the export as JSON
+
+The lowering gives the same names every time, so that it is run once more in a process of its
+own, since it loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from converters.api import Export
+from converters.worker import QUIET, ROOT
+from model_defs.errors import ConversionFailed
+
+Origins = Mapping[str, tuple[str, tuple[int, ...]]]
+"""TensorFlow's name -> the ONNX value and the order of axes in which it is stored."""
+
+
+def origins(export: Export, target: str) -> Origins:
+    """Of the operations that our lowering writes; empty where it refuses the graph."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "converters.intermediates.origins", target],
+        input=json.dumps(export.to_json()),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise ConversionFailed(f"the lowering's names cannot be read: {last}")
+    return {name: (value, tuple(order)) for name, (value, order) in json.loads(done.stdout).items()}
+
+
+def main() -> None:
+    from converters.lowering.graph import read_graph
+    from converters.lowering.lower import lower
+    from converters.lowering.rewrites import rewritten
+    from model_defs.errors import UnsupportedOperation
+
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    export, target = Export.from_json(json.load(sys.stdin)), sys.argv[1]
+    graph = read_graph(export.onnx)
+    try:
+        lowered = lower(rewritten(graph, target), export.inputs, export.outputs, target)  # type: ignore[arg-type]
+    except UnsupportedOperation:
+        json.dump({}, answer)
+    else:
+        json.dump(lowered.origins, answer)
+    answer.flush()
+
+
+if __name__ == "__main__":
+    main()
