@@ -7,6 +7,8 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     rsqrt               had an epsilon of 1e-12: 1e-6 in float32 is already off
     hardtanh            with whole-number bounds fails on their dtype (`F.hardtanh(x, 0, 1)`)
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
+    max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
+                        that lies beyond the data, where the stride exceeds the kernel
 
 Each has a test that fails without it. Avoided by converting TorchScript, not `torch.export`:
 pools whose stride is omitted, and selu, whose scale is ignored there.
@@ -14,6 +16,7 @@ pools whose stride is omitted, and selu, whose scale is ignored there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -94,8 +97,49 @@ def _zeros_like(original: Callable[..., None]) -> Callable[..., None]:
     return convert
 
 
+def _pool(original: Callable[..., None], ceil_at: int) -> Callable[..., None]:
+    """Cuts off what no window of PyTorch's reaches, so that ceil_mode has none to add."""
+
+    def convert(context: Any, node: Any) -> None:
+        from coremltools.converters.mil import Builder
+
+        x, kernel, strides, pad = _inputs(context, node)[:4]
+        ceil = context[node.inputs[ceil_at]].val
+        sizes = _reached(x.shape, kernel.val, strides.val, pad.val) if ceil else x.shape
+        if sizes != x.shape:
+            cut = Builder.slice_by_size(x=x, begin=[0] * len(sizes), size=sizes)
+            context.add(cut, torch_name=node.inputs[0], override=True)
+        try:
+            original(context, node)
+        finally:
+            context.add(x, torch_name=node.inputs[0], override=True)
+
+    return convert
+
+
+def _reached(shape: tuple[Any, ...], kernel: Any, strides: Any, pad: Any) -> tuple[Any, ...]:
+    """The shape without the elements after the last window that begins in the data."""
+    reached = []
+    steps = strides if len(strides) else kernel
+    for size, k, s, p in zip(shape[-len(kernel) :], kernel, steps, pad, strict=True):
+        windows = -(-(size - k) // s) + 1 if isinstance(size, int) and p == 0 else 0
+        beyond = (windows - 1) * s >= size
+        reached.append(int((windows - 2) * s + k) if beyond else size)
+    return (*shape[: -len(kernel)], *reached)
+
+
 def _inputs(context: Any, node: Any) -> list[Any]:
     return [context[name] for name in node.inputs]
+
+
+WRAPPED: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
+    "zeros_like": _zeros_like,
+    "max_pool1d": functools.partial(_pool, ceil_at=5),
+    "max_pool2d": functools.partial(_pool, ceil_at=5),
+    "avg_pool1d": functools.partial(_pool, ceil_at=4),
+    "avg_pool2d": functools.partial(_pool, ceil_at=4),
+}
+"""Operations whose converters are kept, with something done before."""
 
 
 def repair() -> None:
@@ -108,6 +152,7 @@ def repair() -> None:
         ("hardtanh", _hardtanh),
     ):
         _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)
-    original = _TORCH_OPS_REGISTRY.get_func("zeros_like")
-    if original.__module__ != __name__:
-        _TORCH_OPS_REGISTRY.set_func_by_name(_zeros_like(original), "zeros_like")
+    for name, wrap in WRAPPED.items():
+        original = _TORCH_OPS_REGISTRY.get_func(name)
+        if original.__module__ != __name__:
+            _TORCH_OPS_REGISTRY.set_func_by_name(wrap(original), name)
