@@ -162,7 +162,7 @@ def blame(
         steps += stages.of_export(guide, converted)
         for name in names:
             say(subject.name, name)
-            found.append(_blamed(subject, name, guide, before))
+            found.append(layers_of(subject, name, guide, before))
         steps += stages.of_backends(subject, converted, [b.backend for b in found], inputs)
     say(subject.name, "")
     return Blame(subject, case, tuple(steps), tuple(found))
@@ -198,7 +198,7 @@ def _before(
     return None
 
 
-def _blamed(subject: Subject, name: str, guide: Guide, before: Guide | None) -> BackendBlame:
+def layers_of(subject: Subject, name: str, guide: Guide, before: Guide | None) -> BackendBlame:
     try:
         backends.find(name).look()
         seen = list(WATCHES[name](subject.artifact, guide))
@@ -259,7 +259,7 @@ def _replayed(guide: Guide, observed: Mapping[str, Observed]) -> dict[str, _Own]
             read = max((largest.get(i, 0.0) for i in inputs[name]), default=0.0)
             made[name] = _Own(numbers.copy(), read)
             theirs = observed[name].array
-            if theirs.shape == numbers.shape and np.isfinite(theirs).all():
+            if theirs.shape == numbers.shape:
                 value = torch.from_numpy(theirs.copy())
         if value.is_floating_point() and value.numel():
             largest[name] = float(value.abs().max())
@@ -274,30 +274,41 @@ def _same_layers(a: Traced, b: Traced) -> bool:
 
 
 def _is_off(theirs: np.ndarray, own: _Own, kind: str) -> bool:
-    error = float(np.abs(theirs.astype(np.float64) - own.made).max(initial=0.0))
-    allowed = LIMITS[kind] * float(np.abs(own.made).max(initial=0.0)) + HANDED[kind] * own.read
-    return error > allowed
+    largest = _largest(own.made)
+    read = own.read if np.isfinite(own.read) else 0.0
+    return _error(theirs, own.made) > LIMITS[kind] * largest + HANDED[kind] * read
 
 
 def _share(theirs: np.ndarray, ours: np.ndarray) -> float:
     """The largest difference as a share of the largest value."""
-    if theirs.shape != ours.shape or not np.isfinite(theirs).all():
+    if theirs.shape != ours.shape:
         return float("inf")
-    largest = float(np.abs(ours).max(initial=0.0))
-    error = float(np.abs(theirs.astype(np.float64) - ours).max(initial=0.0))
+    error, largest = _error(theirs, ours), _largest(ours)
     if largest == 0:
         return 0.0 if error == 0 else float("inf")
     return error / largest
+
+
+def _error(theirs: np.ndarray, ours: np.ndarray) -> float:
+    """The largest difference; infinite where only theirs is not finite, else 0 where ours is."""
+    difference = np.abs(theirs.astype(np.float64) - ours)
+    difference[~np.isfinite(theirs)] = np.inf
+    difference[~np.isfinite(ours)] = 0.0
+    return float(difference.max(initial=0.0))
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
 def _note(theirs: np.ndarray, own: _Own, guide: Guide, layers: Sequence[Layer], kind: str) -> str:
     """What can be said of a value that is off at first sight; '' if nothing."""
     if theirs.shape != own.made.shape:
         return f"has shape {theirs.shape}, not {own.made.shape}"
-    if not np.isfinite(theirs).all():
-        return f"{int((~np.isfinite(theirs)).sum())} values are NaN or infinite"
     if not _is_off(theirs, own, kind):
         return ""
+    if not np.isfinite(theirs).all():
+        return f"{int((~np.isfinite(theirs)).sum())} values are NaN or infinite"
     inner = [layer for layer in layers if layer.value != layers[-1].value]
     for layer in inner:
         if guide.truth[layer.value].shape == theirs.shape and not _is_off(

@@ -51,7 +51,7 @@ def of_passes(
         results = ReferenceRunner(after).run(inputs)
         stage = _stage(f"pass {step.name}", program.spec.outputs, outputs, results, step.exact)
         if stage.parted:
-            stage = replace(stage, layer=_first_module(program, after, inputs))
+            stage = replace(stage, layer=first_module(program, after, inputs))
         found.append(stage)
         program, outputs = after, results
     return found, program
@@ -102,7 +102,7 @@ SHARE = 0.02
 """What a pass may change of a module's output, as a share of its largest number."""
 
 
-def _first_module(before: Program, after: Program, inputs: Tensors) -> str:
+def first_module(before: Program, after: Program, inputs: Tensors) -> str:
     """The first module whose output differs, and stays different where the next one reads it."""
     old, new = _module_outputs(before, inputs), _module_outputs(after, inputs)
     bad = {name for name, found in old.items() if name in new and _differs(found, new[name])}
