@@ -52,7 +52,18 @@ def _bundle(directory: Path) -> dict[str, Any]:
         "error": worst["error"],
         "tolerance": worst["tolerance"],
         "notes": artifact["notes"],
+        **_partitions(directory / artifact["path"], artifact["format"]),
     }
+
+
+def _partitions(path: Path, format_name: str) -> dict[str, Any]:
+    """Of a .tflite: how many parts XNNPACK runs, and what it does not run."""
+    if format_name != "tflite":
+        return {}
+    from converters import tflite
+
+    found = tflite.partitions(path)
+    return {"partitions": found.count, "outside": found.outside}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

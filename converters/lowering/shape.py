@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from converters.lowering.call import Call, nhwc
 from converters.lowering.join import joined
-from converters.lowering.tf import constant, gen_array_ops
+from converters.lowering.tf import Tensor, constant, gen_array_ops
 from converters.lowering.value import Value, as_tensor, reshaped
 
 
@@ -58,16 +60,35 @@ def concat(call: Call) -> Value:
 
 
 def split(call: Call) -> tuple[Value, ...]:
-    """Split into parts of the sizes that ONNX infers."""
+    """Split into parts of the sizes that ONNX infers.
+
+    XNNPACK splits evenly into two to four, and runs slices for what else there is.
+    """
     a = call.read(axis=0, num_outputs=None, split=None)
     value = call.value()
     axis = value.axis(a.axis)
     sizes = [shape[a.axis] for shape in call.results]
-    if len(set(sizes)) == 1:
+    even = len(set(sizes)) == 1
+    if call.target == "tflite" and not (even and 2 <= len(sizes) <= XNNPACK_PARTS):
+        parts = _slices(as_tensor(value), axis, sizes)
+    elif even:
         parts = gen_array_ops.split(axis=axis, value=as_tensor(value), num_split=len(sizes))
     else:
         parts = gen_array_ops.split_v(as_tensor(value), np.array(sizes, np.int32), axis, len(sizes))
     return tuple(Value(part, value.order) for part in parts)
+
+
+XNNPACK_PARTS = 4
+
+
+def _slices(x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
+    """Parts of these sizes along an axis, one Slice each."""
+    begin, size = [0] * len(x.shape), [int(n) for n in x.shape]
+    parts = []
+    for size[axis] in sizes:
+        parts.append(gen_array_ops._slice(x, np.array(begin, np.int32), np.array(size, np.int32)))
+        begin[axis] += size[axis]
+    return parts
 
 
 def slice_(call: Call) -> Value:

@@ -48,3 +48,12 @@ def test_no_artifact_is_much_larger_than_its_weights(row: dict[str, Any]) -> Non
     for key, found in row["bundles"].items():
         ideal = row["parameters"] * WIDTHS[key.split()[0]]
         assert found["bytes"] <= ideal * 1.05 + 300_000, key
+
+
+@pytest.mark.parametrize("row", SHIPPED, ids=lambda row: row["name"])
+@pytest.mark.parametrize("recipe", report.RECIPES)
+def test_xnnpack_runs_every_shipped_model_in_one_partition(
+    row: dict[str, Any], recipe: str
+) -> None:
+    found = row["bundles"][f"{recipe} android"]
+    assert (found["partitions"], found["outside"]) == (1, "")

@@ -75,6 +75,22 @@ def test_partitions_name_what_xnnpack_does_not_run(tmp_path: Path) -> None:
     assert (parts.count, parts.fallen) == (2, ("ARG_MAX", "CAST"))
 
 
+@pytest.mark.parametrize(("sizes", "operation"), [((3, 3), "SPLIT"), ((1, 2, 3), "SLICE")])
+def test_a_split_stays_in_the_partition(
+    sizes: tuple[int, ...], operation: str, tmp_path: Path
+) -> None:
+    class Parts(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, *others = (x * 2).split(sizes, 1)
+            return torch.cat([*others, first * 3], 1)
+
+    found = case(tmp_path, Parts(), [torch.rand(1, 6, 4, 4)])
+    artifact = tflite.convert(found.export, tmp_path)
+    assert operation in operations(artifact.path)
+    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
+
+
 def test_float16_halves_the_file_and_stays_close(heads: Case, tmp_path: Path) -> None:
     full = tflite.convert(heads.export, tmp_path).path.stat().st_size
     artifact = tflite.convert(replace(heads.export, precision="float16"), tmp_path)

@@ -1,0 +1,33 @@
+"""The zoo's networks as TFLite: one XNNPACK partition, and not a transpose within."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converters import tflite
+from converters.capture import capture, export
+from model_defs import zoo
+from tests.converters.tf_checks import operations
+
+SMALL = ("select-coarse", "portrait-head", "depth-trunk", "depth-head", "saliency")
+"""Lowered here; `make slow` lowers them all, and `make zoo` counts partitions in its table."""
+
+
+def is_whole_and_nhwc(name: str, directory: Path) -> None:
+    artifact = tflite.convert(export(capture(zoo.load(name)), directory), directory)
+    assert artifact.notes == ()
+    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert "TRANSPOSE" not in operations(artifact.path)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_model_is_one_partition_without_transposes(name: str, tmp_path: Path) -> None:
+    is_whole_and_nhwc(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in zoo.MODELS if name not in SMALL])
+def test_a_model_is_one_partition_without_transposes(name: str, tmp_path: Path) -> None:
+    is_whole_and_nhwc(name, tmp_path)
