@@ -68,6 +68,8 @@ def build(
     from toolchain import models, terminal
     from toolchain.build import build as build_bundles
 
+    if everything and model:
+        raise click.UsageError("either MODEL or --all")
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
     names = models.shipped() if everything else models.expand(model or "")
@@ -248,6 +250,36 @@ def blame(
     else:
         blame_run.show(blamed, top)
     return _worst_code([one.exit_code for one in blamed] + [b.exit_code for b in unbuilt])
+
+
+@command
+@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
+@click.option("--recipe", default="fp32", show_default=True, help="Of what is built.")
+@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
+@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
+def audit(
+    subjects: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    model: str | None,
+    folder: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what float16 would break in a Core ML BUNDLE: overflows, lost constants, epsilons.
+
+    Every tensor is computed in float32 on all cases, and held against what float16 can store.
+    A MODEL is built first. Exit code 1 where a tensor overflows; the rest are warnings.
+    """
+    from toolchain import auditing, terminal
+    from toolchain.subjects import Wanted
+
+    places = targets.find((auditing.TARGET,))
+    wanted = Wanted(places, recipes.find(recipe), folder, model, weights)
+    with terminal.progress() as say:
+        audited, unbuilt = auditing.run(subjects, wanted, say)
+    auditing.show(audited, unbuilt, as_json=as_json)
+    return _worst_code([one.exit_code for one in audited] + [b.exit_code for b in unbuilt])
 
 
 @command

@@ -280,6 +280,7 @@ class TestBadInput:
             (("depth", "--target", "ios", "--recipe", "fp61"), "did you mean 'fp16'"),
             (("depth", "--target", "ios", "--weights", "none.pt"), "no such weights file"),
             (("net.py", "--target", "ios"), "path/to/file.py:spec"),
+            (("depth", "--all", "--target", "ios"), "either MODEL or --all"),
         ],
     )
     def test_exits_2_and_names_the_nearest(
