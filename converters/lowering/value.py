@@ -115,13 +115,14 @@ def reshaped(value: Value, shape: Shape) -> Value:
     """ONNX's Reshape, in the stored order if the axes that it splits and merges allow it.
 
     Splitting C into (G, C / G) or merging H and W works on (N, H, W, C) as it is; merging
-    C with H does not, and only then the value is put into ONNX's order first.
+    C with H does not, and only then the value is put into ONNX's order first. A map that was
+    split into (G, C / G) and is merged as (C / G, G), a channel shuffle, stays (N, H, W, C).
     """
     if value.is_constant:
         return Value.of(value.logical.reshape(shape))
     groups = _groups(value.shape, shape)
     if not _keeps(value, groups):
-        value = value.arranged(tuple(range(value.rank)))
+        value = value.arranged(_mergeable(value, groups, shape))
     position = {axis: place for place, axis in enumerate(value.order)}
     big = [[position[a] for a in before if value.shape[a] != 1] for before, _ in groups]
     ranked = sorted(range(len(groups)), key=lambda g: (big[g] or [-1], g))
@@ -154,6 +155,16 @@ def _groups(before: Shape, after: Shape) -> Groups:
     groups[-1][0].extend(range(i, len(before)))
     groups[-1][1].extend(range(j, len(after)))
     return groups
+
+
+def _mergeable(value: Value, groups: Groups, shape: Shape) -> Order:
+    """An order in which each group's axes lie in order: ONNX's, or one that makes an NHWC map."""
+    last = [max(value.order.index(axis) for axis in before) for before, _ in groups if before]
+    ranked = sorted(range(len(last)), key=last.__getitem__)
+    merged = tuple(axis for g in ranked for axis in groups[g][1])
+    if len(shape) == 4 and merged == channels_last(4):
+        return tuple(axis for g in ranked for axis in groups[g][0])
+    return tuple(range(value.rank))
 
 
 def _keeps(value: Value, groups: Groups) -> bool:

@@ -85,7 +85,7 @@ def build(name: str) -> nn.Module:
         import timm
 
         options = {"img_size": family.size} if name in RESIZED else {}
-        network = timm.create_model(architecture, pretrained=False, **options)
+        network = timm.create_model(architecture, pretrained=False, num_classes=1000, **options)
     return _settled(network, family.size)
 
 

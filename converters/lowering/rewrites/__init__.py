@@ -11,7 +11,9 @@ from typing import Protocol
 
 from converters.lowering.call import Target
 from converters.lowering.graph import Graph
+from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
+from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
 from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
@@ -28,6 +30,8 @@ class Rewrite(Protocol):
 REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     "tflite": (
         FuseGelu(),
+        FuseGroupNorm(),
+        BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(),
@@ -35,6 +39,8 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     ),
     "tfjs": (
         FuseGelu(),
+        FuseGroupNorm(),
+        BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(modes=("edge", "wrap")),

@@ -8,7 +8,9 @@ import pytest
 
 from converters import tfjs, tflite
 from converters.lowering.rewrites import REWRITES, Rewrite
+from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
+from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
 from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
@@ -227,6 +229,108 @@ def test_does_not_fuse_what_is_not_a_gelu(other: dict[str, object]) -> None:
 def test_does_not_fuse_a_gelu_whose_inner_value_is_read_elsewhere(inner: str) -> None:
     text = GELU.format(**EXACT).replace("] y)", f"] y, float[1,4,5,6] {inner})", 1)
     assert declines(FuseGelu(), text)
+
+
+@pytest.mark.parametrize("value", ["a", "d"])
+def test_does_not_fuse_a_gelu_whose_value_is_an_output(value: str) -> None:
+    text = GELU.format(**EXACT).replace("] y)", f"] y, float[1,4,5,6] {value})", 1)
+    assert declines(FuseGelu(), text)
+
+
+GROUPS = """(float[1,6,4,5] x{more}) => (float[1,6,4,5] y) <
+    float[3] s = {{0.5, 1.5, -2}}, float[3] b = {{0.1, -0.4, 0.9}},
+    int64[3] merged = {{{merged}}}, int64[4] whole = {{{whole}}}
+> {{
+    r = Reshape(x, merged)
+    i = InstanceNormalization<epsilon=0.1>(r, {factor}, b)
+    y = Reshape(i, whole)
+}}"""
+THREE = {"more": "", "merged": "1, 3, -1", "whole": "1, 6, 4, 5", "factor": "s"}
+
+
+def test_fuses_a_group_norm_and_leaves_the_map_as_it_lies(tmp_path: Path) -> None:
+    text = GROUPS.format(**THREE)
+    assert after(FuseGroupNorm(), text) == ["GroupNormalization"]
+    assert computes_the_same(tmp_path, text)
+    assert "TRANSPOSE" not in operations(tmp_path / "model.tflite")
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+def test_does_not_fuse_a_norm_of_more_than_groups_and_positions() -> None:
+    text = GROUPS.format(**{**THREE, "merged": "1, 3, 2, 20"}).replace("int64[3]", "int64[4]")
+    assert declines(FuseGroupNorm(), text)
+
+
+def test_does_not_fuse_a_norm_that_is_reshaped_to_something_else() -> None:
+    text = GROUPS.format(**{**THREE, "whole": "1, 6, 5, 4"})
+    assert declines(FuseGroupNorm(), text.replace("[1,6,4,5] y", "[1,6,5,4] y"))
+
+
+def test_does_not_fuse_a_norm_across_channels() -> None:
+    text = GROUPS.format(**THREE).replace("[1,6,4,5]", "[1,4,6,5]")
+    assert declines(FuseGroupNorm(), text.replace("1, 6, 4, 5", "1, 4, 6, 5"))
+
+
+def test_does_not_fuse_a_norm_with_computed_factors() -> None:
+    text = GROUPS.format(**{**THREE, "more": ", float[3] f", "factor": "f"})
+    assert declines(FuseGroupNorm(), text)
+
+
+@pytest.mark.parametrize("inner", "ri")
+def test_does_not_fuse_a_norm_whose_inner_value_is_read_elsewhere(inner: str) -> None:
+    text = GROUPS.format(**THREE).replace("] y)", f"] y, float[1,3,40] {inner})")
+    assert declines(FuseGroupNorm(), text)
+
+
+def test_does_not_fuse_a_norm_of_what_is_not_reshaped() -> None:
+    text = """(float[1,3,40] x) => (float[1,3,4,10] y) <
+        float[3] s = {1, 2, 3}, int64[4] whole = {1, 3, 4, 10}
+    > {
+        i = InstanceNormalization(x, s, s)
+        y = Reshape(i, whole)
+    }"""
+    assert declines(FuseGroupNorm(), text)
+
+
+EXPAND = """(float[1,3,1,5] x, float[1,3,4,5] z, float[1,3,1,5] u) => (float[1,3,4,5] y) <
+    int64[4] whole = {{1, 3, 4, 5}}
+> {{
+    e = Expand(x, whole)
+    y = {op}({operands})
+}}"""
+
+
+@pytest.mark.parametrize("operands", ["e, z", "z, e"])
+def test_leaves_broadcasting_to_the_reader(operands: str, tmp_path: Path) -> None:
+    text = EXPAND.format(op="Sub", operands=operands).replace(", float[1,3,1,5] u", "")
+    assert after(BroadcastInPlace(), text) == ["Sub"]
+    assert computes_the_same(tmp_path, text)
+    assert operations(tmp_path / "model.tflite") == ["SUB"]
+
+
+def test_does_not_broadcast_where_nothing_else_has_the_full_size() -> None:
+    assert declines(BroadcastInPlace(), EXPAND.format(op="Add", operands="e, u"))
+
+
+def test_does_not_broadcast_into_the_same_expansion_twice() -> None:
+    assert declines(BroadcastInPlace(), EXPAND.format(op="Mul", operands="e, e"))
+
+
+def test_does_not_broadcast_into_what_does_not() -> None:
+    text = EXPAND.format(op="Concat<axis=1>", operands="e, z").replace("3,4,5] y", "6,4,5] y")
+    assert declines(BroadcastInPlace(), text)
+
+
+def test_does_not_broadcast_an_expansion_that_is_an_output() -> None:
+    text = EXPAND.format(op="Add", operands="e, z").replace("] y)", "] y, float[1,3,4,5] e)")
+    assert declines(BroadcastInPlace(), text)
+
+
+def test_broadcasts_one_of_two_expansions_that_one_operation_reads() -> None:
+    text = EXPAND.format(op="Mul", operands="e, f").replace(
+        "    y =", "    f = Expand(u, whole)\n    y ="
+    )
+    assert after(BroadcastInPlace(), text) == ["Expand", "Mul"]
 
 
 PAD = """(float[1,2,5,6] x) => (float[1,2,{h},{w}] y) <int64[8] p = {{{pads}}}> {{
