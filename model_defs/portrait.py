@@ -91,6 +91,10 @@ class PortraitNet(nn.Module):
         self.score = nn.Conv2d(8, 2, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return foreground_of(self.score(self.features(x)))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 8, H, W), what the scores are made from."""
         f4 = self.stage4(self.stage2(x))  # (N, 24, H/4, W/4)
         f8 = self.stage8(f4)  # (N, 32, H/8, W/8)
         f16 = self.stage16(f8)  # (N, 96, H/16, W/16)
@@ -98,8 +102,8 @@ class PortraitNet(nn.Module):
         x = self.up8(x + f16)  # (N, 32, H/8, W/8)
         x = self.up4(x + f8)  # (N, 24, H/4, W/4)
         x = self.up2(x + f4)  # (N, 16, H/2, W/2)
-        x = self.up1(x)  # (N, 8, H, W)
-        return foreground_of(self.score(x))
+        features: Tensor = self.up1(x)  # (N, 8, H, W)
+        return features
 
 
 class PortraitVideo(nn.Module):
@@ -152,7 +156,7 @@ PORTRAIT = ModelSpec(
 )
 PORTRAIT_VIDEO = ModelSpec(
     "portrait-video",
-    lambda: initialise(PortraitVideo(), gain=0.86),
+    lambda: initialise(PortraitVideo(), gain=0.84),
     (IMAGE, PREVIOUS),
     (_mask(SIZE),),
     summary="the person in a frame, given the last frame's mask",
