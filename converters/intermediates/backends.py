@@ -13,7 +13,7 @@ import numpy as np
 from converters.api import Artifact, Export, Tensors
 from converters.intermediates import onnx
 from converters.intermediates.origins import Origins, origins
-from converters.intermediates.traced import Traced
+from converters.intermediates.traced import Layer, Traced
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,30 @@ def _mil(precision: str) -> Watch:
         """Every value of the saved program whose name is one of PyTorch's."""
         from converters import mil
 
-        names = {_core_ml_name(layer.value): layer.value for layer in guide.traced.layers}
+        layers = core_ml_layers(guide.traced)
         stored = {p.stored_as: p.to_stored(guide.inputs[p.name]) for p in artifact.inputs}
         trace: dict[str, np.ndarray] = {}
         mil.open_package(artifact.path).main.interpreter(precision).run(stored, trace)
         for name, array in trace.items():
-            value = names.pop(SUFFIXES.sub("", name), None)
-            if value is not None and array.dtype.kind == "f":
-                yield Observed(value, name, array.astype(np.float32))
+            layer = layers.pop(plain_name(name), None)
+            if layer is not None and array.dtype.kind == "f":
+                yield Observed(layer.value, name, array.astype(np.float32))
 
     return watch
 
 
 SUFFIXES = re.compile(r"(_has_output_shape)?(_cast_fp16)?$")
 """What coremltools adds to the name of a value."""
+
+
+def plain_name(name: str) -> str:
+    """A value's name in a Core ML program without what conversion adds to it."""
+    return SUFFIXES.sub("", name)
+
+
+def core_ml_layers(traced: Traced) -> dict[str, Layer]:
+    """PyTorch's layers by the plain names that their values have in a Core ML program."""
+    return {_core_ml_name(layer.value): layer for layer in traced.layers}
 
 
 def _core_ml_name(value: str) -> str:

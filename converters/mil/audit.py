@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ NEAR = 0.5
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One finding: `kind` is overflow, near-overflow, vanishing-constant or small-epsilon."""
+    """One finding: `kind` is a key of ADVICE, `value` the number that it is about."""
 
     kind: str
     tensor: str
@@ -38,11 +39,16 @@ class AuditRow:
 
 
 ADVICE = {
+    "no-number": "NaN in float32 too: mend the model (a root or logarithm below zero, 0/0)",
     "overflow": "keep this part in float32, or scale its input down and its result up",
     "near-overflow": "other inputs may overflow: scale down, or keep this part in float32",
     "vanishing-constant": "half precision stores another number: use one above 6e-5",
     "small-epsilon": "an epsilon below 6e-5 may be zero in half precision: use 1e-4 or more",
 }
+"""What to do about each kind of finding."""
+
+BREAKS = ("no-number", "overflow")
+"""The kinds that make wrong numbers of the inputs that were tried; others are warnings."""
 
 
 def audit(
@@ -65,7 +71,7 @@ def audit(
     def observe(operation: Operation, value: Value, result: Any) -> None:
         if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
             peak = float(result.abs().max())
-            if peak > largest.get(value.name, (operation, -1.0))[1]:
+            if not peak <= largest.get(value.name, (operation, -1.0))[1]:
                 largest[value.name] = operation, peak
 
     interpreter = chosen.interpreter("weights-only")
@@ -76,7 +82,12 @@ def audit(
 
 
 def _range(name: str, operation: Operation, peak: float) -> list[AuditRow]:
-    kind = "overflow" if peak > LARGEST else "near-overflow" if peak > NEAR * LARGEST else ""
+    kind = (
+        "no-number" if math.isnan(peak)
+        else "overflow" if peak > LARGEST
+        else "near-overflow" if peak > NEAR * LARGEST
+        else ""
+    )  # fmt: skip
     return [AuditRow(kind, name, operation.type, peak, ADVICE[kind])] if kind else []
 
 

@@ -235,7 +235,8 @@ def test_coremltools_still_needs_the_repair(
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
-    monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, defect, getattr(ops, defect))
+    original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
+    monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, defect, original)
     monkeypatch.setattr(coreml_defects, "repair", lambda: None)
     source = one(tmp_path, REPAIRED[defect])
     if defect == "hardtanh":

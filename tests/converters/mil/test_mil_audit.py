@@ -68,6 +68,11 @@ def test_finds_a_small_epsilon(tmp_path: Path) -> None:
     assert row.value == pytest.approx(1e-5, rel=0.05)
 
 
+def test_finds_what_is_no_number_in_float32_either(tmp_path: Path) -> None:
+    kinds = [r.kind for r in rows(tmp_path, lambda x: torch.log(x - 0.5), precision="FLOAT32")]
+    assert set(kinds) - {"small-epsilon"} == {"no-number"}
+
+
 def test_takes_the_worst_of_several_inputs(tmp_path: Path) -> None:
     path = tmp_path / "net.mlpackage"
     convert(Net(squares), [torch.rand(1, 2, 4, 4)], path, ["y"], "iOS16", "FLOAT16")
