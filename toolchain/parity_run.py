@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from converters import backends
+from model_defs.errors import CannotWrite
 from toolchain import harness, records
 from toolchain.build import Built, Say
 from toolchain.harness import Choice, Outcome
@@ -42,6 +44,8 @@ def run(
     say: Say = lambda what, stage: None,
 ) -> Run:
     """Judge every model and bundle; see `harness.judge` and `records`."""
+    if record is not None and not record.parent.is_dir():
+        raise CannotWrite("the folder of the record does not exist", where=str(record.parent))
     known = records.load(against) if against else []
     outcomes: list[Outcome] = []
     unbuilt: list[Built] = []
@@ -73,12 +77,16 @@ def _print(ran: Run) -> None:
     from toolchain import terminal
     from toolchain.report.table import failures, parity_table
 
-    if ran.outcomes:
+    if any(outcome.report.rows for outcome in ran.outcomes):
         terminal.show(parity_table(ran.outcomes))
     for outcome in ran.outcomes:
         subject = outcome.subject
         if subject.reference != "PyTorch":
             click.echo(f"note: {subject.name} was compared with its {subject.reference}")
+        if not outcome.report.rows:
+            kind = subject.artifact.format
+            known = ", ".join(b.name for b in backends.of_format(kind))
+            click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
         for sentence in failures(outcome):
             click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
     for built in ran.unbuilt:

@@ -40,7 +40,7 @@ class Record:
 
 def save(path: Path, outcomes: Iterable[Outcome]) -> None:
     """Write what the backends answered. Raises CannotWrite, BadRecord if nothing answered."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as packed
 
     tensors: dict[str, np.ndarray] = {}
     entries = []
@@ -63,7 +63,7 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         "sha256": _digest(tensors),
     }
     with bundles.writing(path):
-        save_file(tensors, path, {KEY: json.dumps(about)})
+        path.write_bytes(packed(tensors, {KEY: json.dumps(about)}))
 
 
 def load(path: Path) -> list[Record]:

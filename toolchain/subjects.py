@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 from converters.api import Artifact
 from model_defs import zoo
 from model_defs.errors import BadBundle, UnknownName
+from model_defs.spec import TensorSpec
 from toolchain import bundle as bundles
 from toolchain import cases, models, recipes
 from toolchain.build import Built, Say, build
@@ -200,4 +201,20 @@ def _check_same(bundle: Bundle, program: Program) -> None:
                 f"{noun}s {', '.join(t.name for t in theirs)} are not those of {spec.name}",
                 where=str(bundle.directory),
                 do="build the bundle again, or name its model with --model",
+            )
+        for mine, its in zip(ours, theirs, strict=True):
+            _check_rules(noun, mine, its, bundle)
+
+
+def _check_rules(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle) -> None:
+    """BadBundle where pixels become this tensor, or come from it, by other rules."""
+    rules = (ours.preprocess or ours.postprocess, theirs.preprocess or theirs.postprocess)
+    left, right = (asdict(rule) if rule is not None else {} for rule in rules)
+    for name in left | right:
+        if left.get(name) != right.get(name):
+            raise BadBundle(
+                f"{noun} '{ours.name}': the bundle says {name} is {right.get(name, 'unset')}, "
+                f"the model {left.get(name, 'unset')}",
+                where=str(bundle.directory),
+                do="build the bundle again: an app would feed it wrongly",
             )
