@@ -167,7 +167,7 @@ def _planned(operation: Operation, scope: Scope) -> Step | None:
     if operation.type not in OPS:
         raise UnsupportedOperation(
             f"operation '{operation.type}' is not executed",
-            do="tests/converters/mil/coverage.md lists what is",
+            do="converters/mil/COVERAGE.md lists what is",
         )
     op = OPS[operation.type]
     if operation.blocks:
