@@ -10,6 +10,8 @@
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
     ├── BadRecord               recorded results that are damaged or of something else
+    ├── BadCheckpoint           a training that is not there, in the way, or of other settings
+    ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
     ├── PassFailed              a pass that broke its promise
     ├── ConversionFailed        a converter that crashed or refused
@@ -86,6 +88,16 @@ class BadRecord(MlshipError):
     """A file of recorded results that is truncated, edited, or of another bundle."""
 
 
+class BadCheckpoint(MlshipError):
+    """A training to resume that is not there, damaged, in the way, or of other settings."""
+
+
+class TrainingDiverged(MlshipError):
+    """A loss that became infinite or not a number."""
+
+    exit_code = 1
+
+
 class CannotWrite(MlshipError):
     """A full disk, an unwritable folder, or a file that is in the way."""
 
@@ -117,6 +129,8 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadBundle,
         BadPicture,
         BadRecord,
+        BadCheckpoint,
+        TrainingDiverged,
         CannotWrite,
         PassFailed,
         ConversionFailed,

@@ -1,0 +1,188 @@
+"""Training: it learns, it resumes to the same bits, and it stops where it diverges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from model_defs.errors import BadCheckpoint, MlshipError, TrainingDiverged, UnknownName
+from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.training import loop, task
+from toolchain.training.loop import CHECKPOINT, HELD_OUT, Settings, rate_at, train
+from toolchain.training.task import Item, Task
+
+SETTINGS = Settings(steps=12, batch=4, rate=0.05, warm=2, every=5, held_out=8)
+
+
+class Brightness(Dataset[Item]):
+    """Which half of a picture is lighter, as a mask of one number."""
+
+    def __init__(self, spec: ModelSpec, first: int, count: int) -> None:
+        self.first, self.count = first, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Item:
+        drawn = torch.Generator().manual_seed(self.first + index)
+        image = torch.rand(3, 4, 8, generator=drawn)
+        return image, (image[..., :4].mean() > image[..., 4:].mean()).float()
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, (4, 8))
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.1)
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.out(self.drop(self.norm(self.conv(image)).flatten(1))).flatten()
+
+
+class Learner(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor, lighter: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(self.net(image), lighter)
+
+
+def right(net: nn.Module, batch: Item) -> float:
+    return float(((net(batch[0]) > 0).float() == batch[1]).float().mean())
+
+
+TASK = Task(
+    ModelSpec(
+        "brightness",
+        Net,
+        (TensorSpec("image", (1, 3, 4, 8), "image"),),
+        (TensorSpec("lighter", (1,), "map", tolerance=0.01),),
+    ),
+    Brightness,
+    Learner,
+    "share that is right",
+    right,
+)
+
+
+def stacked(examples: Dataset[Item], count: int) -> Item:
+    return tuple(torch.stack(t) for t in zip(*(examples[i] for i in range(count)), strict=True))
+
+
+def test_it_learns_and_writes_weights_that_fit(tmp_path: Path) -> None:
+    done = train(TASK, replace(SETTINGS, steps=120, held_out=64), tmp_path)
+    assert done.score > 0.7
+    net = Net()
+    net.load_state_dict(load_file(done.weights))
+    held_out = stacked(Brightness(TASK.spec, HELD_OUT, 64), 64)
+    assert right(net.eval(), held_out) == pytest.approx(done.score)
+
+
+class Killed(Exception):
+    """What a kill is to Python."""
+
+
+@pytest.mark.parametrize("at", [6, 11])
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path, at: int) -> None:
+    def kill(step: int, loss: float) -> None:
+        if step == at:
+            raise Killed
+
+    whole = train(TASK, SETTINGS, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(TASK, SETTINGS, tmp_path / "killed", say=kill)
+    torch.manual_seed(99)
+    steps: list[int] = []
+    again = train(
+        TASK, SETTINGS, tmp_path / "killed", resume=True, say=lambda step, loss: steps.append(step)
+    )
+    assert steps == list(range(at // 5 * 5 + 1, 13))
+    assert again.weights.read_bytes() == whole.weights.read_bytes()
+    assert again.score == whole.score
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    alone = train(TASK, SETTINGS, tmp_path / "alone")
+    helped = train(TASK, replace(SETTINGS, workers=2), tmp_path / "helped")
+    assert alone.weights.read_bytes() == helped.weights.read_bytes()
+
+
+def test_another_seed_sees_other_examples(tmp_path: Path) -> None:
+    first = train(TASK, SETTINGS, tmp_path / "0")
+    second = train(TASK, replace(SETTINGS, seed=1), tmp_path / "1")
+    assert first.loss != second.loss
+
+
+def test_a_diverging_loss_stops_with_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match="the loss is") as caught:
+        train(TASK, replace(SETTINGS, rate=float("inf")), tmp_path)
+    assert "lower --rate" in caught.value.do
+    assert caught.value.exit_code == 1
+
+
+def test_a_training_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    train(TASK, SETTINGS, tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(BadCheckpoint, match="already"):
+        train(TASK, SETTINGS, tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no checkpoint to resume"), (b"", "cannot be read"), (b"junk" * 99, "cannot be read")],
+)
+def test_a_checkpoint_that_is_missing_or_damaged_is_refused(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / CHECKPOINT).write_bytes(content)
+    with pytest.raises(BadCheckpoint, match=message):
+        train(TASK, SETTINGS, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(TASK, SETTINGS, tmp_path)
+    with pytest.raises(BadCheckpoint, match="batch 4, not 8"):
+        train(TASK, replace(SETTINGS, batch=8), tmp_path, resume=True)
+
+
+def test_the_rate_rises_then_falls_to_nothing() -> None:
+    rates = [rate_at(step, SETTINGS) for step in range(13)]
+    assert rates[:3] == pytest.approx([0.025, 0.05, 0.05])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[12] == pytest.approx(0)
+
+
+def test_unknown_tasks_and_devices_are_told_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'portrait'"):
+        task.find("portrai")
+    with pytest.raises(MlshipError, match="unknown device 'gpu'"):
+        loop.device_named("gpu")
+    assert loop.device_named("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("name", task.TASKS)
+def test_a_task_gives_examples_that_its_model_learns_from(name: str) -> None:
+    found = task.find(name)
+    assert found.spec.name == name
+    small = replace(found.spec.inputs[0], shape=(1, 3, 64, 64))
+    spec = replace(found.spec, inputs=(small, *found.spec.inputs[1:]))
+    torch.manual_seed(0)
+    learner = found.learner(spec.build()).train()
+    examples = found.examples(spec, 7, 2)
+    again = found.examples(spec, 8, 1)[0]
+    assert all(torch.equal(a, b) for a, b in zip(examples[1], again, strict=True))
+    batch = stacked(examples, 2)
+    learner(*batch).backward()
+    assert all(parameter.grad is not None for parameter in learner.parameters())
+    assert 0 <= found.score(learner.net.eval(), batch) <= 1

@@ -1,0 +1,51 @@
+"""What is trained: the one kind of thing that a task has to say, and the list of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from model_defs.errors import UnknownName
+from model_defs.spec import ModelSpec
+
+Item = tuple[Tensor, ...]
+"""A numbered example; a batch has the same tensors, stacked."""
+
+HELD_OUT = 1 << 40
+"""Examples from this number on are never trained on."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and what it learns from.
+
+    `examples(spec, first, count)` is a data set whose item i is example number first + i, the
+    same each time. `learner(net)` is a module with the parameters to train, `net`'s and those
+    that only training needs; called with a batch it returns the loss. `score(net, batch)` is
+    the mean of `metric` over a batch; `higher` says whether more is better.
+    """
+
+    spec: ModelSpec
+    examples: Callable[[ModelSpec, int, int], Dataset[Item]]
+    learner: Callable[[nn.Module], nn.Module]
+    metric: str
+    score: Callable[[nn.Module, Item], float]
+    higher: bool = True
+
+
+TASKS: dict[str, str] = {
+    "portrait": "toolchain.training.portrait:PORTRAIT",
+}
+
+
+def find(name: str) -> Task:
+    """The task of a model in TASKS; UnknownName for any other."""
+    if name not in TASKS:
+        raise UnknownName.among("task", name, TASKS)
+    module, attribute = TASKS[name].split(":")
+    task: Task = getattr(import_module(module), attribute)
+    return task
