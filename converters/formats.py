@@ -23,6 +23,11 @@ def load(name: str) -> ModuleType:
     return import_module(FORMATS[name])
 
 
+def prepare_runner(name: str) -> None:
+    """Load a format's runtime ahead of `open_runner`, where it runs in a process of its own."""
+    getattr(load(name), "prepare", lambda: None)()
+
+
 def open_runner(artifact: Artifact) -> Runner:
     """The runner of an artifact on this machine; BackendUnavailable where there is none."""
     return cast(Runner, load(artifact.format).open_runner(artifact))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,31 @@ class Host:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+class Spare:
+    """A host that is started before it is needed: it loads its runtime while others work."""
+
+    def __init__(self, start: Callable[[], Host]) -> None:
+        self._start = start
+        self._ready: list[Host] = []
+        atexit.register(self.close)
+
+    def prepare(self) -> None:
+        """Start one, if none is ready."""
+        if not self._ready:
+            self._ready.append(self._start())
+
+    def take(self) -> Host:
+        """The one that is ready, or a new one."""
+        with contextlib.suppress(IndexError):
+            host = self._ready.pop()
+            if host.alive:
+                return host
+            host.close()
+        return self._start()
+
+    def close(self) -> None:
+        """End the one that nobody took."""
+        while self._ready:
+            self._ready.pop().close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -262,8 +263,11 @@ def _build_target(
     if known is not None:
         cache.store(request, prepared.inputs, key, known.directory)
         return _ship_cached(known, out)
+    from converters import formats
+
     say(what, "converting")
     try:
+        formats.prepare_runner(target.format)
         with bundle.staging(where) as stage:
             artifact = _convert(
                 worker, prepared.export, stage, f"{spec.name}{target.suffix}", request.via
@@ -298,10 +302,8 @@ def _with_source(error: UnsupportedOperation, export: Export) -> UnsupportedOper
     """The same error at the user's line instead of at an ONNX node's path."""
     from converters.capture import source_of
 
-    scope, _, operation = error.where.rpartition("/")
-    if not error.where.startswith("/"):
-        return error
-    line = source_of(export, scope, operation)
+    node = re.match(r"node '(/.+)/(.+?)(_\d+)?'", error.where)
+    line = source_of(export, node[1], node[2]) if node else ""
     return UnsupportedOperation(error.what, where=line or error.where, do=error.do)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from converters import nodes
 from converters.api import Artifact, Tensors
 from converters.binding import Declared, check_ports, take_inputs
-from converters.host import Host
+from converters.host import Host, Spare
 from model_defs.errors import BadArtifact
 
 NODE = Path(__file__).resolve().parent / "node"
@@ -33,10 +33,10 @@ class NodeRunner:
 
     def __init__(self, artifact: Artifact, seconds: float = SECONDS) -> None:
         self.artifact, self.seconds = artifact, seconds
-        model = str(artifact.path.resolve())
-        self._host = Host("tfjs", [node_program(), str(NODE / "runner.mjs"), model], cwd=NODE)
+        node_program()
+        self._host = _spare.take()
         try:
-            header, _ = self._host.listen(seconds)
+            header, _ = self._host.ask({"model": str(artifact.path.resolve())}, {}, seconds)
             check_ports("input", artifact.inputs, _declared(header["ready"]["inputs"]))
             check_ports("output", artifact.outputs, _declared(header["ready"]["outputs"]))
         except BadArtifact:
@@ -61,6 +61,18 @@ class NodeRunner:
 
     def close(self) -> None:
         self._host.close()
+
+
+def prepare() -> None:
+    """Start the process of the next runner, so that it loads TF.js meanwhile."""
+    _spare.prepare()
+
+
+def _process() -> Host:
+    return Host("tfjs", [node_program(), str(NODE / "runner.mjs")], cwd=NODE)
+
+
+_spare = Spare(_process)
 
 
 def node_program() -> str:

@@ -2,6 +2,6 @@
 
 from converters.tflite.convert import convert, preload
 from converters.tflite.partitions import Partitions, partitions
-from converters.tflite.runner import open_runner
+from converters.tflite.runner import open_runner, prepare
 
-__all__ = ["Partitions", "convert", "open_runner", "partitions", "preload"]
+__all__ = ["Partitions", "convert", "open_runner", "partitions", "preload", "prepare"]

@@ -1,7 +1,8 @@
-"""LiteRT in a process of its own: python -m converters.tflite.host MODEL [KERNELS [preserve]].
+"""LiteRT in a process of its own: python -m converters.tflite.host.
 
 LiteRT does not verify a file before it follows the offsets in it: a damaged one can end the
-process. Answers frames (`converters.frames`); the first says what the file declares.
+process. Answers frames (`converters.frames`): the first request names the file, and its answer
+says what the file declares.
 """
 
 from __future__ import annotations
@@ -117,9 +118,11 @@ def main() -> None:
             sys.exit(0)
         return data
 
+    import ai_edge_litert.interpreter  # noqa: F401 - loaded while there is no file yet
+
+    asked, _ = frames.read(take)
     try:
-        kernels = (sys.argv[2:] or ["xnnpack"])[0]
-        serve(sys.argv[1], kernels, answer, take, preserve="preserve" in sys.argv[3:])
+        serve(asked["path"], asked["kernels"], answer, take, preserve=asked["preserve"])
     except (RuntimeError, ValueError) as error:
         answer(frames.pack({"error": str(error)}, {}))
 

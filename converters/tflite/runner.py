@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.api import Artifact, Tensors
 from converters.binding import Declared, check_ports, take_inputs
-from converters.host import Host
+from converters.host import Host, Spare
 from model_defs.errors import BackendUnavailable, BadArtifact
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -76,17 +76,29 @@ def start(
         raise BackendUnavailable("LiteRT is not installed", do="pip install ai-edge-litert")
     if not path.is_file():
         raise BadArtifact(f"{path} does not exist")
-    command = [sys.executable, "-P", "-m", "converters.tflite.host", str(path), kernels]
-    command += ["preserve"] * preserve
-    host = Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+    host = _spare.take()
     try:
-        header, _ = host.listen(seconds)
+        asked = {"path": str(path), "kernels": kernels, "preserve": preserve}
+        header, _ = host.ask(asked, {}, seconds)
         if "error" in header:
             raise BadArtifact(f"{path.name} is not a model: {header['error']}")
     except BadArtifact:
         host.close()
         raise
     return host, header["declared"]
+
+
+def prepare() -> None:
+    """Start the process of the next runner, so that it loads LiteRT meanwhile."""
+    _spare.prepare()
+
+
+def _process() -> Host:
+    command = [sys.executable, "-P", "-m", "converters.tflite.host"]
+    return Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+
+
+_spare = Spare(_process)
 
 
 def _types(declared: dict[str, Any]) -> Declared:

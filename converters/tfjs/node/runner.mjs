@@ -1,8 +1,8 @@
-// Runs a TF.js graph model on WebAssembly: `node runner.mjs MODEL_FOLDER`.
+// Runs a TF.js graph model on WebAssembly: `node runner.mjs`.
 //
-// Loads the model once, then answers requests on stdin with responses on stdout. A frame is
-// the length of its header (4 bytes, little-endian), the header (JSON) and the bytes of its
-// tensors, one after the other. First of all comes a frame that says what was loaded. `fetch` in
+// Answers requests on stdin with responses on stdout. The first request names the model's folder
+// and is answered with what was loaded. A frame is the length of its header (4 bytes,
+// little-endian), the header (JSON) and the bytes of its tensors, one after the other. `fetch` in
 // a request names the nodes that are wanted in place of the outputs.
 
 import { createRequire } from 'node:module';
@@ -101,12 +101,14 @@ async function* frames(stream) {
   }
 }
 
-const artifacts = readModel(process.argv[2]);
 await startBackend();
+const requests = frames(process.stdin);
+const [asked] = (await requests.next()).value;
+const artifacts = readModel(asked.model);
 const model = await loadGraphModel({ load: async () => artifacts });
 const { signature } = artifacts;
 send({ ready: signature });
-for await (const [header, payload] of frames(process.stdin)) {
+for await (const [header, payload] of requests) {
   try {
     send(...run(model, signature, header, payload));
   } catch (error) {
