@@ -113,6 +113,8 @@ def _executed(node: Any, arguments: list[Any]) -> tuple[Any, ...]:
         return (arguments if kind == "prim::ListConstruct" else tuple(arguments),)
     if kind in ("prim::ListUnpack", "prim::TupleUnpack"):
         return tuple(arguments[0])
+    if kind == "prim::ConstantChunk":
+        return tuple(arguments[0].chunk(node.i("chunks"), node.i("dim")))
     if kind == "prim::NumToTensor":
         return (torch.tensor(arguments[0]),)
     if not kind.startswith("aten::"):

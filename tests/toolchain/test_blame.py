@@ -186,7 +186,8 @@ class Shared(nn.Module):
         x = self.stem(self.stem(image).relu())
         for part in self.rest:
             x = x + part(x)
-        return x.mean(dim=(2, 3), keepdim=True) * x
+        first, *others = x.chunk(3, dim=1)
+        return x.mean(dim=(2, 3), keepdim=True) * torch.cat([*others, first], dim=1)
 
 
 def test_layers_have_the_names_of_their_modules(tmp_path: Path, known: Known) -> None:
