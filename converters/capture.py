@@ -331,13 +331,15 @@ def user_frame(source_range: object) -> str:
 
 
 def source_of(export: Export, scope: str, operation: str) -> str:
-    """The line of the user's code behind an ONNX node named `/scope/Operation`, or ''."""
-    wanted = scope.strip("/").replace("/", ".")
+    """The line of the user's code behind an ONNX node named `/scope/Operation`, or ''.
+
+    The file keeps each module's own graph, but not the scopes of an inlined one.
+    """
+    parts = dict(torch.jit.load(str(export.torchscript)).named_modules())
+    part = parts.get(scope.strip("/").replace("/", "."))
     lines = []
-    graph = torch.jit.load(str(export.torchscript)).inlined_graph
-    for node in graph.nodes():
-        inner = node.scopeName().split("/")[-1].removeprefix("__module.")
-        if node.kind().startswith("aten::") and inner == wanted:
+    for node in part.graph.nodes() if part is not None else ():
+        if node.kind().startswith("aten::"):
             kind = node.kind().removeprefix("aten::").strip("_").replace("_", "")
             lines.append((operation.lower() in kind or kind in operation.lower(), node))
     lines.sort(key=lambda found: not found[0])

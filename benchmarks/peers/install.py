@@ -13,7 +13,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / ".peers"
 TINYNN = "git+https://github.com/alibaba/TinyNeuralNetwork@cddc4124b3af2dabe057efb61d8aac2d79762513"
 PINS = {
-    "litert_torch": ("litert-torch==0.8.0", "torch==2.9.1"),
+    "litert_torch": ("litert-torch==0.10.0", "torch==2.13.0"),
     "tinynn": (TINYNN, "torch==2.13.0"),
     "tensorflowjs": ("tensorflow==2.19.0", "tensorflow-hub==0.16.1", "tf-keras==2.19.0"),
 }
@@ -30,7 +30,8 @@ def install(peer: str) -> str:
     """Build a peer's environment; returns pip's last words if it failed, else nothing."""
     commands = [[sys.executable, "-m", "venv", str(FOLDER / peer)]]
     pip = [str(python_of(peer)), "-m", "pip", "install", "-q"]
-    commands.append([*pip, "numpy<2", "safetensors", *PINS[peer]])
+    commands.append([*pip, "setuptools<81", "wheel", "safetensors", "scipy"])
+    commands.append([*pip, "--no-build-isolation", *PINS[peer]])
     if peer in ALONE:
         commands.append([*pip, "--no-deps", *ALONE[peer]])
     for command in commands:

@@ -13,7 +13,7 @@ from converters.lowering import tf
 from converters.lowering.call import Call, Target
 from converters.lowering.fold import folded
 from converters.lowering.graph import Graph, Node, Shape
-from converters.lowering.table import OPERATIONS
+from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE
 from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
 from model_defs.errors import ConversionFailed
 from model_defs.spec import TensorSpec
@@ -99,7 +99,8 @@ def _lowered(
     if inputs and all(value is None or value.is_constant for value in inputs):
         return folded(node, inputs)
     if node.op not in OPERATIONS:
-        raise node.refusal("not among the operations that we lower")
+        do = INSTEAD.get(node.op, OTHERWISE)
+        raise node.refusal("not among the operations that we lower", do=do)
     if any(name and name not in graph.shapes for name in node.outputs):
         raise node.refusal("its result has no fixed shape", do="export with fixed sizes")
     shapes = tuple(graph.shapes[name] if name else () for name in node.outputs)

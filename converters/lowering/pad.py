@@ -36,7 +36,9 @@ def pad(call: Call) -> Value:
         )
     sizes = [int(n) for n in x.shape]
     if any(max(p) >= n for n, p in zip(sizes, pads, strict=True)):
-        raise call.refuse(f"reflection of {pads} from sizes {sizes}")
+        raise call.refuse(
+            f"reflection of {pads} from sizes {sizes}", do="reflect less than the size of the map"
+        )
     return Value(gen_array_ops.mirror_pad(x, np.array(pads, np.int32), "REFLECT"), value.order)
 
 

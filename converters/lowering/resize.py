@@ -44,7 +44,9 @@ def resize(call: Call) -> Value:
         nearest_mode="round_prefer_floor",
     )
     if a.keep_aspect_ratio_policy != "stretch":
-        raise call.refuse(f"keep_aspect_ratio_policy '{a.keep_aspect_ratio_policy}'")
+        raise call.refuse(
+            f"keep_aspect_ratio_policy '{a.keep_aspect_ratio_policy}'", do="give both sizes"
+        )
     value, scales = call.value(), _scales(call, a)
     if value.rank == 3:
         value = reshaped(value, (*value.shape[:2], 1, value.shape[2]))

@@ -133,3 +133,23 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Where": elementwise.where,
     "Xor": binary(m.not_equal),
 }
+
+_OUTSIDE = "its result has no fixed size: leave it to the code around the network"
+_UNROLLED = "use the cell (nn.LSTMCell, nn.GRUCell) in a Python loop, which is unrolled"
+_PASTED = "build the result with torch.cat, torch.where or F.pad instead of assigning to parts"
+INSTEAD: dict[str, str] = {
+    "GRU": _UNROLLED,
+    "GridSample": "use F.interpolate, or warp in the code around the network",
+    "If": "decide in __init__, or compute both sides and use torch.where",
+    "LSTM": _UNROLLED,
+    "Loop": "use a Python loop over a fixed range, which is unrolled",
+    "NonMaxSuppression": _OUTSIDE,
+    "NonZero": _OUTSIDE,
+    "RNN": _UNROLLED,
+    "ScatterElements": _PASTED,
+    "ScatterND": _PASTED,
+    "Unique": _OUTSIDE,
+}
+"""What to write in PyTorch in place of operations that we do not lower."""
+
+OTHERWISE = "use convolutions, resizing, arithmetic and reductions: converters/lowering/COVERAGE.md"

@@ -245,6 +245,21 @@ def test_finds_the_line_behind_an_onnx_node(tmp_path: Path) -> None:
     assert source_of(exported, "/nowhere", "Sigmoid") == ""
 
 
+def test_finds_the_line_behind_a_node_of_a_nested_module(tmp_path: Path) -> None:
+    def setup(self: Any) -> None:
+        self.layers = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)), nn.Sigmoid())
+
+    program = capture(spec_of(lambda self, x: self.layers(x), setup))
+    exported = export(program, tmp_path)
+    import onnx
+
+    names = [node.name for node in onnx.load(exported.onnx).graph.node]
+    assert names == ["/layers/0/0/Conv", "/layers/1/Sigmoid"]
+    for name in names:
+        scope, _, operation = name.rpartition("/")
+        assert "test_capture.py:" in source_of(exported, scope, operation)
+
+
 def test_the_export_computes_what_the_module_computes(tmp_path: Path) -> None:
     import onnxruntime
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from converters.api import Artifact, Export, Tensors
 from converters.worker import Worker
-from model_defs.errors import CannotWrite, ConversionFailed
+from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.pixels import save_picture
 from toolchain import build, bundle, cache
 from toolchain.cli import main
@@ -315,6 +315,26 @@ class TestBadInput:
         assert result.exit_code == 2
         assert "fft" in result.stderr
         assert "net.py:" in result.stderr
+
+    @pytest.mark.usefixtures("without_converter")
+    @pytest.mark.parametrize("node", ["/out/Conv", "/out/Conv_1"])
+    def test_a_refusal_of_the_lowering_is_at_the_line_of_the_module(
+        self,
+        node: str,
+        write_tiny: Callable[..., str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def refuse(self: Worker, *arguments: object) -> Artifact:
+            raise UnsupportedOperation("Conv: no", where=f"node '{node}'", do="other")
+
+        monkeypatch.setattr(Worker, "convert", refuse)
+        result = mlship("build", write_tiny(), "--target", "android", "--out", tmp_path / "dist")
+        assert result.exit_code == 2
+        lines = (tmp_path / "net.py").read_text().splitlines()
+        number = next(i for i, line in enumerate(lines, 1) if "self.out(" in line)
+        assert f"net.py:{number}" in result.stderr
+        assert "do: other" in result.stderr
 
     @pytest.mark.parametrize("arguments", [("run", "none", "x.jpg", "-o", "y.png")])
     def test_a_missing_bundle(self, arguments: tuple[str, ...]) -> None:
