@@ -65,7 +65,8 @@ def gaussians(mean, spread, height, width, isotropic):
             y = (1 - extent) / 2 + extent * row / (height - 1)
             for column in range(width):
                 x = column / (width - 1)
-                power = (x - mu_x) ** 2 / (2 * s_x**2) + (y - mu_y) ** 2 / (2 * s_y**2)
+                power = (x - mu_x) ** 2 / (2 * s_x**2 + 1e-7)
+                power += (y - mu_y) ** 2 / (2 * s_y**2 + 1e-7)
                 maps[k, row, column] = np.exp(-power)
         maps[k] /= maps[k].max()
     return maps

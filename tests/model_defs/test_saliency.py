@@ -49,7 +49,7 @@ def test_priors_are_the_published_gaussians(isotropic):
     priors = GaussianPriors(5, 6, 8, isotropic=isotropic).eval()
     mean, spread = (p.detach().double().numpy() for p in (priors.mean, priors.spread))
     expected = gaussians(mean, spread, 6, 8, isotropic)
-    np.testing.assert_allclose(priors().numpy()[0], expected, atol=1e-5)
+    np.testing.assert_allclose(priors().numpy()[0], expected, rtol=0, atol=1e-6)
 
 
 def test_kept_priors_equal_drawn_ones_and_are_contiguous():
