@@ -240,10 +240,10 @@ def score(task: Task, net: nn.Module, settings: Settings) -> float:
 
 
 def _write_weights(net: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
     fresh = path.with_suffix(".new")
     with bundles.writing(path):
-        save_file(tensors, fresh)
+        fresh.write_bytes(save(tensors))
         fresh.replace(path)
