@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,16 @@ from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.training import loop, task
 from toolchain.training.loop import CHECKPOINT, HELD_OUT, Settings, rate_at, train
 from toolchain.training.task import Item, Task
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Steps this small wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 SETTINGS = Settings(steps=12, batch=4, rate=0.05, warm=2, every=5, held_out=8)
 

@@ -32,3 +32,18 @@ def edges(mask: Tensor, width: int = 3) -> Tensor:
     pad = width // 2
     widest = F.max_pool2d(mask, width, stride=1, padding=pad)
     return widest + F.max_pool2d(-mask, width, stride=1, padding=pad)
+
+
+def scale_invariant(difference: Tensor, share: float = 0.5) -> Tensor:
+    """Of differences d in log depth: `mean(d^2) - share * mean(d)^2` a picture (Eigen 2014).
+
+    With share 1 it is the variance, blind to scale; with 0 the mean square.
+    """
+    mean = difference.mean((1, 2, 3))
+    return ((difference**2).mean((1, 2, 3)) - share * mean**2).mean()
+
+
+def slopes(difference: Tensor) -> Tensor:
+    """The mean square of a difference's change from pixel to pixel (Eigen 2015, equation 1)."""
+    across, down = difference.diff(dim=3), difference.diff(dim=2)
+    return (across**2).mean() + (down**2).mean()

@@ -16,6 +16,7 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.scenes.sampling import sample
 from model_defs.spec import ModelSpec
 from toolchain.training import losses
+from toolchain.training.augment import mirrored, photographed, relit
 from toolchain.training.task import Item, Task
 
 PORTRAITS = 0.85
@@ -41,7 +42,7 @@ class Portraits(Dataset[Item]):
         random = np.random.default_rng((number, 1))
         _, _, side, _ = self.spec.inputs[0].shape
         height, width = (round(side * part) for part in SHAPES[random.integers(len(SHAPES))])
-        view = sample(number, height, width, portraits=PORTRAITS).view
+        view = mirrored(sample(number, height, width, portraits=PORTRAITS).view, random)
         picture = photographed(view.picture, random)
         image, changed = (self._tensor(p) for p in (picture, relit(picture, random)))
         return image, changed, self._mask(view.people)
@@ -60,28 +61,6 @@ class Portraits(Dataset[Item]):
         image = Image.fromarray(people).resize((right - left, bottom - top))
         plane[0, top:bottom, left:right] = np.asarray(image)
         return torch.from_numpy(plane)
-
-
-def photographed(picture: Pixels, random: np.random.Generator) -> Pixels:
-    """Mirrored half of the time, and sharp or less so."""
-    if random.random() < 0.5:
-        picture = picture[:, ::-1]
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    if random.random() < 0.3:
-        share = random.uniform(0.4, 0.9)
-        small = max(8, round(image.width * share)), max(8, round(image.height * share))
-        image = image.resize(small).resize(image.size)
-    return np.asarray(image)
-
-
-def relit(picture: Pixels, random: np.random.Generator) -> Pixels:
-    """Other brightness, contrast, gamma and white balance, and noise: the person stays."""
-    values = picture.astype(np.float32) / 255
-    values = values ** np.exp(random.normal(0, 0.25)) * np.exp(random.normal(0, 0.08, 3))
-    middle = values.mean()
-    values = (values - middle) * random.uniform(0.6, 1.3) + middle + random.normal(0, 0.08)
-    values += random.normal(0, random.uniform(0, 0.04), picture.shape)
-    return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
 
 
 class Learner(nn.Module):

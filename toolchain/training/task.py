@@ -39,6 +39,7 @@ class Task:
 
 TASKS: dict[str, str] = {
     "portrait": "toolchain.training.portrait:PORTRAIT",
+    "depth": "toolchain.training.depth:DEPTH",
 }
 
 

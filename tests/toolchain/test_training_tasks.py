@@ -1,16 +1,22 @@
-"""What portraits are trained on and with: pictures, light that changes, losses in closed form."""
+"""What nets are trained on and with: pictures and their masks, losses in closed form."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from model_defs.portrait import PORTRAIT
-from toolchain.training import losses
-from toolchain.training.portrait import Portraits, overlap, relit
+from model_defs.scenes.sampling import Sample, sample
+from toolchain.training import losses, portrait
+from toolchain.training.augment import photographed, relit
+from toolchain.training.depth import delta1
+from toolchain.training.portrait import Portraits, overlap
+
+SMALL = replace(PORTRAIT, inputs=(replace(PORTRAIT.inputs[0], shape=(1, 3, 64, 64)),))
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,31 @@ def test_beside_a_picture_there_is_nobody(examples: list) -> None:
     narrow = [(i, m) for i, _, m in examples if torch.allclose(i[:, :, 0], grey, atol=1e-3)]
     assert narrow
     assert all(mask[:, :, :28].sum() == mask[:, :, -28:].sum() == 0 for _, mask in narrow)
+
+
+def test_masks_are_mirrored_with_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are white here, and everything else is black."""
+
+    def stark(number: int, height: int, width: int, portraits: float) -> Sample:
+        drawn = sample(number, height, width, portraits=1)
+        white = np.repeat(drawn.view.people[..., None], 3, axis=2).astype(np.uint8) * 255
+        return replace(drawn, view=replace(drawn.view, picture=white))
+
+    monkeypatch.setattr(portrait, "sample", stark)
+    monkeypatch.setattr(portrait, "SHAPES", ((1.0, 1.0),))
+    examples = Portraits(SMALL, 0, 12)
+    for index in range(12):
+        image, _, mask = examples[index]
+        assert ((image[2] > 0) != (mask[0] > 0)).float().mean() < 0.03
+
+
+def test_sharpness_moves_nothing() -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, 25:] = 255
+    for seed in range(10):
+        blurred = photographed(picture, np.random.default_rng(seed))
+        assert abs(blurred.astype(int) - picture)[:, :20].max() == 0
+        assert (blurred[:, 30:] == 255).all()
 
 
 def test_other_light_leaves_the_picture_recognisable() -> None:
@@ -63,6 +94,26 @@ def test_consistency_is_the_divergence_of_bernoulli_masks() -> None:
     losses.consistency(teacher, pupil).backward()
     assert teacher.grad is None
     assert pupil.grad is not None
+
+
+def test_scale_invariance_is_between_the_mean_square_and_the_variance() -> None:
+    d = torch.randn(2, 1, 4, 5, generator=torch.manual_seed(0)) + 3
+    variance = d.flatten(1).var(1, unbiased=False).mean()
+    assert losses.scale_invariant(d, 1).item() == pytest.approx(variance.item(), rel=1e-4)
+    assert losses.scale_invariant(d, 0).item() == pytest.approx((d**2).mean().item(), rel=1e-5)
+    flat = torch.full((1, 1, 4, 5), 2.0)
+    assert losses.scale_invariant(flat).item() == pytest.approx(2)
+    assert losses.slopes(flat).item() == 0
+    ramp = torch.arange(5.0).expand(1, 1, 4, 5)
+    assert losses.slopes(2 * ramp).item() == pytest.approx(4)
+
+
+def test_delta1_counts_pixels_within_a_quarter_whatever_the_scale() -> None:
+    truth = torch.full((1, 1, 4, 4), 0.5)
+    found = 0.4 * truth
+    found[..., 0] *= 1.3
+    batch = (truth, truth)
+    assert delta1(lambda image: found, batch) == pytest.approx(0.75)  # type: ignore[arg-type]
 
 
 def test_edges_are_both_sides_of_a_border() -> None:
