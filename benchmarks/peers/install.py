@@ -1,24 +1,21 @@
 """Environments of the converters that we are compared with: python -m benchmarks.peers.install.
 
-Each is built from pins in its own folder of .peers/, since none of them installs beside ours.
-TinyNeuralNetwork is not released as a package: it is installed from its repository's commit.
+Each is a folder of .peers/ with what its list of pins beside this file names, and nothing else:
+none of them installs beside our own packages. $TORCH_INDEX, as for `make setup`, says where
+PyTorch for the CPU is, if not where pip looks by itself. TinyNeuralNetwork has no releases: it
+is built from a commit of its repository.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / ".peers"
-TINYNN = "git+https://github.com/alibaba/TinyNeuralNetwork@cddc4124b3af2dabe057efb61d8aac2d79762513"
-PINS = {
-    "litert_torch": ("litert-torch==0.10.0", "torch==2.13.0"),
-    "tinynn": (TINYNN, "torch==2.13.0"),
-    "tensorflowjs": ("tensorflow==2.19.0", "tensorflow-hub==0.16.1", "tf-keras==2.19.0"),
-}
-ALONE = {"tensorflowjs": ("tensorflowjs==4.22.0",)}
-"""Installed without what they ask for, which cannot be had together."""
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / ".peers"
+PEERS = ("litert_torch", "tinynn", "tensorflowjs")
 
 
 def python_of(peer: str) -> Path:
@@ -26,15 +23,26 @@ def python_of(peer: str) -> Path:
     return FOLDER / peer / "bin" / "python"
 
 
+def pins(peer: str) -> Path:
+    return HERE / f"{peer}.txt"
+
+
+def commands(peer: str) -> list[list[str]]:
+    """What has to be run, in this order."""
+    pip = [str(python_of(peer)), "-m", "pip", "install", "-q", "--no-deps"]
+    torch = [line for line in pins(peer).read_text().splitlines() if line.startswith("torch==")]
+    index = os.environ.get("TORCH_INDEX")
+    return [
+        [sys.executable, "-m", "venv", str(FOLDER / peer)],
+        [*pip, "setuptools", "wheel"],
+        *([[*pip, "--index-url", index, *torch]] if index and torch else []),
+        [*pip, "--no-build-isolation", "-r", str(pins(peer))],
+    ]
+
+
 def install(peer: str) -> str:
     """Build a peer's environment; returns pip's last words if it failed, else nothing."""
-    commands = [[sys.executable, "-m", "venv", str(FOLDER / peer)]]
-    pip = [str(python_of(peer)), "-m", "pip", "install", "-q"]
-    commands.append([*pip, "setuptools<81", "wheel", "safetensors", "scipy"])
-    commands.append([*pip, "--no-build-isolation", *PINS[peer]])
-    if peer in ALONE:
-        commands.append([*pip, "--no-deps", *ALONE[peer]])
-    for command in commands:
+    for command in commands(peer):
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode != 0:
             return ran.stderr.strip().splitlines()[-1]
@@ -42,12 +50,11 @@ def install(peer: str) -> str:
 
 
 def main() -> None:
-    failed = False
-    for peer in sys.argv[1:] or PINS:
-        problem = install(peer)
-        failed = failed or bool(problem)
+    """Install the peers that are named, or all; exit code 1 if one could not be."""
+    problems = {peer: install(peer) for peer in sys.argv[1:] or PEERS}
+    for peer, problem in problems.items():
         print(f"{peer}: {problem or 'installed'}")
-    sys.exit(int(failed))
+    sys.exit(any(problems.values()))
 
 
 if __name__ == "__main__":
