@@ -35,6 +35,14 @@ def run(
     return blamed, unbuilt
 
 
+def write_page(path: Path, blamed: Sequence[Blame]) -> None:
+    """A page with the error against the depth of the network. Raises CannotWrite."""
+    from toolchain.report.layers import page
+
+    with bundles.writing(path):
+        path.write_text(page(blamed), encoding="utf-8")
+
+
 def write_node_data(path: Path, blamed: Sequence[Blame]) -> None:
     """Node data for Model Explorer. Raises CannotWrite."""
     from toolchain.report.node_data import node_data

@@ -52,6 +52,13 @@ train_cli.add_to(main)
     show_default=True,
     help="Of ONNX to TFLite and TF.js: ours, or onnx2tf as an oracle for it.",
 )
+@click.option(
+    "--compute",
+    type=click.Choice(get_args(targets.Compute)),
+    default=targets.DEFAULT_COMPUTE,
+    show_default=True,
+    help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
+)
 def build(
     model: str | None,
     everything: bool,
@@ -60,6 +67,7 @@ def build(
     weights: Path | None,
     out: Path,
     via: targets.Via,
+    compute: targets.Compute,
     as_json: bool,
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
@@ -76,7 +84,14 @@ def build(
     names = models.shipped() if everything else models.expand(model or "")
     with terminal.progress() as say:
         built = build_bundles(
-            names, chosen, recipe_found, weights=weights, out=out, via=via, say=say
+            names,
+            chosen,
+            recipe_found,
+            weights=weights,
+            out=out,
+            via=via,
+            compute=compute,
+            say=say,
         )
     if as_json:
         click.echo(json.dumps([_built_json(b) for b in built], indent=2))
@@ -218,6 +233,7 @@ def parity(
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
 @click.option("--case", default="", metavar="NAME", help="The case to run; the first if none.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Layers shown.")
+@click.option("--html", type=Path, metavar="FILE", help="Also draw error against depth.")
 @click.option("--node-data", type=Path, metavar="FILE", help="Colours for Model Explorer.")
 def blame(
     subjects: tuple[str, ...],
@@ -229,6 +245,7 @@ def blame(
     folder: Path | None,
     case: str,
     top: int,
+    html: Path | None,
     node_data: Path | None,
     as_json: bool,
 ) -> int:
@@ -244,6 +261,8 @@ def blame(
     wanted = Wanted(places, recipes.find(recipe), folder, model, weights, case)
     with terminal.progress() as say:
         blamed, unbuilt = blame_run.run(subjects, wanted, chosen, say)
+    if html is not None:
+        blame_run.write_page(html, blamed)
     if node_data is not None:
         blame_run.write_node_data(node_data, blamed)
     if as_json:

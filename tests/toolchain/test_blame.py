@@ -208,15 +208,19 @@ def mlship(*arguments: object) -> Result:
 
 
 def test_the_command_on_a_clean_bundle(two: Two, tmp_path: Path) -> None:
-    colours = tmp_path / "nodes.json"
+    colours, drawn = tmp_path / "nodes.json", tmp_path / "layers.html"
     where = two.bundles["android"].directory
-    result = mlship(where, "--model", two.model, "--json", "--node-data", colours)
+    files = ("--node-data", colours, "--html", drawn)
+    result = mlship(where, "--model", two.model, "--json", *files)
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)
     assert found["stage"] is None
     assert [b["backend"] for b in found["backends"]] == ["litert", "litert-reference"]
     assert [s["name"] for s in found["stages"]][:2] == ["pass fold-batchnorm", "pass weights-fp16"]
     data: dict[str, Any] = json.loads(colours.read_text())
+    layers = [layer for b in found["backends"] for layer in b["layers"]]
+    assert drawn.read_text().count("<rect") == len(layers) >= 14
+    assert "two-android: no layer is to blame" in drawn.read_text()
     names = {layer["stored_as"] for b in found["backends"] for layer in b["layers"]}
     assert set(data["main"]["results"]) == names
     assert all(entry["value"] >= 0 for entry in data["main"]["results"].values())
