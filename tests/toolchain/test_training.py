@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from model_defs.errors import BadCheckpoint, MlshipError, TrainingDiverged, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
@@ -31,19 +30,11 @@ def _one_thread() -> Iterator[None]:
 SETTINGS = Settings(steps=12, batch=4, rate=0.05, warm=2, every=5, held_out=8)
 
 
-class Brightness(Dataset[Item]):
+def brightness(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     """Which half of a picture is lighter, as a mask of one number."""
-
-    def __init__(self, spec: ModelSpec, first: int, count: int) -> None:
-        self.first, self.count = first, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Item:
-        drawn = torch.Generator().manual_seed(self.first + index)
-        image = torch.rand(3, 4, 8, generator=drawn)
-        return image, (image[..., :4].mean() > image[..., 4:].mean()).float()
+    drawn = torch.Generator().manual_seed(number)
+    image = torch.rand(inputs[0].shape[1:], generator=drawn)
+    return image, (image[..., :4].mean() > image[..., 4:].mean()).float()
 
 
 class Net(nn.Module):
@@ -78,15 +69,15 @@ TASK = Task(
         (TensorSpec("image", (1, 3, 4, 8), "image"),),
         (TensorSpec("lighter", (1,), "map", tolerance=0.01),),
     ),
-    Brightness,
+    brightness,
     Learner,
     "share that is right",
     right,
 )
 
 
-def stacked(examples: Dataset[Item], count: int) -> Item:
-    return tuple(torch.stack(t) for t in zip(*(examples[i] for i in range(count)), strict=True))
+def stacked(examples: Iterable[Item]) -> Item:
+    return tuple(torch.stack(tensors) for tensors in zip(*examples, strict=True))
 
 
 def test_it_learns_and_writes_weights_that_fit(tmp_path: Path) -> None:
@@ -94,7 +85,7 @@ def test_it_learns_and_writes_weights_that_fit(tmp_path: Path) -> None:
     assert done.score > 0.7
     net = Net()
     net.load_state_dict(load_file(done.weights))
-    held_out = stacked(Brightness(TASK.spec, HELD_OUT, 64), 64)
+    held_out = stacked(brightness(TASK.spec.inputs, HELD_OUT + i) for i in range(64))
     assert right(net.eval(), held_out) == pytest.approx(done.score)
 
 
@@ -186,14 +177,13 @@ def test_unknown_tasks_and_devices_are_told_the_nearest() -> None:
 def test_a_task_gives_examples_that_its_model_learns_from(name: str) -> None:
     found = task.find(name)
     assert found.spec.name == name
-    small = replace(found.spec.inputs[0], shape=(1, 3, 64, 64))
-    spec = replace(found.spec, inputs=(small, *found.spec.inputs[1:]))
+    inputs = (replace(found.spec.inputs[0], shape=(1, 3, 64, 64)),)
     torch.manual_seed(0)
-    learner = found.learner(spec.build()).train()
-    examples = found.examples(spec, 7, 2)
-    again = found.examples(spec, 8, 1)[0]
+    learner = found.learner(found.spec.build()).train()
+    examples = [found.example(inputs, number) for number in (7, 8)]
+    again = found.example(inputs, 8)
     assert all(torch.equal(a, b) for a, b in zip(examples[1], again, strict=True))
-    batch = stacked(examples, 2)
+    batch = stacked(examples)
     learner(*batch).backward()
     assert all(parameter.grad is not None for parameter in learner.parameters())
     assert 0 <= found.score(learner.net.eval(), batch) <= 1

@@ -14,14 +14,14 @@ from model_defs.scenes.sampling import Sample, sample
 from toolchain.training import losses, portrait
 from toolchain.training.augment import photographed, relit
 from toolchain.training.depth import delta1
-from toolchain.training.portrait import Portraits, overlap
+from toolchain.training.portrait import overlap
 
-SMALL = replace(PORTRAIT, inputs=(replace(PORTRAIT.inputs[0], shape=(1, 3, 64, 64)),))
+SMALL = (replace(PORTRAIT.inputs[0], shape=(1, 3, 64, 64)),)
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[tuple[torch.Tensor, ...]]:
-    return [Portraits(PORTRAIT, 100, 8)[i] for i in range(8)]
+    return [portrait.example(PORTRAIT.inputs, 100 + i) for i in range(8)]
 
 
 def test_pictures_lie_in_the_inputs_bounds_and_masks_are_binary(examples: list) -> None:
@@ -52,9 +52,8 @@ def test_masks_are_mirrored_with_their_pictures(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(portrait, "sample", stark)
     monkeypatch.setattr(portrait, "SHAPES", ((1.0, 1.0),))
-    examples = Portraits(SMALL, 0, 12)
     for index in range(12):
-        image, _, mask = examples[index]
+        image, _, mask = portrait.example(SMALL, index)
         assert ((image[2] > 0) != (mask[0] > 0)).float().mean() < 0.03
 
 

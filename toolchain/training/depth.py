@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from model_defs.depth import DEPTH as SPEC
 from model_defs.pixels import to_tensor
 from model_defs.scenes.sampling import sample
-from model_defs.spec import ModelSpec
+from model_defs.spec import TensorSpec
 from toolchain.training import losses
 from toolchain.training.augment import mirrored, photographed, relit
 from toolchain.training.task import Item, Task
@@ -19,24 +18,15 @@ DARKEST = 1e-3
 """The least inverse depth whose logarithm is taken."""
 
 
-class Depths(Dataset[Item]):
+def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     """A picture for the net's input, and its inverse depth (1, H, W), 1 where it is nearest."""
-
-    def __init__(self, spec: ModelSpec, first: int, count: int) -> None:
-        self.spec, self.first, self.count = spec, first, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Item:
-        number = self.first + index
-        random = np.random.default_rng((number, 2))
-        _, _, height, width = self.spec.inputs[0].shape
-        view = mirrored(sample(number, height, width).view, random)
-        picture = relit(photographed(view.picture, random), random)
-        image = to_tensor(picture, self.spec.inputs[0])[0][0]
-        nearness = view.depth.min() / view.depth
-        return torch.from_numpy(image), torch.from_numpy(nearness[None])
+    random = np.random.default_rng((number, 2))
+    _, _, height, width = inputs[0].shape
+    view = mirrored(sample(number, height, width).view, random)
+    picture = relit(photographed(view.picture, random), random)
+    image = to_tensor(picture, inputs[0])[0][0]
+    nearness = view.depth.min() / view.depth
+    return torch.from_numpy(image), torch.from_numpy(nearness[None])
 
 
 class Learner(nn.Module):
@@ -60,4 +50,4 @@ def delta1(net: nn.Module, batch: Item) -> float:
     return float((torch.maximum(ratio, 1 / ratio) < 1.25).float().mean())
 
 
-DEPTH = Task(SPEC, Depths, Learner, "delta1 after median scaling", delta1)
+DEPTH = Task(SPEC, example, Learner, "delta1 after median scaling", delta1)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, TrainingDiverged, UnknownName
 from toolchain import bundle as bundles
-from toolchain.training.task import HELD_OUT, Item, Task
+from toolchain.training.task import HELD_OUT, Examples, Item, Task
 
 DECAY = 0.998
 """Of the weights' moving average, which is what ships."""
@@ -218,11 +218,11 @@ def rate_at(step: int, settings: Settings) -> float:
 def _batches(task: Task, settings: Settings, done: int) -> Iterator[Item]:
     """The batches of the steps that are left; a step's are the same in every training."""
     first, count = done * settings.batch, (settings.steps - done) * settings.batch
-    examples = task.examples(task.spec, settings.seed * APART + first, count)
+    examples = Examples(task, settings.seed * APART + first, count)
     yield from _loader(examples, settings)
 
 
-def _loader(examples: Dataset[Item], settings: Settings) -> DataLoader[Item]:
+def _loader(examples: Examples, settings: Settings) -> DataLoader[Item]:
     """In order; its generator is its own, so that none but the net draws from torch's."""
     return DataLoader(
         examples, settings.batch, num_workers=settings.workers, generator=torch.Generator()
@@ -231,7 +231,7 @@ def _loader(examples: Dataset[Item], settings: Settings) -> DataLoader[Item]:
 
 def score(task: Task, net: nn.Module, settings: Settings) -> float:
     """The task's metric on examples that are never trained on."""
-    examples = task.examples(task.spec, HELD_OUT, settings.held_out)
+    examples = Examples(task, HELD_OUT, settings.held_out)
     total = 0.0
     for batch in _loader(examples, settings):
         moved = tuple(tensor.to(settings.device) for tensor in batch)

@@ -7,14 +7,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from model_defs.pixels import place, to_tensor
 from model_defs.portrait import PORTRAIT as SPEC
 from model_defs.portrait import PortraitNet
-from model_defs.procedures.arrays import Pixels
+from model_defs.procedures.arrays import Mask
 from model_defs.scenes.sampling import sample
-from model_defs.spec import ModelSpec
+from model_defs.spec import TensorSpec
 from toolchain.training import losses
 from toolchain.training.augment import mirrored, photographed, relit
 from toolchain.training.task import Item, Task
@@ -28,39 +27,27 @@ SHAPES = ((1.0, 1.0), (1.0, 0.75), (0.75, 1.0))
 EDGES, CONSISTENCY = 0.1, 2.0
 
 
-class Portraits(Dataset[Item]):
+def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     """A picture, the same picture in other light, and its mask (1, H, W), for the net's input."""
+    random = np.random.default_rng((number, 1))
+    _, _, side, _ = inputs[0].shape
+    height, width = (round(side * part) for part in SHAPES[random.integers(len(SHAPES))])
+    view = mirrored(sample(number, height, width, portraits=PORTRAITS).view, random)
+    picture = photographed(view.picture, random)
+    shown = [to_tensor(p, inputs[0])[0][0] for p in (picture, relit(picture, random))]
+    mask = _placed(view.people, inputs[0])
+    return torch.from_numpy(shown[0]), torch.from_numpy(shown[1]), torch.from_numpy(mask)
 
-    def __init__(self, spec: ModelSpec, first: int, count: int) -> None:
-        self.spec, self.first, self.count = spec, first, count
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Item:
-        number = self.first + index
-        random = np.random.default_rng((number, 1))
-        _, _, side, _ = self.spec.inputs[0].shape
-        height, width = (round(side * part) for part in SHAPES[random.integers(len(SHAPES))])
-        view = mirrored(sample(number, height, width, portraits=PORTRAITS).view, random)
-        picture = photographed(view.picture, random)
-        image, changed = (self._tensor(p) for p in (picture, relit(picture, random)))
-        return image, changed, self._mask(view.people)
-
-    def _tensor(self, picture: Pixels) -> Tensor:
-        return torch.from_numpy(to_tensor(picture, self.spec.inputs[0])[0][0])
-
-    def _mask(self, people: np.ndarray) -> Tensor:
-        """Where the picture lies in the input, its mask; 0 beside it."""
-        _, _, height, width = self.spec.inputs[0].shape
-        rule = self.spec.inputs[0].preprocess
-        assert rule is not None
-        where = place(people.shape[1], people.shape[0], width, height, rule)
-        left, top, right, bottom = where.target
-        plane = np.zeros((1, height, width), np.float32)
-        image = Image.fromarray(people).resize((right - left, bottom - top))
-        plane[0, top:bottom, left:right] = np.asarray(image)
-        return torch.from_numpy(plane)
+def _placed(people: Mask, spec: TensorSpec) -> np.ndarray:
+    """A mask as (1, H, W) where its picture lies in the input; 0 beside it."""
+    _, _, height, width = spec.shape
+    assert spec.preprocess is not None
+    where = place(people.shape[1], people.shape[0], width, height, spec.preprocess)
+    left, top, right, bottom = where.target
+    plane = np.zeros((1, height, width), np.float32)
+    plane[0, top:bottom, left:right] = Image.fromarray(people).resize((right - left, bottom - top))
+    return plane
 
 
 class Learner(nn.Module):
@@ -98,4 +85,4 @@ def overlap(net: nn.Module, batch: Item) -> float:
     return float(torch.stack(ious).mean())
 
 
-PORTRAIT = Task(SPEC, Portraits, Learner, "mean IoU", overlap)
+PORTRAIT = Task(SPEC, example, Learner, "mean IoU", overlap)
