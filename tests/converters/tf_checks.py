@@ -101,9 +101,9 @@ def operations(path: Path) -> list[str]:
     return [name for name in found if name != "DEQUANTIZE"]
 
 
-def parsed(text: str) -> onnx.ModelProto:
-    """A model in ONNX's own text form: the graph alone, in opset 17."""
-    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> net {text}')
+def parsed(text: str, opset: int = 17) -> onnx.ModelProto:
+    """A model in ONNX's own text form: the graph alone."""
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]> net {text}')
 
 
 def text_case(directory: Path, text: str, precision: str = "float32") -> Case:

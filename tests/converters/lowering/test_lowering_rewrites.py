@@ -25,20 +25,20 @@ from tests.converters.tf_checks import (
 )
 
 
-def after(rewrite: Rewrite, text: str) -> list[str]:
+def after(rewrite: Rewrite, text: str, opset: int = 17) -> list[str]:
     """The operations that a rewrite leaves."""
     from converters.lowering.graph import graph_of
 
-    graph = graph_of(parsed(text))
+    graph = graph_of(parsed(text, opset))
     result = rewrite(graph)
     assert rewrite(result) is result, "a second time has to change nothing"
     return [node.op for node in result.nodes]
 
 
-def declines(rewrite: Rewrite, text: str) -> bool:
+def declines(rewrite: Rewrite, text: str, opset: int = 17) -> bool:
     from converters.lowering.graph import graph_of
 
-    graph = graph_of(parsed(text))
+    graph = graph_of(parsed(text, opset))
     return rewrite(graph) is graph
 
 
@@ -105,6 +105,39 @@ def test_does_not_pad_a_max_pool_that_same_pads() -> None:
     assert declines(MaxPoolAfterRelu(), text)
 
 
+CLIP = """(float[1,4,8,8] x) => (float[1,4,4,4] y) <float low = {{{low}}}, float high = {{6}}> {{
+    r = Clip(x, {limits})
+    y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(r)
+}}"""
+
+
+def test_pads_a_max_pool_behind_a_clip_at_zero() -> None:
+    text = CLIP.format(low=0, limits="low, high")
+    assert after(MaxPoolAfterRelu(), text) == ["Clip", "Pad", "MaxPool"]
+
+
+@pytest.mark.parametrize(("low", "limits"), [(-1, "low, high"), (0, ", high")])
+def test_does_not_pad_a_max_pool_behind_a_clip_below_zero(low: int, limits: str) -> None:
+    assert declines(MaxPoolAfterRelu(), CLIP.format(low=low, limits=limits))
+
+
+def test_a_max_pool_in_ceil_mode_computes_the_same(tmp_path: Path) -> None:
+    text = POOL.format(before="Relu").replace("8,8]", "7,8]").replace("4,4,4]", "4,3,4]")
+    text = text.replace("pads=[1,1,1,1]", "ceil_mode=1")
+    assert after(MaxPoolAfterRelu(), text) == ["Relu", "Pad", "MaxPool"]
+    assert computes_the_same(tmp_path, text)
+
+
+def test_does_not_pad_a_max_pool_that_returns_places() -> None:
+    text = POOL.format(before="Relu").replace("y = Max", "y, p = Max")
+    assert declines(MaxPoolAfterRelu(), text.replace("] y)", "] y, int64[1,4,4,4] p)"))
+
+
+def test_does_not_pad_a_max_pool_that_says_how_it_pads_itself() -> None:
+    text = POOL.format(before="Relu").replace("pads=[1,1,1,1]", 'auto_pad="SAME_LOWER"')
+    assert declines(MaxPoolAfterRelu(), text)
+
+
 def test_does_not_pad_a_dilated_max_pool() -> None:
     text = """(float[1,4,8,8] x) => (float[1,4,6,6] y) {
         r = Relu(x)
@@ -150,6 +183,25 @@ def test_does_not_join_maps_that_are_stacked_along_another_axis() -> None:
 
 def test_does_not_join_maps_whose_stack_is_read_elsewhere() -> None:
     text = STACK.format(**FOUR).replace("] y)", "] y, float[1,3,4,4,5] t)")
+    assert declines(StackedPixelShuffle(), text)
+
+
+def test_does_not_join_maps_of_which_one_is_not_stacked() -> None:
+    text = STACK.format(**{**FOUR, "parts": "p, q, r, w"})
+    text = text.replace("] b)", "] b, float[1,3,1,4,5] w)", 1)
+    assert declines(StackedPixelShuffle(), text)
+
+
+def test_does_not_join_maps_that_are_reshaped_to_more_than_channels() -> None:
+    text = STACK.format(**FOUR).replace("[1,12,4,5]", "[1,12,2,10]")
+    assert declines(StackedPixelShuffle(), text.replace("3,8,10] y", "3,4,20] y"))
+
+
+def test_does_not_join_maps_without_a_reshape() -> None:
+    text = """(float[1,12,4,5] a) => (float[1,3,8,10] y) {
+        b = Relu(a)
+        y = DepthToSpace<blocksize=2, mode="CRD">(b)
+    }"""
     assert declines(StackedPixelShuffle(), text)
 
 
@@ -372,6 +424,18 @@ def test_does_not_slice_where_nothing_is_padded() -> None:
 
 def test_does_not_slice_for_a_reflection_beyond_the_input() -> None:
     assert declines(PadAsSlices(), pad("0,0,5,0,0,0,0,0", h=10, w=6))
+
+
+def test_slices_for_a_padding_that_wraps_around() -> None:
+    text = pad("0,0,2,0,0,0,0,0", "wrap", 7, 6)
+    assert after(PadAsSlices(), text, opset=19) == ["Slice", "Slice", "Concat"]
+
+
+def test_does_not_slice_for_widths_of_some_axes() -> None:
+    text = """(float[1,2,5,6] x) => (float[1,2,7,6] y) <int64[2] p = {1, 1}, int64[1] axes = {2}> {
+        y = Pad<mode="reflect">(x, p, , axes)
+    }"""
+    assert declines(PadAsSlices(), text, opset=18)
 
 
 def test_does_not_slice_for_computed_widths() -> None:
