@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test slow check format setup setup-test browser zoo constraints clean
+.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,10 @@ zoo: setup  ## build every model for every target, remake the README's table
 	$(BIN)/mlship build --all --target all --recipe fp32 --out dist/zoo/fp32
 	$(BIN)/mlship build --all --target all --recipe fp16 --out dist/zoo/fp16
 	$(BIN)/python -m benchmarks.zoo dist/zoo
+
+parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remake the table
+	$(BIN)/mlship parity dist/zoo/fp16/* --report dist/zoo/parity
+	$(BIN)/python -m benchmarks.zoo_parity dist/zoo/parity/report.json
 
 constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt
