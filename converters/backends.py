@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,10 +59,15 @@ def _mil_weights_only(artifact: Artifact) -> Runner:
     return WeightsOnlyRunner(artifact)
 
 
-def _coreml(artifact: Artifact) -> Runner:
+def _coreml(artifact: Artifact, compute: str = "all") -> Runner:
     from converters.coreml import CoreMlRunner
 
-    return CoreMlRunner(artifact)
+    return CoreMlRunner(artifact, compute)
+
+
+def _core_ml_on(name: str, compute: str, where: str) -> Backend:
+    opens = functools.partial(_coreml, compute=compute)
+    return Backend(name, "coreml", f"Core ML on {where}", opens, half=True, system="darwin")
 
 
 def _litert(artifact: Artifact) -> Runner:
@@ -108,7 +114,10 @@ BACKENDS: dict[str, Backend] = {
     for backend in (
         Backend("mil", "coreml", "the saved program, in the types that it declares", _mil),
         Backend("mil-weights-only", "coreml", "the same in float32", _mil_weights_only),
-        Backend("coreml", "coreml", "Core ML itself", _coreml, half=True, system="darwin"),
+        _core_ml_on("coreml", "all", "all that it chooses"),
+        _core_ml_on("coreml-cpu", "cpu_only", "the CPU"),
+        _core_ml_on("coreml-gpu", "cpu_and_gpu", "CPU and GPU (Metal)"),
+        _core_ml_on("coreml-ane", "cpu_and_ne", "CPU and Neural Engine"),
         Backend("litert", "tflite", "LiteRT with XNNPACK", _litert),
         Backend("litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference),
         _in_browser("litertjs", "tflite", "LiteRT.js in Chromium"),

@@ -226,7 +226,7 @@ def _check_types(noun: str, ports: tuple[Port, ...], types: dict[str, Any]) -> N
 
 
 def open_runner(artifact: Artifact, compute: str = "all") -> Runner:
-    """Core ML itself on a Mac (`compute`: all, cpu_only, cpu_and_gpu, cpu_and_ne), else `mil`."""
+    """Core ML itself on a Mac (`compute`: a key of UNITS), else `mil`."""
     if sys.platform == "darwin":
         return CoreMlRunner(artifact, compute)
     return MilRunner(artifact)
@@ -251,13 +251,21 @@ class MilRunner:
         del self._interpreter
 
 
+UNITS = {
+    "all": "coreml",
+    "cpu_only": "coreml-cpu",
+    "cpu_and_gpu": "coreml-gpu",
+    "cpu_and_ne": "coreml-ane",
+}
+"""Compute units, and the backend that Core ML is with them."""
+
+
 class CoreMlRunner:
     """Core ML through coremltools' documented `MLModel.predict`; only on macOS."""
 
-    backend = "coreml"
-
     def __init__(self, artifact: Artifact, compute: str = "all") -> None:
         ct = coremltools()
+        self.backend = UNITS[compute]
         self._ports = artifact
         self._model = ct.models.MLModel(
             str(artifact.path), compute_units=ct.ComputeUnit[compute.upper()]

@@ -18,7 +18,15 @@ from toolchain.bundle import Bundle
 from toolchain.cache import Request
 from toolchain.parity import ParityReport
 from toolchain.recipes import Recipe
-from toolchain.targets import DEFAULT_VIA, Target, Via, check_via
+from toolchain.targets import (
+    DEFAULT_COMPUTE,
+    DEFAULT_VIA,
+    Compute,
+    Target,
+    Via,
+    check_compute,
+    check_via,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,20 +76,23 @@ def build(
     weights: Path | None = None,
     out: Path = Path("dist"),
     via: Via = DEFAULT_VIA,
+    compute: Compute = DEFAULT_COMPUTE,
     say: Say = lambda what, stage: None,
 ) -> list[Built]:
     """Build each model for each target; an error on one leaves the others alone.
 
-    `via` "onnx2tf" takes its lowering instead of ours, for TFLite and TF.js only.
+    `via` "onnx2tf" takes its lowering instead of ours, for TFLite and TF.js only. `compute` is
+    written into Core ML bundles, whose loading code sets it.
 
     Raises what concerns all that was asked for: one model, and it cannot be captured.
     """
     names = tuple(model_names)
     check_via(targets, via)
+    check_compute(targets, compute)
     results: list[Built] = []
     for name in names:
         try:
-            results += _build_model(name, targets, recipe, weights, out, via, say)
+            results += _build_model(name, targets, recipe, weights, out, via, compute, say)
         except MlshipError as error:
             if len(names) == 1:
                 raise
@@ -96,12 +107,16 @@ def _build_model(
     weights: Path | None,
     out: Path,
     via: Via,
+    compute: Compute,
     say: Say,
 ) -> list[Built]:
     if weights is not None and not weights.is_file():
         raise BadWeights("there is no such weights file", where=str(weights))
     file = str(weights.absolute()) if weights else ""
-    requests = {t.name: Request(name, t.name, recipe.name, file, via) for t in targets}
+    requests = {
+        t.name: Request(name, t.name, recipe.name, file, via, _compute_of(t, compute))
+        for t in targets
+    }
     results: dict[str, Built] = {}
     for target in targets:
         known = cache.find(requests[target.name])
@@ -112,6 +127,10 @@ def _build_model(
         fresh = _build_missing(name, missing, recipe, weights, requests, out, say)
         results |= {built.target: built for built in fresh}
     return [results[t.name] for t in targets]
+
+
+def _compute_of(target: Target, compute: Compute) -> Compute:
+    return compute if target.format == "coreml" else DEFAULT_COMPUTE
 
 
 def destination(out: Path, model: str, target: str) -> Path:
@@ -278,7 +297,10 @@ def _build_target(
                 return Built(spec.name, target.name, report=report)
             for name in target.loading:
                 shutil.copy(LOADING / name, stage / name)
-            sealed = bundle.seal(stage, _manifest(prepared, target, recipe, artifact, report))
+            manifest = _manifest(prepared, target, recipe, artifact, report)
+            if target.format == "coreml":
+                manifest["compute"] = request.compute
+            sealed = bundle.seal(stage, manifest)
             cache.store(request, prepared.inputs, key, sealed.directory)
             shipped = bundle.publish(stage, where)
     except MlshipError as error:

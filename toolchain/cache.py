@@ -29,7 +29,7 @@ from unittest import mock
 from model_defs.errors import BadBundle
 from toolchain import bundle
 from toolchain.bundle import Bundle
-from toolchain.targets import DEFAULT_VIA, Via
+from toolchain.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Via
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("model_defs", "converters", "toolchain")
@@ -46,10 +46,12 @@ class Request:
     recipe: str
     weights: str = ""
     via: Via = DEFAULT_VIA
+    compute: Compute = DEFAULT_COMPUTE
 
     @property
     def digest(self) -> str:
-        parts = [self.model, self.target, self.recipe, self.weights, self.via, environment()]
+        how = [self.recipe, self.weights, self.via, self.compute]
+        parts = [self.model, self.target, *how, environment()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -83,7 +85,8 @@ def environment() -> str:
 
 def key(content: str, spec: dict[str, Any], request: Request) -> str:
     """The object's key: the digest of everything that decides its bytes."""
-    parts = [content, spec, request.recipe, request.target, request.via, environment()]
+    how = [request.recipe, request.target, request.via, request.compute]
+    parts = [content, spec, *how, environment()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -11,6 +11,10 @@ Via = Literal["lowering", "onnx2tf"]
 """Our own lowering of ONNX, or onnx2tf's, which then is an oracle for ours."""
 DEFAULT_VIA: Via = "lowering"
 
+Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
+"""Where an app lets Core ML compute: GPU is Metal, NE the Neural Engine."""
+DEFAULT_COMPUTE: Compute = "all"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -30,7 +34,14 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("ios", "coreml", ".mlpackage", False, "Core ML (Metal, Neural Engine), iOS 16+"),
+        Target(
+            "ios",
+            "coreml",
+            ".mlpackage",
+            False,
+            "Core ML (Metal, Neural Engine), iOS 16+",
+            loading=("MLShip.swift",),
+        ),
         Target("android", "tflite", ".tflite", True, "TFLite / LiteRT (XNNPACK, GPU)"),
         Target(
             "web",
@@ -60,3 +71,9 @@ def check_via(chosen: tuple[Target, ...], via: Via) -> None:
             raise ConversionFailed(
                 f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
             )
+
+
+def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:
+    """ConversionFailed where compute units are asked for and no target has them."""
+    if compute != DEFAULT_COMPUTE and all(target.format != "coreml" for target in chosen):
+        raise ConversionFailed(f"--compute {compute} is of Core ML", do="use --target ios")

@@ -365,7 +365,7 @@ def test_on_a_mac_core_ml_itself_runs(
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ct.models, "MLModel", FakeModel)
     runner = coreml.open_runner(artifacts["float32"], compute="cpu_and_gpu")
-    assert runner.backend == "coreml"
+    assert runner.backend == "coreml-gpu"
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
     outputs = runner.run({"image": image})
     assert FakeModel.opened[-1] == (str(artifacts["float32"].path), ct.ComputeUnit.CPU_AND_GPU)
