@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, MlshipError, TrainingDiverged, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.cli import main
 from toolchain.training import loop, task
 from toolchain.training.loop import CHECKPOINT, HELD_OUT, Settings, rate_at, train
 from toolchain.training.task import Item, Task
@@ -187,3 +190,27 @@ def test_a_task_gives_examples_that_its_model_learns_from(name: str) -> None:
     learner(*batch).backward()
     assert all(parameter.grad is not None for parameter in learner.parameters())
     assert 0 <= found.score(learner.net.eval(), batch) <= 1
+
+
+def test_the_command_trains_and_says_what_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task, "find", lambda name: TASK)
+    out = tmp_path / "run"
+    options = ["--steps", "3", "--batch", "2", "--workers", "0", "--device", "cpu", "--json"]
+    command = ["train", "brightness", "--out", str(out), *options]
+    first = CliRunner().invoke(main, command)
+    assert first.exit_code == 0, first.output
+    said = json.loads(first.stdout)
+    assert said["metric"] == "share that is right"
+    assert Path(said["weights"]).is_file()
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 2
+    assert json.loads(again.stdout)["error"]["kind"] == "BadCheckpoint"
+    assert json.loads(CliRunner().invoke(main, [*command, "--resume"]).stdout) == said
+
+
+def test_a_model_without_a_task_exits_2() -> None:
+    result = CliRunner().invoke(main, ["train", "inpaint"])
+    assert result.exit_code == 2
+    assert "known: portrait, depth" in result.stderr
