@@ -19,7 +19,8 @@ class Backend:
     """A runtime that opens artifacts of one format.
 
     `half` computes in float16 whatever the file stores, so that only the product's tolerance
-    can judge it. `slow` emulates a GPU on the CPU: seconds for what a GPU does in milliseconds.
+    can judge it. `slow` takes seconds for what others do in milliseconds: a GPU that the CPU
+    emulates, kernels written to be read.
     `system` is the only `sys.platform` that has it; `needs` looks for the programs that it runs.
     """
 
@@ -119,7 +120,9 @@ BACKENDS: dict[str, Backend] = {
         _core_ml_on("coreml-gpu", "cpu_and_gpu", "CPU and GPU (Metal)"),
         _core_ml_on("coreml-ane", "cpu_and_ne", "CPU and Neural Engine"),
         Backend("litert", "tflite", "LiteRT with XNNPACK", _litert),
-        Backend("litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference),
+        Backend(
+            "litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference, slow=True
+        ),
         _in_browser("litertjs", "tflite", "LiteRT.js in Chromium"),
         Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node, needs=_node),
         _in_browser("tfjs-wasm-chromium", "tfjs", "TF.js on WebAssembly in Chromium"),

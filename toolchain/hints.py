@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FLAT = 4.0
 """How many tolerances PyTorch's values must span before agreement means anything."""
+BETTER = 0.25
+"""What may be left of an error once the mistake is undone, or it was not that mistake."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,15 @@ class Evidence:
             return False
         if np.ptp(want) <= FLAT * self.tolerance:
             return False
-        return bool(np.abs(candidate.astype(np.float64) - want).max() <= self.tolerance)
+        off = float(np.abs(candidate.astype(np.float64) - want).max())
+        return off <= self.tolerance and off <= BETTER * self._off()
+
+    def _off(self) -> float:
+        """What the backend's own values are off by; infinite where they cannot be compared."""
+        got = self.got
+        if got is None or got.shape != self.want.shape or not np.isfinite(got).all():
+            return float("inf")
+        return float(np.abs(got.astype(np.float64) - self.want).max())
 
 
 Candidate = tuple[str, np.ndarray | None]

@@ -75,10 +75,12 @@ def show(ran: Run, *, as_json: bool, report: Path | None) -> None:
 
 def _print(ran: Run) -> None:
     from toolchain import terminal
-    from toolchain.report.table import failures, parity_table
+    from toolchain.report.table import absences, failures, parity_table
 
     if any(outcome.report.rows for outcome in ran.outcomes):
         terminal.show(parity_table(ran.outcomes))
+    for sentence in absences(ran.outcomes):
+        click.echo(sentence)
     for outcome in ran.outcomes:
         subject = outcome.subject
         if subject.reference != "PyTorch":

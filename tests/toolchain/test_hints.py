@@ -37,6 +37,14 @@ def test_nothing_is_said_where_all_would_agree() -> None:
     assert hint(flat + 0.5, want=flat) == ""
 
 
+def test_nothing_is_said_where_a_fit_only_just_helps() -> None:
+    """Off by a hair more than the tolerance: any fit of a factor would bring it below."""
+    noise = np.random.default_rng(2).uniform(-1, 1, WANT.shape).astype(np.float32)
+    got = WANT * np.float32(1.0002) + 0.0009 * noise
+    assert 1e-3 < np.abs(got - WANT).max() < 2e-3
+    assert hint(got) == ""
+
+
 def test_the_layout_that_was_not_turned() -> None:
     nhwc = WANT.transpose(0, 2, 3, 1).reshape(WANT.shape)
     assert hint(nhwc).startswith("the layout is (N, H, W, C) where (N, C, H, W)")

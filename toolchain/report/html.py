@@ -11,7 +11,7 @@ from string import Template
 from model_defs.spec import TensorSpec
 from toolchain.harness import Example, Outcome
 from toolchain.report import pictures
-from toolchain.report.table import Line, failures, lines, metric_text
+from toolchain.report.table import Line, absences, failures, metric_text, ran
 
 TEMPLATE = Path(__file__).parent / "page.html"
 DECADES = 3
@@ -55,7 +55,8 @@ def _section(outcome: Outcome) -> str:
         f'<p class="faint">{escape(facts)}, compared with {escape(subject.reference)} '
         f"in {seconds:.0f} s</p>"
         + _problems(failures(outcome))
-        + _table(lines(report.rows))
+        + _table(ran(report.rows))
+        + "".join(f"<p class=faint>{escape(line)}</p>" for line in absences([outcome]))
         + "".join(_worst(outcome, example) for example in _shown(outcome))
     )
 

@@ -68,6 +68,25 @@ def lines(rows: Iterable[ParityRow]) -> list[Line]:
     return [Line(b, o, tuple(found)) for (b, o), found in grouped.items()]
 
 
+def absent(rows: Iterable[ParityRow]) -> dict[str, tuple[str, ...]]:
+    """Why backends did not run here at all -> which; each reason once."""
+    found = list(rows)
+    ran = {row.backend for row in found if row.verdict != "skipped" or row.error is not None}
+    reasons: dict[str, list[str]] = {}
+    for row in found:
+        if row.backend not in ran:
+            names = reasons.setdefault(row.note.replace(f"{row.backend} runs", "they run"), [])
+            if row.backend not in names:
+                names.append(row.backend)
+    return {reason: tuple(names) for reason, names in reasons.items()}
+
+
+def ran(rows: Sequence[ParityRow]) -> list[Line]:
+    """The lines of the backends that did run."""
+    away = {name for names in absent(rows).values() for name in names}
+    return lines(row for row in rows if row.backend not in away)
+
+
 def metric_text(name: str, value: float) -> str:
     """`PSNR 52.1 dB`, `IoU 0.9987`."""
     unit = f" {UNITS[name]}" if UNITS[name] else ""
@@ -86,10 +105,19 @@ def parity_table(outcomes: Sequence[Outcome]) -> Table:
     )
     for outcome in outcomes:
         name = outcome.subject.name
-        for line in lines(outcome.report.rows):
+        for line in ran(outcome.report.rows):
             made.add_row(name, *_cells(line))
             name = ""
     return made
+
+
+def absences(outcomes: Sequence[Outcome]) -> list[str]:
+    """Which backends did not run here and why, each reason once for all bundles."""
+    found: dict[str, dict[str, None]] = {}
+    for outcome in outcomes:
+        for reason, names in absent(outcome.report.rows).items():
+            found.setdefault(reason, {}).update(dict.fromkeys(names))
+    return [f"skipped: {', '.join(names)}: {reason}" for reason, names in found.items()]
 
 
 def _cells(line: Line) -> tuple[str, ...]:
