@@ -42,10 +42,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audited:
-    """What was found in one bundle on these cases."""
+    """What was found in one bundle on these cases, and hints on where it may not run."""
 
     subject: Subject
     findings: tuple[Finding, ...]
+    hints: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
@@ -70,6 +71,7 @@ class Audited:
             "cases": list(self.subject.inputs),
             "findings": [asdict(finding) for finding in self.findings],
             "note": self.note,
+            "placement_hints": list(self.hints),
         }
 
 
@@ -93,6 +95,7 @@ def audit(subject: Subject) -> Audited:
     """The findings on all cases of a subject, what breaks first, then the largest numbers."""
     from converters import mil
     from converters.mil import audit as ranges
+    from converters.mil import placement
 
     if subject.bundle.target != TARGET:
         raise BadBundle(
@@ -108,7 +111,8 @@ def audit(subject: Subject) -> Audited:
     ]
     order = list(ranges.ADVICE)
     rows = sorted(ranges.audit(package, stored), key=lambda r: (order.index(r.kind), -r.value))
-    return Audited(subject, tuple(_placed(rows, package, subject)))
+    hints = tuple(map(str, placement.hints(package.main)))
+    return Audited(subject, tuple(_placed(rows, package, subject)), hints)
 
 
 def _placed(rows: Sequence[AuditRow], package: Package, subject: Subject) -> Iterator[Finding]:
@@ -173,6 +177,8 @@ def show(audited: Sequence[Audited], unbuilt: Sequence[Built], *, as_json: bool)
             click.echo(f"{one.subject.name}: nothing overflows or vanishes in float16, {cases}")
         if one.note:
             click.echo(f"note: {one.note}")
+        for hint in one.hints:
+            click.echo(f"placement hint: {hint}")
     for built in unbuilt:
         reason = built.error or "; ".join(built.report.problems if built.report else ())
         click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)

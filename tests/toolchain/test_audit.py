@@ -75,6 +75,7 @@ def test_the_text_says_what_to_change(faulty: Faulty) -> None:
     assert "overflow: keep this part in float32" in result.stdout
     assert "small-epsilon: an epsilon below 6e-5" in result.stdout
     assert "instance_norm" in result.stdout
+    assert "may leave the Neural Engine: it computes in float32" in result.stdout
 
 
 def test_a_sound_bundle_passes_and_float16_is_noted(shared: Path) -> None:
@@ -84,6 +85,7 @@ def test_a_sound_bundle_passes_and_float16_is_noted(shared: Path) -> None:
     assert one["findings"] == []
     assert one["cases"] == ["photo", "noise"]
     assert "--recipe fp32" in one["note"]
+    assert one["placement_hints"] == []
 
 
 def test_refuses_a_bundle_of_another_target(shared: Path) -> None:
