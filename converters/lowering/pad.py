@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from converters.lowering.call import Call
-from converters.lowering.tf import Tensor, as_dtype, constant, gen_array_ops
+from converters.lowering.call import Call, Target
+from converters.lowering.join import joined
+from converters.lowering.tf import Tensor, as_dtype, constant, float32, gen_array_ops
 from converters.lowering.value import Value, as_tensor
 
 Pads = list[tuple[int, int]]
+STORED = 16384
+"""How many numbers a padding may store in the file (64 kB)."""
 
 
 def pad(call: Call) -> Value:
@@ -29,7 +34,7 @@ def pad(call: Call) -> Value:
     pads = [(max(before, 0), max(after, 0)) for before, after in pads]
     if a.mode == "constant":
         fill = call.constant(2, "fill").item() if call.has(2) else a.value
-        return Value(_filled(x, pads, fill), value.order)
+        return Value(_filled(call.target, x, pads, fill), value.order)
     if a.mode != "reflect":
         raise call.refuse(
             f"mode '{a.mode}'", do="pad by constant widths of at least 0, less than the size"
@@ -50,8 +55,18 @@ def _cropped(x: Tensor, pads: Pads) -> Tensor:
     return gen_array_ops._slice(x, begin, np.array(end, np.int32) - begin)
 
 
-def _filled(x: Tensor, pads: Pads, fill: float) -> Tensor:
+def _filled(target: Target, x: Tensor, pads: Pads, fill: float) -> Tensor:
+    """Padded with a number; XNNPACK pads with zeros only, but joins with (small) constants."""
     if not np.any(pads):
+        return x
+    sizes = [int(n) for n in x.shape]
+    added = math.prod(n + sum(pair) for n, pair in zip(sizes, pads, strict=True)) - math.prod(sizes)
+    if target == "tflite" and fill != 0 and x.dtype == float32 and added <= STORED:
+        for axis, pair in enumerate(pads):
+            sizes = [int(n) for n in x.shape]
+            ends = [np.full((*sizes[:axis], n, *sizes[axis + 1 :]), fill, "float32") for n in pair]
+            before, after = ([constant(end)] if end.size else [] for end in ends)
+            x = joined(target, [*before, x, *after], axis)
         return x
     if fill == 0 and x.dtype != as_dtype("bool"):
         return gen_array_ops.pad(x, np.array(pads, np.int32))

@@ -91,6 +91,22 @@ def test_a_split_stays_in_the_partition(
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
+@pytest.mark.parametrize(("width", "count"), [(2, 1), (40, 2)])
+def test_a_small_constant_padding_stays_in_the_partition(
+    width: int, count: int, tmp_path: Path
+) -> None:
+    class Bordered(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.pad(x * 2, (0, 1, width, 0), value=0.7) * 3
+
+    found = case(tmp_path, Bordered(), [torch.rand(1, 3, 4, 200)])
+    artifact = tflite.convert(found.export, tmp_path)
+    parts = tflite.partitions(artifact.path)
+    assert (parts.count, "PADV2" in parts.fallen) == (count, count > 1)
+    assert artifact.path.stat().st_size < 20_000
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
+
+
 def test_float16_halves_the_file_and_stays_close(heads: Case, tmp_path: Path) -> None:
     full = tflite.convert(heads.export, tmp_path).path.stat().st_size
     artifact = tflite.convert(replace(heads.export, precision="float16"), tmp_path)
