@@ -26,6 +26,12 @@ def test_every_family_gives_pytorchs_numbers() -> None:
     assert max(errors.values()) <= TOLERANCE, errors
 
 
+def test_xnnpack_runs_every_family_in_one_partition() -> None:
+    assert {name: cells[5:7] for name, cells in committed().items()} == {
+        name: ["1", ""] for name in FAMILIES
+    }
+
+
 def is_current(name: str, directory: Path) -> None:
     found = row(name, directory)
     assert found.cells()[:-MEASURED] == committed()[name][:-MEASURED]
