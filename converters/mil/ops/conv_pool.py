@@ -89,6 +89,8 @@ def conv_transpose(
     rank = x.dim() - 2
     strides, dilations = _or_ones(strides, rank), _or_ones(dilations, rank)
     full = TRANSPOSED[rank](x, weight, bias, strides, 0, 0, groups, dilations)
+    if output_shape and output_shape[:2] != tuple(full.shape[:2]):
+        raise BadArtifact(f"output_shape {output_shape} for a result of {tuple(full.shape)}")
     cuts = _transposed_cuts(x, full, strides, pad_type, pad)
     for axis, (before, after) in enumerate(zip(cuts[::2], cuts[1::2], strict=True), 2):
         size = full.shape[axis] - before - after

@@ -49,8 +49,12 @@ def constant(model: Any, name: str) -> Any:
     raise LookupError(f"no constant '{name}'")
 
 
+OTHERS = {"custom": "valid", "valid": "same", "reflect": "replicate"}
+"""Another text that an argument may have."""
+
+
 def flip_constant(package: Path, kind: str, argument: str, index: int = 0) -> None:
-    """Changes the first number of an operation's constant argument: +1, or the opposite."""
+    """Changes an operation's constant argument: first number +1, the opposite, another text."""
 
     def change(model: Any) -> None:
         target = operation(model, kind, index)
@@ -62,6 +66,9 @@ def flip_constant(package: Path, kind: str, argument: str, index: int = 0) -> No
             tensor.bytes.values = half.tobytes()
             return
         values = getattr(tensor, field).values
+        if field == "strings":
+            values[0] = OTHERS[values[0]]
+            return
         values[0] = not values[0] if field == "bools" else values[0] + 1
 
     edit(package, change)
