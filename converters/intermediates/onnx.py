@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -75,21 +75,3 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     if not a.size:
         return False
     return bool(np.abs(a - b).max() <= SAME * max(float(np.abs(b).max()), 1e-6))
-
-
-def first_apart(
-    nodes: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]], paired: Mapping[str, str]
-) -> str:
-    """The first node whose inputs PyTorch has and from whose outputs on it has nothing, or ''.
-
-    `nodes` are (name, inputs, outputs) in topological order.
-    """
-    reached: set[str] = set()
-    for _, reads, makes in reversed(nodes):
-        if any(name in paired or name in reached for name in makes):
-            reached.update(reads)
-    for name, reads, makes in nodes:
-        lost = not any(m in paired or m in reached for m in makes)
-        if lost and all(r in paired or r in reached for r in reads if r):
-            return name
-    return ""

@@ -1,6 +1,6 @@
 """Which ONNX value an operation of a .tflite or TF.js file computes, asked of our lowering.
 
-    python -m converters.intermediates.origins EXPORT TARGET < the export as JSON
+    python -m converters.intermediates.origins TARGET < the export as JSON
 
 The lowering gives the same names every time, so that it is run once more in a process of its
 own, since it loads TensorFlow.
@@ -16,14 +16,17 @@ from collections.abc import Mapping
 
 from converters.api import Export
 from converters.worker import QUIET, ROOT
-from model_defs.errors import ConversionFailed
+from model_defs.errors import BackendUnavailable, ConversionFailed
 
 Origins = Mapping[str, tuple[str, tuple[int, ...]]]
 """TensorFlow's name -> the ONNX value and the order of axes in which it is stored."""
 
 
 def origins(export: Export, target: str) -> Origins:
-    """Of the operations that our lowering writes; empty where it refuses the graph."""
+    """Of the operations that our lowering writes.
+
+    Raises BackendUnavailable where it refuses the graph: onnx2tf, which stands in, keeps no names.
+    """
     done = subprocess.run(
         [sys.executable, "-P", "-m", "converters.intermediates.origins", target],
         input=json.dumps(export.to_json()),
@@ -35,7 +38,10 @@ def origins(export: Export, target: str) -> Origins:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise ConversionFailed(f"the lowering's names cannot be read: {last}")
-    return {name: (value, tuple(order)) for name, (value, order) in json.loads(done.stdout).items()}
+    answer = json.loads(done.stdout)
+    if "refused" in answer:
+        raise BackendUnavailable(f"the file was written by onnx2tf: {answer['refused']}")
+    return {name: (value, tuple(order)) for name, (value, order) in answer["origins"].items()}
 
 
 def main() -> None:
@@ -50,10 +56,10 @@ def main() -> None:
     graph = read_graph(export.onnx)
     try:
         lowered = lower(rewritten(graph, target), export.inputs, export.outputs, target)  # type: ignore[arg-type]
-    except UnsupportedOperation:
-        json.dump({}, answer)
+    except UnsupportedOperation as error:
+        json.dump({"refused": error.what}, answer)
     else:
-        json.dump(lowered.origins, answer)
+        json.dump({"origins": lowered.origins}, answer)
     answer.flush()
 
 

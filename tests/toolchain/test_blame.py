@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from layer_faults import FAULTS
+from onnx import load, save
 from own_models import Two
 from torch import nn
 
@@ -21,6 +22,8 @@ from converters.api import Program
 from converters.capture import capture, export
 from converters.intermediates import onnx
 from converters.intermediates.backends import WATCHES, Guide
+from converters.intermediates.origins import origins
+from model_defs.errors import BackendUnavailable
 from toolchain import cases, models, pipeline, recipes, stages
 from toolchain.blame import BackendBlame, layers_of
 from toolchain.bundle import Bundle
@@ -172,6 +175,18 @@ def test_equal_numbers_of_another_shape_are_no_pair() -> None:
     assert onnx.pairs({"x": a.reshape(2, 3)}, {"y": a.reshape(3, 2)}) == {}
     assert onnx.pairs({"x": a}, {"y": a + 1}) == {}
     assert onnx.pairs({"x": a, "z": a}, {"y": a, "w": a}) == {"x": "y", "z": "w"}
+
+
+def test_a_graph_that_our_lowering_refuses_is_skipped_with_the_reason(
+    known: Known, tmp_path: Path
+) -> None:
+    refused = replace(known.guide.export, directory=tmp_path)
+    shutil.copytree(known.guide.export.directory, tmp_path, dirs_exist_ok=True)
+    model = load(refused.onnx)
+    next(n for n in model.graph.node if n.op_type == "Relu").op_type = "Sinh"
+    save(model, refused.onnx)
+    with pytest.raises(BackendUnavailable, match="written by onnx2tf: Sinh"):
+        origins(refused, "tfjs")
 
 
 class Shared(nn.Module):
