@@ -9,6 +9,7 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
     max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
                         that lies beyond the data, where the stride exceeds the kernel
+    addcmul, addcdiv    had no converter (ConvNeXt V2 has an addcmul)
 
 Each has a test that fails without it. Avoided by converting TorchScript, not `torch.export`:
 pools whose stride is omitted, and selu, whose scale is ignored there.
@@ -83,6 +84,18 @@ def _hardtanh(context: Any, node: Any) -> None:
     context.add(Builder.clip(x=x, **bounds, name=node.name))
 
 
+def _add_scaled(operation: str, context: Any, node: Any) -> None:
+    """x + scale * (y * z), or with real_div in place of mul."""
+    from coremltools.converters.mil import Builder
+    from coremltools.converters.mil.mil.ops.defs._utils import promote_input_dtypes
+
+    x, y, z, scale = promote_input_dtypes(_inputs(context, node)[:4])
+    term = getattr(Builder, operation)(x=y, y=z)
+    if scale.val != 1:
+        term = Builder.mul(x=term, y=scale)
+    context.add(Builder.add(x=x, y=term, name=node.name))
+
+
 def _zeros_like(original: Callable[..., None]) -> Callable[..., None]:
     def convert(context: Any, node: Any) -> None:
         from coremltools.converters.mil import Builder
@@ -150,6 +163,8 @@ def repair() -> None:
         ("reciprocal", _reciprocal),
         ("rsqrt", _rsqrt),
         ("hardtanh", _hardtanh),
+        ("addcmul", functools.partial(_add_scaled, "mul")),
+        ("addcdiv", functools.partial(_add_scaled, "real_div")),
     ):
         _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)
     for name, wrap in WRAPPED.items():

@@ -214,7 +214,11 @@ REPAIRED: dict[str, Callable[[Tensor], Tensor]] = {
     "max_pool2d": lambda x: F.max_pool2d(x[:, :, :3], 2, 3, ceil_mode=True),
     "avg_pool1d": lambda x: F.avg_pool1d(x.flatten(2)[:, :, :9], 2, 3, ceil_mode=True),
     "avg_pool2d": lambda x: F.avg_pool2d(x[:, :, :3], 2, 3, ceil_mode=True),
+    "addcmul": lambda x: torch.addcmul(x[:, :, :1], x, x[:1, :1] + 2, value=-1.5),
+    "addcdiv": lambda x: torch.addcdiv(x[:, :, :1], x, x[:1, :1] + 2, value=3),
 }
+REFUSED = {"hardtanh", "addcmul", "addcdiv"}
+"""Without the repair."""
 
 
 @pytest.mark.parametrize("defect", REPAIRED)
@@ -235,12 +239,17 @@ def test_coremltools_still_needs_the_repair(
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
-    original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
-    monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, defect, original)
+    registered = _TORCH_OPS_REGISTRY.name_to_func_mapping
+    if defect.startswith("addc"):
+        assert not hasattr(ops, defect)
+        monkeypatch.delitem(registered, defect, raising=False)
+    else:
+        original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
+        monkeypatch.setitem(registered, defect, original)
     monkeypatch.setattr(coreml_defects, "repair", lambda: None)
     source = one(tmp_path, REPAIRED[defect])
-    if defect == "hardtanh":
-        with pytest.raises(UnsupportedOperation, match="hardtanh"):
+    if defect in REFUSED:
+        with pytest.raises(UnsupportedOperation, match=defect):
             coreml.convert(source, tmp_path)
         return
     if "pool" in defect:
