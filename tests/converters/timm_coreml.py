@@ -38,7 +38,8 @@ of the scores. Beside it is PyTorch's own error in that precision, against its f
 {EXACT:g} in float32 or {HALF:g} in float16, rounded after every operation, fails a test, unless
 it is within {NOISE} times PyTorch's own: random weights enlarge what is rounded, layer by layer
 (mobileone by a sixth in each of its 43), whoever computes. mobileone's package is no further
-from float64 than PyTorch is: 3e-05. None of it ran on Core ML itself. Made by `python -m tests.converters.timm_coreml`.
+from float64 than PyTorch is: 3e-05. None of it ran on Core ML itself. Made by
+`python -m tests.converters.timm_coreml`.
 
 | family | architecture | size | operations | float32 | PyTorch's | float16 | PyTorch's |
 |---|---|---:|---:|---:|---:|---:|---:|
