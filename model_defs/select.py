@@ -154,7 +154,7 @@ SELECT = ModelSpec(
 )
 SELECT_COARSE = ModelSpec(
     "select-coarse",
-    lambda: initialise(SelectCoarse(), gain=0.95, contrast=4.0),
+    lambda: initialise(SelectCoarse(), gain=0.9, contrast=16.0),
     (IMAGE, CLICKS),
     (MASK,),
     summary="the same trunk with a x16 deconvolution",
