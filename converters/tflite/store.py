@@ -6,6 +6,7 @@ file is always the same, and from that one we store each constant as we choose.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import flatbuffers
@@ -84,7 +85,9 @@ def _dequantize(model: schema.ModelT) -> int:
 def store_as_float16(model: schema.ModelT) -> None:
     """Stores constants as float16, each behind a DEQUANTIZE.
 
-    XNNPACK unpacks them once, when the file is loaded. What float16 cannot hold (beyond
+    XNNPACK unpacks them once, when the file is loaded; what several operations read has a
+    DEQUANTIZE for each of them, or a bias that is also an operand keeps its convolutions out of
+    the partition. What float16 cannot hold (beyond
     65504, or infinite) stays float32, as do scalars, among them every epsilon. A bias of one
     element does not: XNNPACK wants it like its filter.
     """
@@ -105,10 +108,25 @@ def store_as_float16(model: schema.ModelT) -> None:
         )
         graph.tensors.append(half)
         tensor.buffer, tensor.name = 0, tensor.name + b"/float32"
-        operators.append(
-            schema.OperatorT(opcodeIndex=code, inputs=[len(graph.tensors) - 1], outputs=[index])
-        )
+        source = len(graph.tensors) - 1
+        operators += [
+            schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
+            for unpacked in _one_for_each_reader(graph, index)
+        ]
     graph.operators = operators + graph.operators
+
+
+def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
+    """The tensor, and a twin of it for each operation after the first that reads it."""
+    readers = [op for op in graph.operators if index in list(op.inputs)]
+    found = [index]
+    for operation in readers[1:]:
+        twin = copy.copy(graph.tensors[index])
+        twin.name = b"%s/%d" % (twin.name, len(found))
+        graph.tensors.append(twin)
+        found.append(len(graph.tensors) - 1)
+        operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
+    return found
 
 
 def fits_float16(array: np.ndarray) -> bool:

@@ -91,6 +91,25 @@ def test_a_split_stays_in_the_partition(
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
+def test_a_constant_of_several_operations_stays_in_the_partition(tmp_path: Path) -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+            self.second.bias = self.first.bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert self.first.bias is not None
+            shown = (x * 2 + self.first.bias.view(1, 3, 1, 1)).relu()
+            return self.second(self.first(shown))
+
+    torch.manual_seed(0)
+    found = case(tmp_path, Shared(), [torch.rand(1, 3, 9, 9)], precision="float16")
+    artifact = tflite.convert(found.export, tmp_path)
+    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-2
+
+
 @pytest.mark.parametrize(("width", "count"), [(2, 1), (40, 2)])
 def test_a_small_constant_padding_stays_in_the_partition(
     width: int, count: int, tmp_path: Path
