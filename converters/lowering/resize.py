@@ -8,12 +8,26 @@ from types import SimpleNamespace
 import numpy as np
 
 from converters.lowering.call import Call, nhwc
+from converters.lowering.graph import Node
 from converters.lowering.join import joined
 from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_image_ops, gen_math_ops
 from converters.lowering.value import Value, channels_last, reshaped
 
 NEARLY = 1e-4
 """Two sampling places this near (in pixels) are the same: ONNX holds its scales in float32."""
+
+
+DEFAULTS = {
+    "antialias": 0,
+    "axes": None,
+    "coordinate_transformation_mode": "half_pixel",
+    "cubic_coeff_a": -0.75,
+    "exclude_outside": 0,
+    "extrapolation_value": 0.0,
+    "keep_aspect_ratio_policy": "stretch",
+    "mode": "nearest",
+    "nearest_mode": "round_prefer_floor",
+}
 
 
 @dataclass(frozen=True)
@@ -32,17 +46,7 @@ def resize(call: Call) -> Value:
     What TensorFlow's own operations would sample elsewhere, or cannot do, becomes one product
     with a constant matrix per axis.
     """
-    a = call.read(
-        antialias=0,
-        axes=None,
-        coordinate_transformation_mode="half_pixel",
-        cubic_coeff_a=-0.75,
-        exclude_outside=0,
-        extrapolation_value=0.0,
-        keep_aspect_ratio_policy="stretch",
-        mode="nearest",
-        nearest_mode="round_prefer_floor",
-    )
+    a = call.read(**DEFAULTS)
     if a.keep_aspect_ratio_policy != "stretch":
         raise call.refuse(
             f"keep_aspect_ratio_policy '{a.keep_aspect_ratio_policy}'", do="give both sizes"
@@ -55,7 +59,7 @@ def resize(call: Call) -> Value:
         raise call.refuse("batch or channels", do="resize the last two axes of (N, C, H, W)")
     sizes = (*call.shape[2:],) if len(call.shape) == 4 else (1, call.shape[2])
     axes = tuple(
-        Axis(n, m, s, _places(call, a, n, m, s))
+        Axis(n, m, s, places(call.node, a, n, m, s))
         for n, m, s in zip(value.shape[2:], sizes, scales[2:], strict=True)
     )
     x = call.arrange(value, channels_last(4)).tensor
@@ -90,7 +94,7 @@ def _check_corners(call: Call, a: SimpleNamespace, axes: list[tuple[int, float]]
                 )
 
 
-def _places(call: Call, a: SimpleNamespace, before: int, after: int, scale: float) -> np.ndarray:
+def places(node: Node, a: SimpleNamespace, before: int, after: int, scale: float) -> np.ndarray:
     """Where in the input each result samples (ONNX Resize, coordinate_transformation_mode)."""
     x = np.arange(after, dtype=np.float64)
     half = (x + 0.5) / scale - 0.5
@@ -105,29 +109,26 @@ def _places(call: Call, a: SimpleNamespace, before: int, after: int, scale: floa
         return x * (before - 1) / (after - 1) if after > 1 else np.zeros(1)
     if mode == "half_pixel_symmetric":
         return half + before / 2 * (1 - after / (before * scale))
-    raise call.refuse(
+    raise node.refusal(
         f"coordinate_transformation_mode '{mode}'", do="use align_corners or half_pixel"
     )
 
 
 def _nearest(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) -> Tensor:
     """By TensorFlow's operation if that picks the same pixels, else by picking them."""
-    picks = [_picks(call, a.nearest_mode, axis) for axis in axes]
-    times = [_times(ax, pick) for ax, pick in zip(axes, picks, strict=True)]
-    if call.target == "tflite" and all(times):
-        return _repeated(x, *times)
+    chosen = [picks(call.node, a.nearest_mode, axis) for axis in axes]
     sizes = np.array([ax.after for ax in axes], np.int32)
     for centre in (False, True):
         theirs = [_nearest_picks(ax, 0.5 if centre else 0.0) for ax in axes]
-        if all(np.array_equal(p, t) for p, t in zip(picks, theirs, strict=True)):
+        if all(np.array_equal(p, t) for p, t in zip(chosen, theirs, strict=True)):
             return gen_image_ops.resize_nearest_neighbor(x, sizes, half_pixel_centers=centre)
-    for axis, pick in enumerate(picks, 1):
+    for axis, pick in enumerate(chosen, 1):
         if not np.array_equal(pick, np.arange(axes[axis - 1].before)):
             x = gen_array_ops.gather_v2(x, constant(pick), axis)
     return x
 
 
-def _picks(call: Call, mode: str, axis: Axis) -> np.ndarray:
+def picks(node: Node, mode: str, axis: Axis) -> np.ndarray:
     """Which input each result is (ONNX Resize, nearest_mode)."""
     if mode == "round_prefer_floor":
         places = np.ceil(axis.places - 0.5)
@@ -136,28 +137,24 @@ def _picks(call: Call, mode: str, axis: Axis) -> np.ndarray:
     elif mode in ("floor", "ceil"):
         places = np.floor(axis.places) if mode == "floor" else np.ceil(axis.places)
     else:
-        raise call.refuse(f"nearest_mode '{mode}' is not known")
+        raise node.refusal(f"nearest_mode '{mode}' is not known")
     return np.clip(places, 0, axis.before - 1).astype(np.int32)
 
 
-def _times(axis: Axis, pick: np.ndarray) -> int:
-    """How many times each input is repeated; 0 if not all are alike."""
-    times = axis.after // axis.before
-    return times if np.array_equal(pick, np.arange(axis.before).repeat(times)) else 0
-
-
-def _repeated(x: Tensor, down: int, right: int) -> Tensor:
+def repeat_pixels(call: Call) -> Value:
     """Each pixel `right` times, then each row `down` times, as concatenations.
 
-    XNNPACK runs these; RESIZE_NEAREST_NEIGHBOR it leaves to LiteRT's own kernel.
+    No operation of ONNX: the rewrite nearest-as-concats puts it in the place of a Resize.
     """
+    a = call.read(down=1, right=1)
+    x = call.nhwc()
     n, h, w, c = (int(size) for size in x.shape)
-    if right > 1:
-        x = joined("tflite", [x] * right, 3)
-    x = gen_array_ops.reshape(x, np.array([n, h, w * right * c], np.int32))
-    if down > 1:
-        x = joined("tflite", [x] * down, 2)
-    return gen_array_ops.reshape(x, np.array([n, h * down, w * right, c], np.int32))
+    if a.right > 1:
+        x = joined(call.target, [x] * a.right, 3)
+    x = gen_array_ops.reshape(x, np.array([n, h, w * a.right * c], np.int32))
+    if a.down > 1:
+        x = joined(call.target, [x] * a.down, 2)
+    return nhwc(gen_array_ops.reshape(x, np.array([n, h * a.down, w * a.right, c], np.int32)))
 
 
 def _nearest_picks(axis: Axis, centre: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The operations of ONNX that we lower, and nothing else."""
+"""The operations of ONNX that we lower, those that rewrites put in, and nothing else."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "ReduceSum": reduction(m._sum),
     "ReduceSumSquare": reduction(m._sum, before=m.square),
     "Relu": unary(nn.relu),
+    "RepeatPixels": resize.repeat_pixels,
     "Reshape": shape.reshape,
     "Resize": resize.resize,
     "Round": unary(m.round),

@@ -15,8 +15,10 @@ from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
+from converters.lowering.rewrites.nearest_as_concats import NearestAsConcats
 from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
+from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
 
 
@@ -35,7 +37,9 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(),
+        NearestAsConcats(),
         MaxPoolAfterRelu(),
+        SelectAsProduct(),
     ),
     "tfjs": (
         FuseGelu(),
@@ -44,6 +48,7 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(modes=("edge", "wrap")),
+        SelectAsProduct(broadcasting=True),
     ),
 }
 

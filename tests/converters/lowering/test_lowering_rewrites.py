@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converters import tfjs, tflite
@@ -12,8 +14,10 @@ from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
+from converters.lowering.rewrites.nearest_as_concats import NearestAsConcats
 from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
+from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
 from tests.converters.tf_checks import (
     operations,
@@ -455,3 +459,159 @@ def test_names_are_unique_and_kebab_case(target: str) -> None:
     names = [rewrite.name for rewrite in REWRITES[target]]
     assert len(set(names)) == len(names)
     assert all(name == name.lower().replace("_", "-") for name in names)
+
+
+NEAREST = """(float[1,3,4,5] x) => (float[1,3,8,15] y) <float[4] s = {{1, 1, 2, 3}}> {{
+    y = Resize<mode="nearest", {how}>(x, , s)
+}}"""
+ASYMMETRIC = 'coordinate_transformation_mode="asymmetric", nearest_mode="floor"'
+
+
+@pytest.mark.parametrize("how", [ASYMMETRIC, 'nearest_mode="round_prefer_ceil"'])
+def test_repeats_pixels_of_a_nearest_enlargement(how: str, tmp_path: Path) -> None:
+    text = NEAREST.format(how=how)
+    assert after(NearestAsConcats(), text) == ["RepeatPixels"]
+    assert computes_the_same(tmp_path, text)
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+def test_repeats_pixels_where_the_sizes_are_named(tmp_path: Path) -> None:
+    text = NEAREST.format(how=ASYMMETRIC).replace("float[4] s = {1, 1, 2, 3}", SIZES)
+    text = text.replace("(x, , s)", "(x, , , s)")
+    assert after(NearestAsConcats(), text) == ["RepeatPixels"]
+    assert computes_the_same(tmp_path, text)
+
+
+SIZES = "int64[4] s = {1, 3, 8, 15}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('mode="nearest"', 'mode="linear"'),
+        ('nearest_mode="floor"', 'nearest_mode="ceil"'),
+        ("{1, 1, 2, 3}", "{1, 1, 2, 3.01}"),
+        ("(x, , s)", "(x, , t)"),
+        ("1, 1, 2, 3} >", "1, 1, 1, 1} >"),
+    ],
+    ids=["linear", "a row late", "not whole", "computed", "nothing to repeat"],
+)
+def test_does_not_repeat_pixels(old: str, new: str) -> None:
+    text = NEAREST.format(how=ASYMMETRIC).replace("3}>", "3} >").replace(old, new)
+    if "1, 1, 1, 1" in new:
+        text = text.replace("8,15", "4,5")
+    if new == "(x, , t)":
+        text = text.replace("{\n", "{\n    t = Relu(s)\n", 1)
+    assert declines(NearestAsConcats(), text)
+
+
+def test_does_not_repeat_pixels_of_a_reduction() -> None:
+    text = NEAREST.format(how=ASYMMETRIC).replace("2, 3}", "0.5, 1}").replace("8,15", "2,5")
+    assert declines(NearestAsConcats(), text)
+
+
+SELECT = """(float[1,4,6,6] x, float[1,1,6,6] m) => (float[1,4,6,6] y)
+<float zero = {{0}}, float t = {{0.25}}, float w = {{3}}> {{
+    {lines}
+}}"""
+
+
+def select(*lines: str) -> str:
+    return SELECT.format(lines="\n    ".join(lines))
+
+
+@pytest.mark.parametrize("compare", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
+@pytest.mark.parametrize("branches", ["x, zero", "zero, x", "x, w", "w, m2"])
+def test_selects_with_products(compare: str, branches: str, tmp_path: Path) -> None:
+    text = select("m2 = Tanh(x)", f"c = {compare}(m, t)", f"y = Where(c, {branches})")
+    left = after(SelectAsProduct(), text)
+    assert "Where" not in left
+    assert compare not in left
+    assert computes_the_same(tmp_path, text)
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+def test_selects_with_products_of_negated_and_counted_conditions(tmp_path: Path) -> None:
+    text = select(
+        "c = Greater(x, m)",
+        "n = Not(c)",
+        "a = Where(n, x, zero)",
+        "b = Cast<to=1>(c)",
+        "y = Add(a, b)",
+    )
+    assert after(SelectAsProduct(), text) == [
+        "Sub",
+        "Clip",
+        "Ceil",
+        "Sub",
+        "Mul",
+        "Identity",
+        "Add",
+    ]
+    assert computes_the_same(tmp_path, text)
+    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+
+
+@pytest.mark.parametrize("compare", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
+def test_a_mask_is_exact_for_the_smallest_differences(compare: str, tmp_path: Path) -> None:
+    """Neighbours, zeros of either sign, and the smallest numbers that are not taken for 0."""
+    text = select(f"c = {compare}(x, m)", "y = Where(c, w, zero)")
+    case = text_case(tmp_path, text)
+    one = np.float32(1)
+    near = np.array([one, np.nextafter(one, one * 2), -0.0, 0.0, 1.2e-38, -1.2e-38], np.float32)
+    x = np.broadcast_to(near, (1, 4, 6, 6)).copy()
+    inputs = {"x": x, "m": near[:, None].repeat(6, 1).reshape(1, 1, 6, 6).copy()}
+    compared = {"Greater": np.greater, "Less": np.less}.get(compare)
+    compared = compared or {"GreaterOrEqual": np.greater_equal}.get(compare, np.less_equal)
+    want = {"y": np.where(compared(inputs["x"], inputs["m"]), 3, 0).astype(np.float32)}
+    assert worst(tflite_outputs(tflite.convert(case.export, tmp_path), inputs), want) == 0
+
+
+def test_leaves_a_select_of_what_may_be_infinite() -> None:
+    ratio = ("c = Greater(m, zero)", "r = Div(x, m)", "y = Where(c, r, zero)")
+    assert declines(SelectAsProduct(), select(*ratio))
+    for unbounded in ("Exp", "Log", "Sqrt", "Reciprocal"):
+        made = ("c = Greater(m, zero)", f"r = {unbounded}(x)", "y = Where(c, r, zero)")
+        assert declines(SelectAsProduct(), select(*made))
+
+
+@pytest.mark.parametrize("bound", ["Max(m, t)", "Clip(m, t)", "Identity(t)"])
+def test_selects_with_products_of_a_division_by_what_is_never_zero(bound: str) -> None:
+    lines = ("c = Greater(m, zero)", f"d = {bound}", "r = Div(x, d)", "y = Where(c, r, zero)")
+    text = select(*lines).replace("d = Identity(t)\n    ", "").replace("(x, d)", "(x, t)")
+    assert "Where" not in after(SelectAsProduct(), text if "Identity" in bound else select(*lines))
+
+
+def test_leaves_a_select_of_an_infinite_constant() -> None:
+    from converters.lowering.graph import graph_of
+
+    graph = graph_of(parsed(select("c = Greater(m, zero)", "y = Where(c, x, t)")))
+    assert SelectAsProduct()(graph) is not graph
+    lowest = {**graph.constants, "t": np.array(-np.inf, np.float32)}
+    graph = replace(graph, constants=lowest)
+    assert SelectAsProduct()(graph) is graph
+
+
+def test_leaves_a_select_whose_condition_is_read_otherwise() -> None:
+    lines = ("c = Greater(m, zero)", "d = Less(m, t)", "e = And(c, d)", "y = Where(c, x, zero)")
+    assert declines(SelectAsProduct(), select(*lines))
+    shown = select("c = Greater(m, zero)", "y = Where(c, x, zero)")
+    assert declines(SelectAsProduct(), shown.replace("] y)", "] y, bool[1,1,6,6] c)"))
+
+
+def test_leaves_comparisons_of_integers() -> None:
+    text = select(
+        "i = Cast<to=6>(m)", "j = Cast<to=6>(t)", "c = Greater(i, j)", "y = Where(c, x, t)"
+    )
+    assert declines(SelectAsProduct(), text)
+
+
+def test_leaves_comparisons_without_a_select() -> None:
+    assert declines(SelectAsProduct(), select("c = Greater(x, m)", "y = Cast<to=1>(c)"))
+
+
+def test_for_tfjs_only_what_would_be_copied_is_a_product() -> None:
+    alike = select("c = Greater(x, t)", "z = Tanh(x)", "y = Where(c, x, z)")
+    assert declines(SelectAsProduct(broadcasting=True), alike)
+    copied = select("c = Greater(m, t)", "z = Tanh(x)", "y = Where(c, x, z)")
+    assert "Where" not in after(SelectAsProduct(broadcasting=True), copied)
