@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const WARM = 3;
+const ENOUGH = 5000;
 const [home, folder, runs = '10'] = process.argv.slice(2);
 const require = createRequire(path.resolve(home, 'runner.mjs'));
 const tf = require('@tensorflow/tfjs-core');
@@ -25,13 +26,19 @@ const inputs = Object.fromEntries(
   model.inputs.map(({ name, shape }) => [name, tf.randomUniform(shape.map((n) => Math.max(n, 1)))]),
 );
 
-const times = [];
-for (let i = -WARM; i < Number(runs); i += 1) {
-  const start = process.cpuUsage();
-  const results = [model.execute(inputs)].flat();
-  for (const result of results) result.dataSync();
-  const { user, system } = process.cpuUsage(start);
-  if (i >= 0) times.push((user + system) / 1e3);
-  tf.dispose(results);
+// At most `most` runs, and none after these have taken ENOUGH milliseconds: as in latency.py.
+function timed(most) {
+  const times = [];
+  for (let sum = 0; times.length < most && sum < ENOUGH; sum += times.at(-1)) {
+    const start = process.cpuUsage();
+    const results = [model.execute(inputs)].flat();
+    for (const result of results) result.dataSync();
+    const { user, system } = process.cpuUsage(start);
+    times.push((user + system) / 1e3);
+    tf.dispose(results);
+  }
+  return times;
 }
-console.log(JSON.stringify(times));
+
+timed(WARM);
+console.log(JSON.stringify(timed(Number(runs))));

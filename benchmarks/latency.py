@@ -14,14 +14,22 @@ import time
 from collections.abc import Callable
 
 WARM = 3
+ENOUGH = 5_000.0
+"""Milliseconds after which a file that takes long is not run again."""
 
 
 def timed(run: Callable[[], object], runs: int) -> list[float]:
-    """Milliseconds of CPU for each run, after some that are not counted."""
-    for _ in range(WARM):
-        run()
-    times = []
-    for _ in range(runs):
+    """Milliseconds of CPU for each run, after some that are not counted.
+
+    At most `runs`, and fewer where these and those that are not counted take ENOUGH each.
+    """
+    _several(run, WARM)
+    return _several(run, runs)
+
+
+def _several(run: Callable[[], object], most: int) -> list[float]:
+    times: list[float] = []
+    while len(times) < most and sum(times) < ENOUGH:
         start = time.process_time()
         run()
         times.append((time.process_time() - start) * 1e3)

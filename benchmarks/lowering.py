@@ -1,7 +1,7 @@
 """Our TFLite and TF.js files beside those of other converters, on this machine.
 
     python -m benchmarks.peers.install            # once: the peers' environments
-    python -m benchmarks.lowering [--model NAME ...] [--rounds 7] [--runs 10]
+    python -m benchmarks.lowering [--model NAME ...] [--rounds 7] [--runs 10] [--missing]
 
 Every file is timed on one thread in processes of its own, in shuffled rounds, together with a
 product of matrices that tells what the machine can do in that round. Results are merged into
@@ -56,9 +56,14 @@ def said(command: list[str], environment: dict[str, str] | None = None) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(str(error).splitlines()[0]) from error
     if ran.returncode != 0:
-        lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
-        raise Failed(lines[-1] if lines else f"exit {ran.returncode}")
+        raise Failed(_last_words(ran.stderr) or f"exit {ran.returncode}")
     return ran.stdout
+
+
+def _last_words(text: str) -> str:
+    """The last line that names an error, or the last one: Node ends with its own version."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ([line for line in lines if "Error" in line] or lines or [""])[-1]
 
 
 def files_of(model: str, folder: Path) -> dict[str, Path | str]:
@@ -102,15 +107,26 @@ def _official(saved_model: Path, directory: Path) -> Path:
     return directory
 
 
-def times(files: dict[str, Path], rounds: int, runs: int) -> dict[str, list[float]]:
-    """Converter -> the median CPU milliseconds of each round; `peak` is the matrices'."""
+def times(
+    files: dict[str, Path], rounds: int, runs: int
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Converter -> the median CPU milliseconds of each round, or why its file does not run.
+
+    `peak` is the matrices'.
+    """
     found: dict[str, list[float]] = {name: [] for name in [*files, "peak"]}
+    failed: dict[str, str] = {}
     shuffled = random.Random(0)
     for _ in range(rounds):
         for name in shuffled.sample(sorted(found), len(found)):
-            command = [*_timing(files.get(name)), str(runs)]
-            found[name].append(round(statistics.median(json.loads(said(command))), 3))
-    return found
+            try:
+                spent = json.loads(said([*_timing(files.get(name)), str(runs)]))
+            except Failed as error:
+                failed[name] = f"the file does not run: {error}"
+                del found[name]
+            else:
+                found[name].append(round(statistics.median(spent), 3))
+    return found, failed
 
 
 def _timing(file: Path | None) -> list[str]:
@@ -131,7 +147,7 @@ def measure(model: str, rounds: int, runs: int) -> dict[str, Any]:
         os.environ["MLSHIP_CACHE"] = f"{folder}/cache"
         found = files_of(model, Path(folder))
         files = {name: file for name, file in found.items() if isinstance(file, Path)}
-        measured = times(files, rounds, runs)
+        measured, broken = times(files, rounds, runs)
         peak = latency.PEAK_SIZE**3 / statistics.median(measured.pop("peak")) / 1e6
         return {
             "macs": count(zoo.load(model)).macs,
@@ -141,7 +157,7 @@ def measure(model: str, rounds: int, runs: int) -> dict[str, Any]:
             "runs": runs,
             "bytes": {name: size(file) for name, file in files.items()},
             "milliseconds": measured,
-            "failed": {name: why for name, why in found.items() if isinstance(why, str)},
+            "failed": {n: why for n, why in found.items() if isinstance(why, str)} | broken,
         }
 
 
@@ -152,10 +168,13 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=shipped)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--missing", action="store_true", help="leave what is measured already")
     asked = parser.parse_args()
     entries = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     RESULTS.parent.mkdir(exist_ok=True)
     for model in asked.model or shipped:
+        if asked.missing and model in entries:
+            continue
         entries[model] = measure(model, asked.rounds, asked.runs)
         ordered = {name: entries[name] for name in shipped if name in entries}
         RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")

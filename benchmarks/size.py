@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.api import Artifact
+from converters.api import BITS, Artifact
 from converters.contents import Item, contents, disk_bytes
 
 WIRES: dict[str, tuple[str, ...]] = {
@@ -22,8 +22,6 @@ sends each file compressed. The first is the one that budgets mean."""
 
 SPEEDS = {"3G": 1.6e6, "4G": 9e6, "WiFi": 50e6}
 """Bits a second: Lighthouse's slow 4G (which it calls 3G-like), its 4G, a home network."""
-
-BITS = {"float32": 32, "float16": 16}
 
 
 @dataclass(frozen=True)

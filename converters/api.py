@@ -18,20 +18,42 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, np.ndarray]
 
 
+BITS = {"float32": 32, "float16": 16, "uint16": 16, "uint8": 8}
+"""The types that numbers of a network are stored in, and their width."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How numbers are stored: each is `code * scale + minimum`, its code of type `dtype`.
+
+    The product and the sum are of float64 and rounded to float32, as TF.js does it.
+    """
+
+    dtype: str
+    scale: float = 1.0
+    minimum: float = 0.0
+
+
 @dataclass(frozen=True)
 class Program:
     """A captured model, which passes transform and converters take.
 
     `module` is in eval mode, float32 and contiguous. `encodings` says how the numbers of a
-    parameter are to be stored ("float16"); the module already holds numbers that this
-    encoding stores exactly. Parameters that are not named are stored as float32. `notes` is
-    what was repaired on the way.
+    parameter are to be stored; the module already holds numbers that this encoding stores
+    exactly. Parameters that are not named are stored as float32. `notes` is what was repaired
+    on the way.
     """
 
     spec: ModelSpec
     module: nn.Module
-    encodings: Mapping[str, str] = field(default_factory=dict)
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def precision(self) -> str:
+        """The narrowest type that any of its numbers is to be stored in."""
+        found = (encoding.dtype for encoding in self.encodings.values())
+        return min(found, key=BITS.__getitem__, default="float32")
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,8 @@ class Export:
 
     `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
     and outputs named as in the spec), the latter only where a target needs it. `precision` is
-    "float32" or "float16", `digest` the SHA-256 of graph, weights and constants.
+    the program's, `grids` are the encodings that have a scale, `digest` is the SHA-256 of graph,
+    weights and constants.
     """
 
     directory: Path
@@ -48,6 +71,7 @@ class Export:
     outputs: tuple[TensorSpec, ...]
     precision: str
     digest: str = ""
+    grids: tuple[Encoding, ...] = ()
 
     @property
     def torchscript(self) -> Path:
@@ -68,6 +92,7 @@ class Export:
             tuple(map(TensorSpec.from_json, data["outputs"])),
             data["precision"],
             data["digest"],
+            tuple(Encoding(**grid) for grid in data["grids"]),
         )
 
 

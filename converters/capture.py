@@ -250,9 +250,11 @@ def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
     """
     directory.mkdir(parents=True, exist_ok=True)
     spec = program.spec
-    precision = "float16" if program.encodings else "float32"
     traced = trace(program)
-    result = Export(directory, spec.inputs, spec.outputs, precision, _digest(traced))
+    grids = dict.fromkeys(e for e in program.encodings.values() if e.dtype != "float16")
+    result = Export(
+        directory, spec.inputs, spec.outputs, program.precision, _digest(traced), tuple(grids)
+    )
     traced.save(str(result.torchscript))
     if onnx:
         _write_onnx(traced, result)

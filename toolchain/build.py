@@ -25,6 +25,7 @@ from toolchain.targets import (
     Target,
     Via,
     check_compute,
+    check_recipe,
     check_via,
 )
 
@@ -89,6 +90,7 @@ def build(
     names = tuple(model_names)
     check_via(targets, via)
     check_compute(targets, compute)
+    check_recipe(targets, recipe)
     results: list[Built] = []
     for name in names:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from converters.api import BITS
 from model_defs.spec import TensorSpec
 from toolchain import terminal
 from toolchain.bundle import Bundle
@@ -55,7 +56,7 @@ def show(bundle: Bundle) -> None:
 
 def _size(bundle: Bundle) -> str:
     parameters = int(bundle.manifest["model"]["parameters"])
-    width = 4 if bundle.manifest["artifact"]["precision"] == "float32" else 2
+    width = BITS[bundle.manifest["artifact"]["precision"]] // 8
     ideal = bundle.artifact_bytes / (parameters * width)
     return f"{terminal.size(bundle.artifact_bytes)} ({ideal:.3f} x parameters x {width} bytes)"
 

@@ -1,6 +1,6 @@
 """Named sequences of passes.
 
-A recipe is named after the numbers that it stores: `fp32`, `fp16`.
+A recipe is named after the numbers that it stores: `fp32`, `fp16`, `uint16`, `uint8`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Pass names in order. An `exact` one is held to float32 rounding, not to the tolerance."""
+    """Pass names in order. An `exact` one is held to float32 rounding, not to the tolerance.
+
+    `stores` is the narrowest type that its numbers need of a target.
+    """
 
     name: str
     passes: tuple[str, ...]
+    stores: str
     exact: bool = False
 
     def load(self) -> tuple[Pass, ...]:
@@ -37,8 +41,10 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("fp32", ("fold-batchnorm",), exact=True),
-        Recipe("fp16", ("fold-batchnorm", "weights-fp16")),
+        Recipe("fp32", ("fold-batchnorm",), "float32", exact=True),
+        Recipe("fp16", ("fold-batchnorm", "weights-fp16"), "float16"),
+        Recipe("uint16", ("fold-batchnorm", "weights-uint16"), "uint16"),
+        Recipe("uint8", ("fold-batchnorm", "weights-uint8"), "uint8"),
     )
 }
 DEFAULT = "fp16"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model_defs.errors import ConversionFailed, UnknownName
+from toolchain.recipes import RECIPES, Recipe
 
 Via = Literal["lowering", "onnx2tf"]
 """Our own lowering of ONNX, or onnx2tf's, which then is an oracle for ours."""
@@ -21,6 +22,7 @@ class Target:
     """A platform, the converter of its format, and the artifact's file name ending.
 
     `loading` names the files of `toolchain/loading` that its bundles carry: code for an app.
+    `stores` are the types in which its format holds weights that it computes with in float32.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Target:
     needs_onnx: bool
     summary: str
     loading: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ("float32", "float16")
 
 
 TARGETS: dict[str, Target] = {
@@ -50,6 +53,7 @@ TARGETS: dict[str, Target] = {
             True,
             "TensorFlow.js (WASM, WebGL, WebGPU)",
             loading=("mlship.mjs",),
+            stores=("float32", "float16", "uint16", "uint8"),
         ),
     )
 }
@@ -70,6 +74,19 @@ def check_via(chosen: tuple[Target, ...], via: Via) -> None:
             others = [f"--target {t.name}" for t in TARGETS.values() if t.needs_onnx]
             raise ConversionFailed(
                 f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
+            )
+
+
+def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
+    """ConversionFailed where a target cannot store a recipe's numbers; names one that it can."""
+    for target in chosen:
+        if recipe.stores not in target.stores:
+            able = [t.name for t in TARGETS.values() if recipe.stores in t.stores]
+            nearest = next(r.name for r in RECIPES.values() if r.stores == target.stores[-1])
+            raise ConversionFailed(
+                f"recipe {recipe.name}: {target.format} does not store {recipe.stores} weights",
+                where=f"target {target.name}",
+                do=f"use --recipe {nearest}, the nearest that it stores, or --target {able[0]}",
             )
 
 

@@ -15,6 +15,7 @@ def preload() -> None:
     """Import what `convert` needs, while there is nothing to convert yet."""
     import converters.tfjs.fuse
     import converters.tfjs.share
+    import converters.tfjs.storing
     import converters.tfjs.write  # noqa: F401
 
     fallback.preload()
@@ -23,20 +24,21 @@ def preload() -> None:
 def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
     """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
 
-    Precision "float16" stores weights as float16; tfjs computes in float32. What our lowering
+    Precision "float16" stores weights as float16, "uint8" and "uint16" those that lie on one of
+    the export's grids as codes; tfjs computes in float32. What our lowering
     does not know goes through onnx2tf, which `via` can also ask for; the artifact's notes say
     so. Raises UnsupportedOperation, ConversionFailed or CannotWrite.
     """
     lowered, notes = fallback.lowered(export, "tfjs", via)
     from converters.tfjs.fuse import fused
     from converters.tfjs.share import shared
+    from converters.tfjs.storing import Storing
     from converters.tfjs.write import written
 
-    path = directory / FOLDER
-    save(
-        written(shared(fused(lowered.graph)), lowered.inputs, lowered.outputs, export.precision),
-        path,
-    )
+    path, storing = directory / FOLDER, Storing(export.precision, export.grids)
+    graph = shared(fused(lowered.graph))
+    save(written(graph, lowered.inputs, lowered.outputs, storing), path)
+    notes += storing.left(graph)
     return Artifact(path, "tfjs", export.precision, lowered.inputs, lowered.outputs, notes)
 
 

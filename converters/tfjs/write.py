@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from converters.api import Port
-from converters.lowering.tf import GraphDef, NodeDef, make_ndarray
+from converters.api import Encoding, Port
+from converters.lowering.tf import GraphDef, NodeDef
+from converters.tfjs.storing import Storing, codes, constants
 from model_defs.errors import UnsupportedOperation
 
 SHARD_BYTES = 4 * 1024 * 1024
@@ -18,15 +19,14 @@ MODEL = "model.json"
 
 
 def written(
-    graph: GraphDef, inputs: Sequence[Port], outputs: Sequence[Port], precision: str
+    graph: GraphDef, inputs: Sequence[Port], outputs: Sequence[Port], storing: Storing
 ) -> dict[str, bytes]:
     """`model.json` and its shards, by file name; the same graph gives the same bytes."""
-    weights = {node.name: _numbers(node) for node in graph.node if node.op == "Const"}
     specs, blobs = [], []
-    for name, array in weights.items():
-        half = precision == "float16" and fits_float16(array)
-        specs.append(_weight_spec(name, array, half))
-        blobs.append(array.astype(np.float16 if half else array.dtype).tobytes())
+    for name, array in constants(graph).items():
+        encoding = storing.encoding_of(array)
+        specs.append(_weight_spec(name, array, encoding))
+        blobs.append((array if encoding is None else codes(array, encoding)).tobytes())
     data = b"".join(blobs)
     chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
     shards = {f"group1-shard{i}of{len(chunks)}.bin": chunk for i, chunk in enumerate(chunks, 1)}
@@ -41,26 +41,12 @@ def written(
     return {MODEL: json.dumps(model, separators=(",", ":")).encode(), **shards}
 
 
-def fits_float16(array: np.ndarray) -> bool:
-    """Whether float16 holds these numbers; scalars stay float32, among them every epsilon."""
-    return bool(
-        array.dtype == np.float32
-        and array.ndim > 0
-        and np.abs(array).max() <= np.finfo(np.float16).max
-    )
-
-
-def _numbers(node: NodeDef) -> np.ndarray:
-    array = make_ndarray(node.attr["value"].tensor)
-    if array.dtype not in (np.float32, np.int32, np.bool_):
-        raise UnsupportedOperation(f"TF.js has no constants of type {array.dtype}", where=node.name)
-    return array
-
-
-def _weight_spec(name: str, array: np.ndarray, half: bool) -> dict[str, Any]:
+def _weight_spec(name: str, array: np.ndarray, encoding: Encoding | None) -> dict[str, Any]:
     spec = {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
-    if half:
-        spec["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
+    if encoding is not None:
+        grid = {"scale": encoding.scale, "min": encoding.minimum}
+        affine = {} if encoding.dtype == "float16" else grid
+        spec["quantization"] = {"dtype": encoding.dtype, **affine, "original_dtype": "float32"}
     return spec
 
 

@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Port
 from converters.lowering.lower import Lowered
+from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = "serving_default"
@@ -51,6 +52,8 @@ def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
     ]
     if precision == "float16":
         store_as_float16(model)
+    elif precision != "float32":
+        raise ConversionFailed(f"TFLite does not store {precision} weights", do="use float16")
     return packed(model)
 
 

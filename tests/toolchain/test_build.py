@@ -452,3 +452,14 @@ def test_the_golden_cases_exist() -> None:
     from toolchain.cases import CASES
 
     assert set(build.GOLDEN) <= set(CASES)
+
+
+@pytest.mark.parametrize(("target", "format"), [("ios", "coreml"), ("android", "tflite")])
+def test_a_recipe_that_a_target_cannot_store_is_refused_with_the_nearest(
+    target: str, format: str
+) -> None:
+    result = mlship("build", "depth", "--target", target, "--recipe", "uint8")
+    assert result.exit_code == 2
+    assert f"{format} does not store uint8 weights" in result.stderr
+    assert "--recipe fp16" in result.stderr
+    assert "--target web" in result.stderr

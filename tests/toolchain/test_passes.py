@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.api import Program
+from converters.api import Encoding, Program
 from converters.capture import capture
 from model_defs.errors import BadWeights, PassFailed
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain import pipeline
-from toolchain.passes import PASSES, fold_batchnorm, weights_fp16
+from toolchain.passes import PASSES
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.weights_fp16 import WeightsFp16
+from toolchain.passes.weights_uint8 import WeightsUint8
+from toolchain.passes.weights_uint16 import WeightsUint16
 from toolchain.recipes import RECIPES
 
 X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -181,7 +184,7 @@ def test_rounds_weights_to_what_float16_stores() -> None:
     after = WeightsFp16()(before)
     for name, tensor in after.module.named_parameters():
         assert torch.equal(tensor, tensor.half().float())
-        assert after.encodings[name] == "float16"
+        assert after.encodings[name] == Encoding("float16")
     original = before.module[0].weight  # type: ignore[index]
     assert torch.equal(after.module[0].weight, original.half().float())  # type: ignore[index]
     assert not torch.equal(after.module[0].weight, original)  # type: ignore[index]
@@ -195,10 +198,58 @@ def test_refuses_a_weight_that_float16_cannot_hold() -> None:
         WeightsFp16()(program)
 
 
+class SharedKernel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))
+
+
+GRIDS = [(WeightsUint8, "uint8", 255), (WeightsUint16, "uint16", 65535)]
+
+
+@pytest.mark.parametrize(("kind", "dtype", "last"), GRIDS)
+def test_puts_kernels_onto_a_grid(kind: type[WeightsUint8], dtype: str, last: int) -> None:
+    before = program_of(nn.Sequential(nn.Conv2d(4, 6, 3), nn.ConvTranspose2d(6, 6, 2)))
+    after = kind()(before)
+    assert set(after.encodings) == {"0.weight", "1.weight"}
+    for name, encoding in after.encodings.items():
+        kernel, original = (p.module.get_parameter(name).double() for p in (after, before))
+        codes = (kernel - encoding.minimum) / encoding.scale
+        assert encoding.dtype == dtype
+        assert torch.allclose(codes, codes.round(), atol=1e-2)
+        assert codes.min() > -0.5
+        assert codes.max() < last + 0.5
+        assert (kernel - original).abs().max() <= 0.5001 * encoding.scale
+    assert torch.equal(after.module[0].bias, before.module[0].bias)  # type: ignore[index]
+    assert kind()(after) is after
+
+
+def test_a_grid_holds_zero_exactly() -> None:
+    program = program_of(nn.Conv2d(4, 6, 3))
+    program.module.weight.data[0] = 0
+    assert not WeightsUint8()(program).module.weight[0].any()  # type: ignore[index]
+
+
+def test_a_kernel_that_two_layers_share_has_one_grid() -> None:
+    after = WeightsUint8()(program_of(SharedKernel()))
+    assert after.encodings["first.weight"] == after.encodings["second.weight"]
+    assert WeightsUint8()(after) is after
+
+
+def test_a_kernel_of_zeros_has_no_grid() -> None:
+    program = program_of(nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)))
+    program.module[1].weight.data.zero_()  # type: ignore[index,operator]
+    assert set(WeightsUint8()(program).encodings) == {"0.weight"}
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_a_pass_has_one_name_in_four_spellings(name: str) -> None:
     module, attribute = PASSES[name].split(":")
-    kind = {"fold_batchnorm": fold_batchnorm, "weights_fp16": weights_fp16}[name.replace("-", "_")]
+    kind = import_module(f"toolchain.passes.{name.replace('-', '_')}")
     assert module == f"toolchain.passes.{name.replace('-', '_')}"
     assert attribute == "".join(word.capitalize() for word in name.split("-"))
     assert getattr(kind, attribute).name == name

@@ -9,6 +9,8 @@ from converters.api import Program
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
+    "weights-uint16": "toolchain.passes.weights_uint16:WeightsUint16",
+    "weights-uint8": "toolchain.passes.weights_uint8:WeightsUint8",
 }
 
 

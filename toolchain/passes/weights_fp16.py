@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from converters.api import Program
+from converters.api import Encoding, Program
 from model_defs.errors import BadWeights
 
 LARGEST = torch.finfo(torch.float16).max
@@ -35,7 +35,7 @@ class WeightsFp16:
                     continue
                 self._check_range(name, tensor)
                 tensor.copy_(tensor.half().float())
-                encodings[name] = "float16"
+                encodings[name] = Encoding("float16")
         if encodings == program.encodings:
             return program
         return replace(program, module=module, encodings=encodings)

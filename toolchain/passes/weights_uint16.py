@@ -1,0 +1,25 @@
+"""Put every kernel onto a grid of 65536 numbers, whose places are stored in 2 bytes each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from converters.api import Program
+from toolchain.passes.affine import on_grids
+
+
+@dataclass(frozen=True)
+class WeightsUint16:
+    """Each kernel of a convolution or linear layer becomes the nearest numbers of a grid.
+
+    Before: float32 kernels
+    After:  float32 kernels whose numbers are `code * scale + minimum`, encoded "uint16"
+    Blocked for biases, norms and other parameters, and for a kernel that is zero everywhere.
+    """
+
+    name: ClassVar[str] = "weights-uint16"
+    exact: ClassVar[bool] = False
+
+    def __call__(self, program: Program) -> Program:
+        return on_grids(program, "uint16")
