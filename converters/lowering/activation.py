@@ -12,8 +12,8 @@ from converters.lowering.value import Value, as_tensor
 add, mul = gen_math_ops.add_v2, gen_math_ops.mul
 
 
-def number(value: float) -> Tensor:
-    return constant(np.float32(value))
+def number(value: float | np.ndarray) -> Tensor:
+    return constant(np.asarray(value, np.float32))
 
 
 def leaky_relu(call: Call) -> Value:
@@ -101,10 +101,20 @@ def thresholded_relu(call: Call) -> Value:
     return _like(call, gen_math_ops.select_v2(above, x, number(0)))
 
 
+GELU_CARRIER = "Erf"
+"""TFLite has no such operation, and no other lowering emits it."""
+
+
 def gelu(call: Call) -> Value:
-    """Gelu: x / 2 * (1 + erf(x / sqrt(2))), or with the tanh that approximates it."""
+    """Gelu: x / 2 * (1 + erf(x / sqrt(2))), or with the tanh that approximates it.
+
+    TFLite has the first as one operation, which TensorFlow has not: GELU_CARRIER stands for it
+    until the file is stored (`converters.tflite.store`).
+    """
     a = call.read(approximate="none")
     x = _x(call)
+    if a.approximate == "none" and call.target == "tflite":
+        return _like(call, gen_math_ops.erf(x))
     if a.approximate == "tanh":
         cubic = mul(mul(gen_math_ops.square(x), x), number(0.044715))
         inner = gen_math_ops.tanh(mul(add(x, cubic), number(np.sqrt(2 / np.pi))))

@@ -13,7 +13,7 @@ from converters.lowering import tf
 from converters.lowering.call import Call, Target
 from converters.lowering.fold import folded
 from converters.lowering.graph import Graph, Node, Shape
-from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE
+from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE, OWN
 from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
 from model_defs.errors import ConversionFailed
 from model_defs.spec import TensorSpec
@@ -98,7 +98,8 @@ def _lowered(
     inputs = tuple(values[name] if name else None for name in node.inputs)
     if inputs and all(value is None or value.is_constant for value in inputs):
         return folded(node, inputs)
-    if node.op not in OPERATIONS:
+    emit = OPERATIONS.get(node.op) or OWN.get(node.op)
+    if emit is None:
         do = INSTEAD.get(node.op, OTHERWISE)
         raise node.refusal("not among the operations that we lower", do=do)
     if any(name and name not in graph.shapes for name in node.outputs):
@@ -106,7 +107,7 @@ def _lowered(
     shapes = tuple(graph.shapes[name] if name else () for name in node.outputs)
     call = Call(node, inputs, shapes, target, arranged)
     try:
-        result = OPERATIONS[node.op](call)
+        result = emit(call)
     except (ValueError, TypeError, tf.OpError) as error:
         raise node.refusal(f"TensorFlow refuses it: {error}") from error
     results = result if isinstance(result, tuple) else (result,)

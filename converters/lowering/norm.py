@@ -8,7 +8,7 @@ from converters.lowering.activation import add, mul, number
 from converters.lowering.call import Call, nhwc
 from converters.lowering.elementwise import together
 from converters.lowering.tf import Tensor, gen_array_ops, gen_math_ops
-from converters.lowering.value import Value, as_tensor, reshaped
+from converters.lowering.value import Value, as_tensor, channels_last, reshaped
 
 
 def batch_normalization(call: Call) -> Value:
@@ -33,18 +33,33 @@ def instance_normalization(call: Call) -> Value:
 
 
 def group_normalization(call: Call) -> Value:
-    """GroupNormalization, its factors per channel (opset 21) or per group (opset 18)."""
+    """GroupNormalization, its factors per channel (opset 21) or per group (opset 18).
+
+    Moments are taken of each channel first, over the positions, which is how the map lies in
+    memory; those of a group are the means of its channels'.
+    """
     a = call.read(epsilon=1e-5, num_groups=None, stash_type=1)
-    value = call.value()
-    n, channels, *spatial = value.shape
-    groups = a.num_groups
-    grouped = reshaped(value, (n, groups, channels // groups, *spatial))
-    axes = tuple(range(2, grouped.rank))
-    normal = Value(_normalized(grouped, axes, a.epsilon), grouped.order)
+    n, channels, *spatial = call.shape
+    flat = reshaped(call.value(), (n, channels, int(np.prod(spatial)), 1))
+    x = as_tensor(call.arrange(flat, channels_last(4)))
     scale, bias = call.constant(1, "scale"), call.constant(2, "bias")
-    if scale.size == groups:
-        scale, bias = (v.repeat(channels // groups) for v in (scale, bias))
-    return _scaled(call, reshaped(normal, value.shape), scale, bias)
+    if scale.size == a.num_groups:
+        scale, bias = (v.repeat(channels // a.num_groups) for v in (scale, bias))
+    centred = gen_math_ops.sub(x, _group_means(x, a.num_groups))
+    variance = _group_means(gen_math_ops.square(centred), a.num_groups)
+    inverse = gen_math_ops.rsqrt(add(variance, number(a.epsilon)))
+    result = add(mul(centred, mul(inverse, number(scale))), number(bias))
+    return reshaped(nhwc(result), call.shape)
+
+
+def _group_means(x: Tensor, groups: int) -> Tensor:
+    """(N, H, W, C) -> (N, 1, 1, C): for each channel the mean of its group."""
+    n, _, _, channels = (int(size) for size in x.shape)
+    each = gen_math_ops.mean(x, np.array([1, 2], np.int32), keep_dims=True)
+    grouped = gen_array_ops.reshape(each, np.array([n, 1, groups, channels // groups], np.int32))
+    means = gen_math_ops.mean(grouped, np.array([3], np.int32), keep_dims=True)
+    copies = mul(means, number(np.ones((1, 1, 1, channels // groups))))
+    return gen_array_ops.reshape(copies, np.array([n, 1, 1, channels], np.int32))
 
 
 def layer_normalization(call: Call) -> tuple[Value, ...]:

@@ -1,4 +1,4 @@
-"""The operations of ONNX that we lower, those that rewrites put in, and nothing else."""
+"""The operations of ONNX that we lower, and nothing else."""
 
 from __future__ import annotations
 
@@ -104,7 +104,6 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "ReduceSum": reduction(m._sum),
     "ReduceSumSquare": reduction(m._sum, before=m.square),
     "Relu": unary(nn.relu),
-    "RepeatPixels": resize.repeat_pixels,
     "Reshape": shape.reshape,
     "Resize": resize.resize,
     "Round": unary(m.round),
@@ -134,6 +133,9 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Where": elementwise.where,
     "Xor": binary(m.not_equal),
 }
+
+OWN: dict[str, Callable[[Call], Results]] = {"RepeatPixels": resize.repeat_pixels}
+"""What rewrites put in the place of ONNX's operations."""
 
 _OUTSIDE = "its result has no fixed size: leave it to the code around the network"
 _UNROLLED = "use the cell (nn.LSTMCell, nn.GRUCell) in a Python loop, which is unrolled"

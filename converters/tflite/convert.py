@@ -51,7 +51,7 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
 
 
 def to_flatbuffer(lowered: Lowered) -> bytes:
-    """The graph in TFLite's own operations and nothing else: no Flex, no custom operations.
+    """The graph in TFLite's own operations: no Flex, and no custom operation but GELU's carrier.
 
     Calls the converter's binding itself: its Python wrappers load `tf.data` and go through a
     SavedModel on disk, which together take four times as long.
@@ -71,6 +71,7 @@ def to_flatbuffer(lowered: Lowered) -> bytes:
         inference_type=types_pb2.FLOAT,
         inference_input_type=types_pb2.FLOAT,
         canonicalizing_inf_as_min_max_float=True,
+        allow_custom_ops=True,  # for `store`, which refuses any but the one that it resolves
     )
     texts = [m.SerializeToString() for m in (model, flags, lowered.graph)]
     try:

@@ -14,12 +14,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Port
+from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
 from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = "serving_default"
 ALIGNMENT = 16
+PLACEHOLDER = 127
+"""The old code, of one byte, of an operation whose code is larger than that."""
 
 
 class Buffer(schema.BufferT):
@@ -43,6 +46,7 @@ def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
     """The file with a signature of the ports' names, and its weights at a precision."""
     model = schema.ModelT.InitFromPackedBuf(data)
     (graph,) = model.subgraphs
+    resolve_gelu(model)
     model.signatureDefs = [
         schema.SignatureDefT(
             inputs=_named(graph, lowered.inputs, graph.inputs),
@@ -55,6 +59,27 @@ def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
     elif precision != "float32":
         raise ConversionFailed(f"TFLite does not store {precision} weights", do="use float16")
     return packed(model)
+
+
+def resolve_gelu(model: schema.ModelT) -> None:
+    """Puts TFLite's GELU in the place of the custom operation that stands for it.
+
+    Raises ConversionFailed for any other custom operation.
+    """
+    gelu, custom = schema.BuiltinOperator.GELU, schema.BuiltinOperator.CUSTOM
+    for index, code in enumerate(model.operatorCodes):
+        if code.builtinCode != custom:
+            continue
+        name = (code.customCode or b"").decode()
+        if name != GELU_CARRIER:
+            raise ConversionFailed(f"TFLite has no operation {name}")
+        model.operatorCodes[index] = schema.OperatorCodeT(
+            deprecatedBuiltinCode=PLACEHOLDER, builtinCode=gelu, version=1
+        )
+        for operator in (op for op in model.subgraphs[0].operators if op.opcodeIndex == index):
+            operator.customOptions = None
+            operator.builtinOptionsType = schema.BuiltinOptions.GeluOptions
+            operator.builtinOptions = schema.GeluOptionsT(approximate=False)
 
 
 def _named(

@@ -33,7 +33,6 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     "tflite": (
         FuseGelu(),
         FuseGroupNorm(),
-        BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(),
@@ -42,8 +41,6 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         SelectAsProduct(),
     ),
     "tfjs": (
-        FuseGelu(),
-        FuseGroupNorm(),
         BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),

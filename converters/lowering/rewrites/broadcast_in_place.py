@@ -9,7 +9,8 @@ import numpy as np
 from converters.lowering.graph import Graph, Node
 from converters.lowering.rewrites.edit import Edit, Links
 
-BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
+BROADCASTING = ("Add", "Sub", "Mul", "Div")
+"""What broadcasts on WASM as fast as it computes: Max, Min and Pow take longer than a copy."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class BroadcastInPlace:
     Before: Mul(Expand(x), y)
     After:  Mul(x, y)
 
-    XNNPACK broadcasts, TILE it leaves to LiteRT. Blocked by a reader that does not broadcast,
+    TFLite's converter sees to it itself. Blocked by a reader that does not broadcast fast,
     by another operand that does not have the full size, and by an expansion that several read
     or that is an output of the network.
     """

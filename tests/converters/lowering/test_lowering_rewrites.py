@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from converters import tfjs, tflite
 from converters.lowering.rewrites import REWRITES, Rewrite
@@ -19,7 +21,9 @@ from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
 from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
+from model_defs.errors import ConversionFailed
 from tests.converters.tf_checks import (
+    case,
     operations,
     parsed,
     text_case,
@@ -85,6 +89,29 @@ def test_pads_a_max_pool_behind_joined_and_pooled_non_negative_maps() -> None:
 @pytest.mark.parametrize("before", ["Tanh", "Identity", "LeakyRelu"])
 def test_does_not_pad_a_max_pool_with_zeros_over_what_may_be_negative(before: str) -> None:
     assert declines(MaxPoolAfterRelu(), POOL.format(before=before))
+
+
+def test_a_gelu_is_one_operation_of_tflite_and_as_exact_as_pytorch(tmp_path: Path) -> None:
+    x = torch.linspace(-9, 9, 4 * 30 * 30).reshape(1, 4, 30, 30)
+    found = case(tmp_path, nn.GELU(), [x])
+    artifact = tflite.convert(found.export, tmp_path)
+    assert operations(artifact.path) == ["GELU"]
+    assert tflite.partitions(artifact.path).count == 1
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 2e-7
+
+
+def test_another_custom_operation_is_refused_when_the_file_is_stored(tmp_path: Path) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    from converters.tflite.store import resolve_gelu
+
+    found = case(tmp_path, nn.ReLU(), [torch.rand(1, 2, 3, 3)])
+    data = tflite.convert(found.export, tmp_path).path.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(data)
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
+    model.operatorCodes[0].customCode = b"FlexCumprod"
+    with pytest.raises(ConversionFailed, match="TFLite has no operation FlexCumprod"):
+        resolve_gelu(model)
 
 
 def test_does_not_pad_a_max_pool_of_an_input_of_the_network() -> None:
