@@ -28,7 +28,7 @@ class Repeated(nn.Module):
 
 
 class Gated(nn.Module):
-    """Squeeze and excitation that expands its gate itself."""
+    """A gate for each row, which is expanded along it, as in separable attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        gate = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        gate = self.gate(x.mean(3, keepdim=True)).sigmoid()
         return x * gate.expand(x.shape)
 
 

@@ -53,7 +53,9 @@ def group_normalization(call: Call) -> Value:
 
 
 def _group_means(x: Tensor, groups: int) -> Tensor:
-    """(N, H, W, C) -> (N, 1, 1, C): for each channel the mean of its group."""
+    """(N, H, W, C) -> (N, 1, 1, C), or 1 where there is one group: the mean of its group."""
+    if groups == 1:
+        return gen_math_ops.mean(x, np.array([1, 2, 3], np.int32), keep_dims=True)
     n, _, _, channels = (int(size) for size in x.shape)
     each = gen_math_ops.mean(x, np.array([1, 2], np.int32), keep_dims=True)
     grouped = gen_array_ops.reshape(each, np.array([n, 1, groups, channels // groups], np.int32))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from converters.lowering.call import Target
 from converters.lowering.graph import Graph
-from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
+from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
@@ -33,6 +33,7 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     "tflite": (
         FuseGelu(),
         FuseGroupNorm(),
+        BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(),
@@ -41,7 +42,7 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         SelectAsProduct(),
     ),
     "tfjs": (
-        BroadcastInPlace(),
+        BroadcastInPlace(ops=FAST_ON_WASM),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
         PadAsSlices(modes=("edge", "wrap")),

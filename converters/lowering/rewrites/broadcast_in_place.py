@@ -9,8 +9,9 @@ import numpy as np
 from converters.lowering.graph import Graph, Node
 from converters.lowering.rewrites.edit import Edit, Links
 
-BROADCASTING = ("Add", "Sub", "Mul", "Div")
-"""What broadcasts on WASM as fast as it computes: Max, Min and Pow take longer than a copy."""
+BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
+FAST_ON_WASM = ("Add", "Sub", "Mul", "Div")
+"""Max, Min and Pow take longer there to broadcast than a copy does."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class BroadcastInPlace:
     Before: Mul(Expand(x), y)
     After:  Mul(x, y)
 
-    TFLite's converter sees to it itself. Blocked by a reader that does not broadcast fast,
+    XNNPACK broadcasts, TILE it leaves to LiteRT. Blocked by a reader that is not one of `ops`,
     by another operand that does not have the full size, and by an expansion that several read
     or that is an output of the network.
     """
 
+    ops: tuple[str, ...] = BROADCASTING
     name = "broadcast-in-place"
 
     def __call__(self, graph: Graph) -> Graph:
@@ -33,7 +35,7 @@ class BroadcastInPlace:
         for expand in graph.nodes:
             if expand.op != "Expand":
                 continue
-            reader = links.reader(expand.outputs[0], *BROADCASTING)
+            reader = links.reader(expand.outputs[0], *self.ops)
             if reader is None or reader.name in taken or not _broadcasts(graph, expand, reader):
                 continue
             taken.add(reader.name)

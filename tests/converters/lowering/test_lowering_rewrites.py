@@ -12,7 +12,7 @@ from torch import nn
 
 from converters import tfjs, tflite
 from converters.lowering.rewrites import REWRITES, Rewrite
-from converters.lowering.rewrites.broadcast_in_place import BroadcastInPlace
+from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
@@ -486,6 +486,16 @@ def test_names_are_unique_and_kebab_case(target: str) -> None:
     names = [rewrite.name for rewrite in REWRITES[target]]
     assert len(set(names)) == len(names)
     assert all(name == name.lower().replace("_", "-") for name in names)
+
+
+def test_broadcasts_for_tfjs_only_what_is_fast_there() -> None:
+    text = """(float[1,4,1,8] x, float[1,4,6,8] z) => (float[1,4,6,8] y)
+    <int64[4] s = {1, 4, 6, 8}> {
+        e = Expand(x, s)
+        y = Max(e, z)
+    }"""
+    assert after(BroadcastInPlace(), text) == ["Max"]
+    assert declines(BroadcastInPlace(ops=FAST_ON_WASM), text)
 
 
 NEAREST = """(float[1,3,4,5] x) => (float[1,3,8,15] y) <float[4] s = {{1, 1, 2, 3}}> {{
