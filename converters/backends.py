@@ -19,8 +19,9 @@ class Backend:
     """A runtime that opens artifacts of one format.
 
     `half` computes in float16 whatever the file stores, so that only the product's tolerance
-    can judge it. `slow` takes seconds for what others do in milliseconds: a GPU that the CPU
-    emulates, kernels written to be read.
+    can judge it. `pace` is about how many GMAC a second it does on two cores (measured; see
+    `benchmarks.zoo_parity`), from which follows how many cases it is given. `slow` takes seconds
+    for what others do in milliseconds: a GPU that the CPU emulates, kernels written to be read.
     `system` is the only `sys.platform` that has it; `needs` looks for the programs that it runs.
     """
 
@@ -28,6 +29,7 @@ class Backend:
     format: str
     summary: str
     opener: Callable[[Artifact], Runner]
+    pace: float
     half: bool = False
     slow: bool = False
     system: str = ""
@@ -68,7 +70,7 @@ def _coreml(artifact: Artifact, compute: str = "all") -> Runner:
 
 def _core_ml_on(name: str, compute: str, where: str) -> Backend:
     opens = functools.partial(_coreml, compute=compute)
-    return Backend(name, "coreml", f"Core ML on {where}", opens, half=True, system="darwin")
+    return Backend(name, "coreml", f"Core ML on {where}", opens, 100, half=True, system="darwin")
 
 
 def _litert(artifact: Artifact) -> Runner:
@@ -102,35 +104,37 @@ def _chromium() -> object:
 
 
 def _in_browser(
-    name: str, format: str, summary: str, half: bool = False, slow: bool = False
+    name: str, format: str, summary: str, pace: float, half: bool = False, slow: bool = False
 ) -> Backend:
     def opened(artifact: Artifact) -> Runner:
         return browser.open_runner(artifact, name)
 
-    return Backend(name, format, summary, opened, half, slow, needs=_chromium)
+    return Backend(name, format, summary, opened, pace, half, slow, needs=_chromium)
 
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
-        Backend("mil", "coreml", "the saved program, in the types that it declares", _mil),
-        Backend("mil-weights-only", "coreml", "the same in float32", _mil_weights_only),
+        Backend("mil", "coreml", "the saved program, in the types that it declares", _mil, 40),
+        Backend("mil-weights-only", "coreml", "the same in float32", _mil_weights_only, 50),
         _core_ml_on("coreml", "all", "all that it chooses"),
         _core_ml_on("coreml-cpu", "cpu_only", "the CPU"),
         _core_ml_on("coreml-gpu", "cpu_and_gpu", "CPU and GPU (Metal)"),
         _core_ml_on("coreml-ane", "cpu_and_ne", "CPU and Neural Engine"),
-        Backend("litert", "tflite", "LiteRT with XNNPACK", _litert),
+        Backend("litert", "tflite", "LiteRT with XNNPACK", _litert, 60),
         Backend(
-            "litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference, slow=True
+            "litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference, 1, slow=True
         ),
-        _in_browser("litertjs", "tflite", "LiteRT.js in Chromium"),
-        Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node, needs=_node),
-        _in_browser("tfjs-wasm-chromium", "tfjs", "TF.js on WebAssembly in Chromium"),
-        _in_browser("tfjs-webgl", "tfjs", "TF.js on WebGL, float32", slow=True),
+        _in_browser("litertjs", "tflite", "LiteRT.js in Chromium", 20),
+        Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node, 10, needs=_node),
+        _in_browser("tfjs-wasm-chromium", "tfjs", "TF.js on WebAssembly in Chromium", 10),
+        _in_browser("tfjs-webgl", "tfjs", "TF.js on WebGL, float32", 0.3, slow=True),
         _in_browser(
-            "tfjs-webgl-f16", "tfjs", "TF.js on WebGL, float16 textures", half=True, slow=True
+            "tfjs-webgl-f16", "tfjs", "TF.js on WebGL, float16 textures", 0.3, True, slow=True
         ),
-        _in_browser("tfjs-webgpu", "tfjs", "TF.js on WebGPU, where Chromium starts it", slow=True),
+        _in_browser(
+            "tfjs-webgpu", "tfjs", "TF.js on WebGPU, where Chromium starts it", 0.1, slow=True
+        ),
     )
 }
 

@@ -186,7 +186,7 @@ def inspect(bundle: Path, as_json: bool) -> int:
 @click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--require", "required", multiple=True, metavar="NAME", help="Must run and pass.")
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
-@click.option("--all-cases", is_flag=True, help="Slow backends, too, run every case.")
+@click.option("--all-cases", is_flag=True, help="All, however long they take.")
 @click.option("--record", type=Path, help="Keep the results, to be compared elsewhere.")
 @click.option("--against", type=Path, help="Compare results that were recorded elsewhere.")
 @click.option("--report", type=Path, help="A folder for report.html, report.json, junit.xml.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from toolchain.build import Say
 from toolchain.hints import Evidence
 from toolchain.parity import ParityReport, ParityRow
 from toolchain.subjects import Cases, Subject, golden
+
+PATIENCE, LIMIT = 10.0, 30.0
+"""Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
+case may take up to the limit."""
 
 GOLDEN = "golden"
 """The name under which a bundle's golden vectors are judged."""
@@ -57,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backends run and which must pass; `everything` spares slow ones no case.
+    """Which backends run and which must pass; `everything` spares them no case.
 
     `keep` holds on to inputs and answers, for a record.
     """
@@ -104,8 +109,8 @@ def judge(
         return Outcome(_shown(subject, choice), ParityReport(tuple(rows), ()))
     for backend in choice.backends(subject.artifact.format):
         say(subject.name, backend.name)
-        inputs = _spared(subject.inputs, backend, choice.everything)
-        rows += _run(subject, backend, inputs, log)
+        most = len(subject.inputs) if choice.everything else affordable(backend, subject.macs)
+        rows += _run(subject, backend, most, log)
     for runner, inputs, expected in recorded:
         rows += log.check(runner, inputs, expected, exact=subject.exact)
     required = choice.must_pass(subject.artifact.format)
@@ -121,30 +126,46 @@ def _shown(subject: Subject, choice: Choice) -> Subject:
     return replace(subject, inputs={}, expected={}, program=None)
 
 
-def _spared(inputs: Cases, backend: Backend, everything: bool) -> Cases:
-    """The first case only for a backend that emulates a GPU."""
-    return dict(list(inputs.items())[:1]) if backend.slow and not everything else inputs
+def affordable(backend: Backend, macs: int) -> int:
+    """How many cases of a net with so many multiply-adds a backend is given.
+
+    As many as PATIENCE allows and at least one; but a slow backend at most one, and none where
+    that would take it longer than LIMIT.
+    """
+    seconds = max(macs / 1e9 / backend.pace, 1e-9)
+    return int(seconds <= LIMIT) if backend.slow else max(1, int(PATIENCE / seconds))
 
 
-def _run(subject: Subject, backend: Backend, inputs: Cases, log: _Log) -> tuple[ParityRow, ...]:
+def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[ParityRow, ...]:
+    """The first `most` cases on a backend; a skipped row for each output where none is run."""
     start = time.perf_counter()
+    if most == 0:
+        minutes = subject.macs / 1e9 / backend.pace / 60
+        note = f"{subject.macs / 1e9:.0f} GMAC would take it {minutes:.0f} min (--all-cases)"
+        return _unrun(subject, backend, "skipped", note)
     try:
         runner = backend.open(subject.artifact)
     except MlshipError as error:
         absent = isinstance(error, BackendUnavailable)
-        verdict: parity.Verdict = "skipped" if absent else "failed"
         note = f"{error.what} ({error.do})" if error.do else error.what
-        return tuple(
-            ParityRow(backend.name, case, spec.name, verdict, None, None, note=note)
-            for case in list(inputs)[:1]
-            for spec in subject.bundle.outputs
-        )
+        return _unrun(subject, backend, "skipped" if absent else "failed", note)
+    inputs = dict(islice(subject.inputs.items(), most))
     try:
         exact = subject.exact and not backend.half
         return log.check(runner, inputs, subject.expected, exact=exact, again=not backend.slow)
     finally:
         runner.close()
         log.seconds[backend.name] = time.perf_counter() - start
+
+
+def _unrun(
+    subject: Subject, backend: Backend, verdict: parity.Verdict, note: str
+) -> tuple[ParityRow, ...]:
+    first = next(iter(subject.inputs))
+    return tuple(
+        ParityRow(backend.name, first, spec.name, verdict, None, None, note=note)
+        for spec in subject.bundle.outputs
+    )
 
 
 class _Log:
@@ -243,11 +264,20 @@ def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
 
     inputs, stored = golden(subject.bundle)
     reference = ReferenceRunner(subject.program)
-    expected = {case: reference.run(tensors) for case, tensors in inputs.items()}
+    expected = {
+        case: subject.expected[case] if _is_case(subject, case, given) else reference.run(given)
+        for case, given in inputs.items()
+    }
     runner = _GoldenRunner(inputs, stored)
     rows = parity.check(runner, subject.bundle.outputs, inputs, expected, exact=True)
     stale = "the golden vectors are stale: the model has changed since; build the bundle again"
     return tuple(replace(r, hint=stale) if r.verdict == "failed" else r for r in rows)
+
+
+def _is_case(subject: Subject, case: str, given: Tensors) -> bool:
+    """Whether these inputs are the subject's own of that name, which PyTorch answers once."""
+    own = subject.inputs.get(case, {})
+    return all(name in own and np.array_equal(own[name], array) for name, array in given.items())
 
 
 def exit_code(reports: Iterable[ParityReport]) -> int:

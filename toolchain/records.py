@@ -162,7 +162,7 @@ class RecordedRunner:
         """Nothing to free."""
 
 
-def _put(tensors: dict[str, np.ndarray], prefix: str, cases: Cases) -> None:
+def _put(tensors: dict[str, np.ndarray], prefix: str, cases: Mapping[str, Tensors]) -> None:
     for case, arrays in cases.items():
         for name, array in arrays.items():
             tensors[f"{prefix}/{case}/{name}"] = np.ascontiguousarray(array)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from converters.api import Artifact
+from converters.api import Artifact, Tensors
 from model_defs import zoo
 from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import TensorSpec
@@ -37,7 +38,7 @@ class Subject:
 
     bundle: Bundle
     inputs: Cases
-    expected: Cases
+    expected: Mapping[str, Tensors]
     program: Program | None
     reference: str
 
@@ -48,6 +49,11 @@ class Subject:
     @property
     def artifact(self) -> Artifact:
         return Artifact.from_json(self.bundle.manifest["artifact"], self.bundle.directory)
+
+    @property
+    def macs(self) -> int:
+        """The model's multiply-adds for one case; 0 where they are not known."""
+        return self.expected.macs if isinstance(self.expected, Truth) else 0
 
     @property
     def exact(self) -> bool:
@@ -100,13 +106,45 @@ def _is_bundle(name: str) -> bool:
     return False
 
 
+class Truth(Mapping[str, Tensors]):
+    """What PyTorch makes of each case, computed when it is asked for and kept."""
+
+    def __init__(self, program: Program, inputs: Cases) -> None:
+        from converters.reference import ReferenceRunner
+
+        self.inputs = inputs
+        self._runner = ReferenceRunner(program)
+        self._known: dict[str, Tensors] = {}
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of the convolutions and matrix products for one case."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        first = next(iter(self.inputs))
+        with FlopCounterMode(display=False) as counter:
+            self._known[first] = self._runner.run(self.inputs[first])
+        return counter.get_total_flops() // 2  # a multiply-add is two operations there
+
+    def __getitem__(self, case: str) -> Tensors:
+        if case not in self._known:
+            self._known[case] = self._runner.run(self.inputs[case])
+        return self._known[case]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.inputs)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
 class _Truths:
     """Captures each model once, and runs it once on all its cases."""
 
     def __init__(self, folder: Path | None, weights: Path | None, case: str | None) -> None:
         self._folder, self._weights, self._case = folder, weights, case
         self._programs: dict[str, Program] = {}
-        self._truths: dict[str, tuple[Cases, Cases]] = {}
+        self._truths: dict[str, Truth] = {}
 
     def of(self, bundle: Bundle, model: str | None) -> Subject:
         name = model or bundle.name
@@ -117,8 +155,8 @@ class _Truths:
         (name,) = models.expand(name)
         program = self._program(name)
         _check_same(bundle, program)
-        inputs, expected = self._truth(name)
-        return Subject(bundle, inputs, expected, program, "PyTorch")
+        truth = self._truth(name)
+        return Subject(bundle, truth.inputs, truth, program, "PyTorch")
 
     def _is_known(self, bundle: Bundle) -> bool:
         untrained = bundle.manifest["model"]["weights"].startswith("untrained")
@@ -132,23 +170,19 @@ class _Truths:
             self._programs[name] = capture(models.load(name), self._weights)
         return self._programs[name]
 
-    def _truth(self, name: str) -> tuple[Cases, Cases]:
-        from converters.reference import ReferenceRunner
-
+    def _truth(self, name: str) -> Truth:
         if name not in self._truths:
             program = self._program(name)
             feeder = program.spec.fed_by
             self._truths = {k: v for k, v in self._truths.items() if k == feeder}
-            inputs = self._inputs(program)
-            runner = ReferenceRunner(program)
-            self._truths[name] = inputs, {c: runner.run(t) for c, t in inputs.items()}
+            self._truths[name] = Truth(program, self._inputs(program))
         return self._truths[name]
 
     def _inputs(self, program: Program) -> Cases:
         """The cases of a program; a head's are what its trunk makes of the pictures."""
         spec = program.spec
         if spec.fed_by is not None:
-            return self._truth(spec.fed_by)[1]
+            return {case: dict(outputs) for case, outputs in self._truth(spec.fed_by).items()}
         if self._folder is not None:
             return self._only(cases.of_folder(self._folder, spec.inputs))
         names = cases.names_for(spec.inputs)

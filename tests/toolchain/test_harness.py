@@ -20,9 +20,9 @@ from converters.api import Artifact, Runner
 from converters.backends import BACKENDS, Backend
 from model_defs.errors import BackendUnavailable, BadRecord, UnknownName
 from model_defs.pixels import save_picture
-from toolchain import bundle, records
+from toolchain import bundle, harness, records
 from toolchain.cli import main
-from toolchain.harness import Choice, exit_code
+from toolchain.harness import PATIENCE, Choice, affordable, exit_code
 from toolchain.parity import ParityReport, ParityRow
 
 
@@ -134,7 +134,7 @@ def test_backends_of_a_system_say_how_to_get_there() -> None:
     def never(artifact: Artifact) -> Runner:
         raise AssertionError
 
-    backend = Backend("x", "tfjs", "", never, system="no-such-system")
+    backend = Backend("x", "tfjs", "", never, 1, system="no-such-system")
     with pytest.raises(BackendUnavailable, match="--record"):
         backend.open(Artifact(Path(), "tfjs", "float32", (), ()))
 
@@ -315,3 +315,37 @@ def test_the_table_names_what_failed_and_what_would_have_passed(two: Two) -> Non
     assert result.exit_code == 1
     assert "coreml: 'depth' was skipped in every case" in result.output
     assert "2 of 2" in result.output
+
+
+class TestAffordable:
+    """A net's work and a backend's pace decide how many cases it is given."""
+
+    def test_a_small_net_has_every_case(self) -> None:
+        assert affordable(backends.find("litert"), 10**9) > 100
+
+    def test_a_large_net_has_fewer_and_always_one(self) -> None:
+        wasm = backends.find("tfjs-wasm")
+        assert affordable(wasm, 100 * 10**9) == int(PATIENCE * wasm.pace / 100)
+        assert affordable(wasm, 10**15) == 1
+
+    def test_an_unknown_one_has_every_case(self) -> None:
+        assert affordable(backends.find("mil"), 0) > 10**6
+
+    def test_an_emulated_gpu_has_one_or_none(self) -> None:
+        webgl = backends.find("tfjs-webgl")
+        assert affordable(webgl, 0) == affordable(webgl, 10**9) == 1
+        assert affordable(webgl, 100 * 10**9) == 0
+
+
+def test_what_takes_too_long_is_skipped_and_never_passes(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "LIMIT", 0.0)
+    where = two.bundles["android"].directory
+    asked = ("--model", two.model, "--backend", "litert-reference")
+    (outcome,) = parity(where, *asked, code=3)
+    assert {row["verdict"] for row in outcome["rows"] if row["backend"] != "golden"} == {"skipped"}
+    assert "GMAC would take it" in outcome["rows"][-1]["note"]
+    assert "litert-reference: 'depth' was skipped in every case" in outcome["problems"]
+    (outcome,) = parity(where, *asked, "--all-cases")
+    assert len({row["case"] for row in outcome["rows"] if row["backend"] != "golden"}) > 5
