@@ -125,7 +125,7 @@ BACKENDS: dict[str, Backend] = {
         Backend(
             "litert-reference", "tflite", "LiteRT's plain kernels", _litert_reference, 1, slow=True
         ),
-        _in_browser("litertjs", "tflite", "LiteRT.js in Chromium", 20),
+        _in_browser("litertjs", "tflite", "LiteRT.js in Chromium", 10),
         Backend("tfjs-wasm", "tfjs", "TF.js on WebAssembly in Node", _tfjs_node, 10, needs=_node),
         _in_browser("tfjs-wasm-chromium", "tfjs", "TF.js on WebAssembly in Chromium", 10),
         _in_browser("tfjs-webgl", "tfjs", "TF.js on WebGL, float32", 0.3, slow=True),
