@@ -3,7 +3,8 @@
     make zoo        builds everything, then: python -m benchmarks.zoo dist/zoo
 
 Reads the manifests of the bundles in DIR/RECIPE/MODEL-TARGET, writes
-benchmarks/results/zoo.json and puts the table between the markers of the README. Builds nothing.
+benchmarks/results/zoo.json and puts the table between the markers of the README. Builds nothing;
+bundles that are not there keep the figures that they had.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ TARGETS = {"ios": "iOS", "android": "Android", "web": "web"}
 RECIPES = ("fp32", "fp16")
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """A row a model: parameters and MACs counted, and each bundle's bytes and parity."""
+def collect(folder: Path, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a model: parameters and MACs counted, and each bundle's bytes and parity.
+
+    `earlier` rows say what is known of bundles that are not in the folder.
+    """
     rows = []
+    known = {row["name"]: row["bundles"] for row in earlier}
     for name in zoo.MODELS:
         spec = zoo.load(name)
-        bundles = {
-            f"{recipe} {target}": _bundle(folder / recipe / f"{name}-{target}")
-            for recipe in RECIPES
-            for target in TARGETS
-            if (folder / recipe / f"{name}-{target}").is_dir()
-        }
+        bundles = dict(known.get(name, {}))
+        for recipe in RECIPES:
+            for target in TARGETS:
+                if (path := folder / recipe / f"{name}-{target}").is_dir():
+                    bundles[f"{recipe} {target}"] = _bundle(path)
         counted = asdict(count(spec))
         rows.append({"name": name, "baseline": spec.baseline, **counted, "bundles": bundles})
     return rows
@@ -109,7 +113,8 @@ def in_readme(text: str, rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Collect, then write both files."""
-    rows = collect(Path(sys.argv[1]))
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    rows = collect(Path(sys.argv[1]), earlier)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     README.write_text(in_readme(text, rows), encoding="utf-8")

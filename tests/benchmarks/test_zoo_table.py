@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +58,8 @@ def test_xnnpack_runs_every_shipped_model_in_one_partition(
 ) -> None:
     found = row["bundles"][f"{recipe} android"]
     assert (found["partitions"], found["outside"]) == (1, "")
+
+
+def test_bundles_that_are_not_there_keep_their_figures(tmp_path: Path) -> None:
+    assert report.collect(tmp_path, ROWS) == ROWS
+    assert not any(row["bundles"] for row in report.collect(tmp_path, []))
