@@ -133,7 +133,7 @@ BACKENDS: dict[str, Backend] = {
             "tfjs-webgl-f16", "tfjs", "TF.js on WebGL, float16 textures", 0.3, True, slow=True
         ),
         _in_browser(
-            "tfjs-webgpu", "tfjs", "TF.js on WebGPU, where Chromium starts it", 0.1, slow=True
+            "tfjs-webgpu", "tfjs", "TF.js on WebGPU, where Chromium starts it", 0.06, slow=True
         ),
     )
 }
