@@ -32,12 +32,17 @@ class Decoder(nn.Module):
         self.score = conv_bn(32, 1, 1)
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f32: Tensor) -> Tensor:
+        return self.logits(f2, f4, f8, f32).sigmoid()
+
+    def logits(self, f2: Tensor, f4: Tensor, f8: Tensor, f32: Tensor) -> Tensor:
+        """What training sees: (N, 1, H, W) without bounds."""
         x = self.upsample(self.layers[0](f32))  # (N, 512, H/16, W/16)
         x = self.upsample(self.layers[1](x)) + f8  # (N, 256, H/8, W/8)
         x = self.upsample(self.layers[2](x)) + f4  # (N, 128, H/4, W/4)
         x = self.upsample(self.layers[3](x)) + f2  # (N, 64, H/2, W/2)
         x = self.upsample(self.layers[4](x))  # (N, 32, H, W)
-        return self.score(x).sigmoid()
+        scores: Tensor = self.score(x)
+        return scores
 
 
 class Depth(nn.Module):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from model_defs.errors import BadCheckpoint, TrainingDiverged, UnknownName
+from model_defs.errors import BadCheckpoint, BadWeights, TrainingDiverged, UnknownName
 from toolchain import bundle as bundles
-from toolchain.training.task import HELD_OUT, Examples, Item, Task
+from toolchain.training import start
+from toolchain.training import weights as files
+from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 
 DECAY = 0.998
 """Of the weights' moving average, which is what ships."""
-
-APART = 1 << 20
-"""Examples between those of two seeds; seeds stay below it, too."""
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
@@ -35,6 +35,12 @@ class Settings:
     rate: float = 1e-3
     warm: int = 50
     seed: int = 0
+    size: float = 1.0
+    """Of the net's input that it is trained on, as a share of its height and width."""
+    half: bool = False
+    """Forward and backward in bfloat16 where PyTorch thinks that it does; weights stay float32."""
+    base: str = ""
+    """The digest of the weights that it starts from; drawn anew where there are none."""
     every: int = 200
     """Steps between checkpoints."""
     held_out: int = 64
@@ -46,8 +52,8 @@ class Settings:
 FREE = ("workers", "device", "every", "held_out")
 """What may differ when training resumes: it does not change what is learned."""
 
-Say = Callable[[int, float], None]
-"""Told (steps done, loss)."""
+Say = Callable[[int, float, float | None], None]
+"""Told (steps done, loss, the metric so far: at checkpoints only)."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,12 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    say: Say = lambda step, loss: None,
+    base: Path | None = None,
+    say: Say = lambda step, loss, score: None,
 ) -> Trained:
     """Trains from the start, or from the checkpoint in `out`, to the last step.
+
+    The start is what fits of the weights in the file `base`, or else weights drawn at random.
 
     On a CPU a training that was killed and resumed ends with the same bits as one that was
     not. Raises BadCheckpoint where `out` has one and it was not asked for, or the other way
@@ -81,20 +90,27 @@ def train(
             where=str(out),
             do="--resume it, or choose another folder with --out",
         )
-    state = _State.fresh(task, settings)
+    if base is not None:
+        settings = replace(settings, base=_digest(base))
+    state = _State.fresh(task, settings, base)
     if resume:
         state.load(checkpoint, settings)
     with bundles.writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    loss = math.nan
+    loss = reached = math.nan
     for batch in _batches(task, settings, state.step):
         loss = state.advance(batch, settings)
-        say(state.step, loss)
-        if state.step % settings.every == 0 or state.step == settings.steps:
+        saved = state.step % settings.every == 0 or state.step == settings.steps
+        if saved:
             state.save(checkpoint, settings)
+            reached = score(task, state.average, settings)
+        say(state.step, loss, reached if saved else None)
     weights = out / WEIGHTS
-    _write_weights(state.average, weights)
-    return Trained(weights, task.metric, score(task, state.average, settings), loss)
+    learned = files.state_of(state.average.get_submodule(task.part))
+    files.write(weights, learned, _history(task, settings, base))
+    if math.isnan(reached):  # resumed after its last step
+        reached = score(task, state.average, settings)
+    return Trained(weights, task.metric, reached, loss)
 
 
 @dataclass
@@ -107,18 +123,25 @@ class _State:
     step: int = 0
 
     @classmethod
-    def fresh(cls, task: Task, settings: Settings) -> _State:
+    def fresh(cls, task: Task, settings: Settings, base: Path | None) -> _State:
         torch.manual_seed(settings.seed)
-        net = task.spec.build()
-        learner = task.learner(net).to(settings.device).train()
+        net = task.net(settings.size)
+        learned = net.get_submodule(task.part)
+        start.draw(learned)
+        if base is not None:
+            start.load(learned, base)
+        learner = task.learner(net).to(settings.device, memory_format=torch.channels_last).train()
         average = copy.deepcopy(net).to(settings.device).eval().requires_grad_(False)
-        return cls(learner, average, torch.optim.AdamW(learner.parameters(), settings.rate))
+        learning = [weights for weights in learner.parameters() if weights.requires_grad]
+        return cls(learner, average, torch.optim.AdamW(learning, settings.rate))
 
     def advance(self, batch: Item, settings: Settings) -> float:
         """One step down the gradient of a batch; returns its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.step, settings)
-        loss: Tensor = self.learner(*(tensor.to(settings.device) for tensor in batch))
+        kind = torch.device(settings.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=settings.half):
+            loss: Tensor = self.learner(*_moved(batch, settings))
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -198,6 +221,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def use_threads(count: int) -> None:
+    """Where other programs compute too, one thread is faster than two that wait for each other."""
+    torch.set_num_threads(count)
+
+
 def device_named(name: str) -> str:
     """The device of that name; `auto` is CUDA where there is one. Raises UnknownName."""
     if name == "auto":
@@ -215,10 +243,27 @@ def rate_at(step: int, settings: Settings) -> float:
     return settings.rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def _history(task: Task, settings: Settings, base: Path | None) -> list[dict[str, Any]]:
+    """How the weights came to be: the trainings before this one, then this one."""
+    told = {k: v for k, v in asdict(settings).items() if k not in FREE}
+    before = files.history(base) if base is not None and base.suffix == ".safetensors" else []
+    return [*before, {"model": task.spec.name, **told}]
+
+
+def _moved(batch: Item, settings: Settings) -> Item:
+    return tuple(tensor.to(settings.device) for tensor in batch)
+
+
+def _digest(base: Path) -> str:
+    if not base.is_file():
+        raise BadWeights("there is no such weights file", where=str(base))
+    return hashlib.sha256(base.read_bytes()).hexdigest()
+
+
 def _batches(task: Task, settings: Settings, done: int) -> Iterator[Item]:
     """The batches of the steps that are left; a step's are the same in every training."""
     first, count = done * settings.batch, (settings.steps - done) * settings.batch
-    examples = Examples(task, settings.seed * APART + first, count)
+    examples = Examples(task, settings.size, settings.seed * SEEDS_APART + first, count)
     yield from _loader(examples, settings)
 
 
@@ -231,19 +276,11 @@ def _loader(examples: Examples, settings: Settings) -> DataLoader[Item]:
 
 def score(task: Task, net: nn.Module, settings: Settings) -> float:
     """The task's metric on examples that are never trained on."""
-    examples = Examples(task, HELD_OUT, settings.held_out)
+    examples = Examples(task, settings.size, HELD_OUT, settings.held_out)
     total = 0.0
+    net.eval()  # draws again what eval mode keeps of the weights
     for batch in _loader(examples, settings):
-        moved = tuple(tensor.to(settings.device) for tensor in batch)
-        total += task.score(net, moved) * len(batch[0])
+        total += task.score(net, _moved(batch, settings)) * len(batch[0])
     return total / settings.held_out
 
 
-def _write_weights(net: nn.Module, path: Path) -> None:
-    from safetensors.torch import save
-
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    fresh = path.with_suffix(".new")
-    with bundles.writing(path):
-        fresh.write_bytes(save(tensors))
-        fresh.replace(path)
