@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from model_defs.pixels import place, to_tensor
+from model_defs.pixels import label_tensor, to_tensor
 from model_defs.portrait import PORTRAIT as SPEC
 from model_defs.portrait import PORTRAIT_VIDEO as VIDEO_SPEC
 from model_defs.portrait import PortraitNet, PortraitVideo
-from model_defs.procedures.arrays import Mask
 from model_defs.spec import TensorSpec
 from toolchain.training import losses, scenery
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
@@ -37,7 +35,7 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     picture = photographed(textured(view, random, replaced=0.5), random)
     changes = relit(picture, random), relit(picture, random)
     shown = [to_tensor(changed, inputs[0])[0][0] for changed in changes]
-    mask = _placed(view.people, inputs[0])
+    mask = label_tensor(view.people, inputs[0])
     return torch.from_numpy(shown[0]), torch.from_numpy(shown[1]), torch.from_numpy(mask)
 
 
@@ -56,17 +54,6 @@ def video_example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     grid = F.affine_grid(place_of, [1, *mask.shape], align_corners=False)
     before = F.grid_sample(mask[None], grid, align_corners=False)[0]
     return image, changed, before, mask
-
-
-def _placed(people: Mask, spec: TensorSpec) -> np.ndarray:
-    """A mask as (1, H, W) where its picture lies in the input; 0 beside it."""
-    _, _, height, width = spec.shape
-    assert spec.preprocess is not None
-    where = place(people.shape[1], people.shape[0], width, height, spec.preprocess)
-    left, top, right, bottom = where.target
-    plane = np.zeros((1, height, width), np.float32)
-    plane[0, top:bottom, left:right] = Image.fromarray(people).resize((right - left, bottom - top))
-    return plane
 
 
 class Learner(nn.Module):
