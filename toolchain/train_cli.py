@@ -55,11 +55,12 @@ def train(
     Ship them with: mlship build MODEL --weights runs/MODEL/weights.safetensors
     """
     from toolchain.training import loop, task
+    from toolchain.training.state import Settings
 
     if threads is not None:
         loop.use_threads(threads)
     found = task.find(model)
-    settings = loop.Settings(
+    settings = Settings(
         steps=steps,
         batch=batch,
         rate=rate,

@@ -50,8 +50,8 @@ def overview(found: dict[str, Result]) -> str:
     text = [
         "# What the zoo's weights score",
         "",
-        "Means over held-out scenes and photographs, none of which was trained on, by the weights as",
-        "they ship. In *italics*: rules that need no net. `make cards` remakes all files here.",
+        "Means over held-out scenes and photographs, none of which was trained on, by the weights",
+        "as they ship. In *italics*: rules that need no net. `make cards` remakes all files here.",
     ]
     for name, result in found.items():
         text += ["", f"## [`{name}`]({name}.md)", "", *table(result)]
@@ -91,7 +91,8 @@ def card(result: Result) -> str:
         "",
         f"![input, truth, output]({result.model}.jpg)",
         "",
-        "Input, truth (black where nobody knows it), output; first held-out scenes, then photographs.",
+        "Input, truth (black where nobody knows it), output; first held-out scenes, then",
+        "photographs.",
         note.seen,
         "",
         "## Figures",

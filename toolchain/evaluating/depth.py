@@ -12,7 +12,7 @@ from model_defs.pixels import label_tensor, to_tensor
 from model_defs.procedures.arrays import Pixels
 from model_defs.spec import TensorSpec
 from toolchain import metrics
-from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, grey
+from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, grey, pixels
 from toolchain.evaluating.photographs import FILES, photograph
 from toolchain.metrics import Comparison
 from toolchain.training import scenery
@@ -34,11 +34,13 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
         view = scenery.view(KINDS[number % 2], HELD_OUT + number)
         image, lies = to_tensor(view.picture, inputs[0])
         truth = label_tensor(view.depth, inputs[0])[None]
-        yield Question("scenes", number, {inputs[0].name: image}, truth, lies.target)
+        shown = pixels(image, inputs[0])
+        yield Question("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
     for number, name in enumerate(FILES):
         image, lies = to_tensor(photograph(name).picture, inputs[0])
         nothing = np.zeros((1, 1, *inputs[0].shape[2:]), np.float32)
-        yield Question("photographs", number, {inputs[0].name: image}, nothing, lies.target)
+        shown = pixels(image, inputs[0])
+        yield Question("photographs", number, {inputs[0].name: image}, shown, nothing, lies.target)
 
 
 def marks(question: Question, answer: Answer) -> Marks:
@@ -61,11 +63,10 @@ def marks(question: Question, answer: Answer) -> Marks:
 
 
 def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    picture = np.rint(question.inputs["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
     truth = question.truth
     nearness = truth[truth > 0].min() / np.maximum(truth, 1e-6) if truth.any() else truth
     found = answer(question.inputs)
-    return picture, grey(nearness), grey(found / max(float(found.max()), 1e-6))
+    return question.picture, grey(nearness), grey(found / max(float(found.max()), 1e-6))
 
 
 def one_distance(inputs: Tensors) -> np.ndarray:

@@ -25,7 +25,7 @@ Marks = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Question:
-    """Inputs, and the truth (1, C, H, W) in the output's plane.
+    """Inputs, the picture among them as pixels, and the truth (1, C, H, W) in the output's plane.
 
     Only the `box` (left, top, right, bottom) counts: the rest is padding. `number` is the
     held-out scene's or photograph's.
@@ -34,6 +34,7 @@ class Question:
     set: Set
     number: int
     inputs: Tensors
+    picture: Pixels
     truth: np.ndarray
     box: tuple[int, int, int, int]
 
@@ -94,6 +95,15 @@ def find(name: str) -> Exam:
     module, attribute = EXAMS[name].split(":")
     exam: Exam = getattr(import_module(module), attribute)
     return exam
+
+
+def pixels(tensor: np.ndarray, spec: TensorSpec) -> Pixels:
+    """The picture that an input (1, 3, H, W) was made of, as far as the input shows it."""
+    rule = spec.preprocess
+    assert rule is not None
+    mean, std = np.array(rule.mean, np.float32), np.array(rule.std, np.float32)
+    plane = np.rint(tensor[0].transpose(1, 2, 0) * std + mean).clip(0, 255).astype(np.uint8)
+    return plane[..., ::-1] if rule.colour == "BGR" else plane
 
 
 def grey(plane: np.ndarray) -> Pixels:

@@ -13,7 +13,7 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain import metrics
-from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, Set
+from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, Set, pixels
 from toolchain.evaluating.photographs import FILES, photograph
 from toolchain.metrics import Comparison
 from toolchain.training import scenery
@@ -35,7 +35,7 @@ def _question(where: Set, number: int, picture: Pixels, inputs: tuple[TensorSpec
     image, lies = to_tensor(picture, inputs[0])
     hole = holes(number, *inputs[1].shape[2:])
     given = {inputs[0].name: image, inputs[1].name: hole}
-    return Question(where, number, given, image, lies.target)
+    return Question(where, number, given, pixels(image, inputs[0]), image, lies.target)
 
 
 def holes(number: int, height: int, width: int) -> np.ndarray:

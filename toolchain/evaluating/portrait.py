@@ -12,7 +12,7 @@ from model_defs.pixels import label_tensor, to_tensor
 from model_defs.procedures.arrays import Pixels
 from model_defs.spec import TensorSpec
 from toolchain import metrics
-from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, grey
+from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, Set, grey, pixels
 from toolchain.evaluating.photographs import PEOPLE, photograph
 from toolchain.metrics import Comparison
 from toolchain.training import scenery
@@ -35,16 +35,14 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
 
 
 def _question(
-    where: str, number: int, picture: Pixels, people: np.ndarray, inputs: tuple[TensorSpec, ...]
+    where: Set, number: int, picture: Pixels, people: np.ndarray, inputs: tuple[TensorSpec, ...]
 ) -> Question:
     image, lies = to_tensor(picture, inputs[0])
     given = {inputs[0].name: image}
     for spec in inputs[1:]:
         given[spec.name] = np.zeros(spec.shape, np.float32)
     truth = label_tensor(people, inputs[0])[None]
-    return Question(
-        "scenes" if where == "scenes" else "photographs", number, given, truth, lies.target
-    )
+    return Question(where, number, given, pixels(image, inputs[0]), truth, lies.target)
 
 
 def marks(question: Question, answer: Answer) -> Marks:
@@ -69,10 +67,7 @@ def marks_of_video(question: Question, answer: Answer) -> Marks:
 
 
 def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    image = question.inputs["image"][0, ::-1]
-    low, high = image.min(), image.max()
-    picture = np.rint((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
-    return picture.transpose(1, 2, 0), grey(question.truth), grey(answer(question.inputs))
+    return question.picture, grey(question.truth), grey(answer(question.inputs))
 
 
 def nobody(inputs: Tensors) -> np.ndarray:

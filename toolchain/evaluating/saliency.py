@@ -12,7 +12,7 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain import metrics
-from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, grey
+from toolchain.evaluating.exam import Answer, Exam, Marks, Measure, Question, grey, pixels
 from toolchain.evaluating.photographs import FILES, photograph
 from toolchain.metrics import Comparison
 from toolchain.training import scenery
@@ -34,11 +34,13 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
         view = resized(whole, (0, 32, 256, 224), height, width)
         image, lies = to_tensor(view.picture, inputs[0])
         truth = label_tensor(labels.saliency(view), inputs[0])[None]
-        yield Question("scenes", number, {inputs[0].name: image}, truth, lies.target)
+        shown = pixels(image, inputs[0])
+        yield Question("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
     for number, name in enumerate(FILES):
         image, lies = to_tensor(photograph(name).picture, inputs[0])
         nothing = np.zeros((1, 1, height, width), np.float32)
-        yield Question("photographs", number, {inputs[0].name: image}, nothing, lies.target)
+        shown = pixels(image, inputs[0])
+        yield Question("photographs", number, {inputs[0].name: image}, shown, nothing, lies.target)
 
 
 def marks(question: Question, answer: Answer) -> Marks:
@@ -74,10 +76,8 @@ def _looks(density: np.ndarray, seed: int) -> np.ndarray:
 
 
 def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    image = question.inputs["image"][0].transpose(1, 2, 0)
-    picture = np.rint((image + 1) * 127.5).clip(0, 255).astype(np.uint8)
     found = _at(answer(question.inputs), question.truth)
-    return picture, grey(question.truth), grey(found / max(float(found.max()), 1e-6))
+    return question.picture, grey(question.truth), grey(found / max(float(found.max()), 1e-6))
 
 
 def everywhere(inputs: Tensors) -> np.ndarray:

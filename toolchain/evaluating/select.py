@@ -22,6 +22,7 @@ from toolchain.evaluating.exam import (
     Question,
     Set,
     grey,
+    pixels,
 )
 from toolchain.evaluating.photographs import FILES, photograph
 from toolchain.metrics import Comparison
@@ -55,7 +56,8 @@ def _question(
     image, lies = to_tensor(picture, inputs[0])
     nothing = np.ones(inputs[1].shape, np.float32)
     given = {inputs[0].name: image, inputs[1].name: nothing}
-    return Question(where, number, given, label_tensor(target, inputs[0])[None], lies.target)
+    truth = label_tensor(target, inputs[0])[None]
+    return Question(where, number, given, pixels(image, inputs[0]), truth, lies.target)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def steps(question: Question, answer: Answer, enough: float) -> Iterator[Step]:
             if positive
             else Clicks(clicks.positives, (*clicks.negatives, point))
         )
-        maps = click_maps(clicks, target.shape)[None]
+        maps = click_maps(clicks, (target.shape[0], target.shape[1]))[None]
         found = answer({**question.inputs, "clicks": maps})
         iou = metrics.iou(Comparison(MASK, question.cut(question.truth), question.cut(found), {}))
         yield Step(clicks, found, iou)
@@ -113,7 +115,7 @@ def _needed(taken: list[Step], iou: float) -> float:
 
 def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
     """After up to 5 clicks, which are drawn green and red."""
-    picture = np.rint(question.inputs["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
+    picture = question.picture.copy()
     *_, last = list(steps(question, answer, enough=0.9))[:5]
     for points, colour in (
         (last.clicks.positives, (0, 255, 0)),

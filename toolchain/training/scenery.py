@@ -43,7 +43,8 @@ def view(kind: Kind, number: int, side: int = SIDE) -> View:
     Every example that is held out has a scene of its own.
     """
     if number < HELD_OUT:
-        number = number // SEEDS_APART * SEEDS_APART + number % SCENES
+        seed, example = divmod(number, SEEDS_APART)
+        number = seed * SEEDS_APART + example % SCENES
     path = folder() / f"{kind}-{side}" / f"{number}.npz"
     try:
         return _read(path)
@@ -83,7 +84,7 @@ def _write(path: Path, drawn: View) -> None:
 
 
 def _read(path: Path) -> View:
-    with np.load(path) as found:
+    with path.open("rb") as file, np.load(file) as found:
         depth = found["depth"].astype(np.float32)
         return View(found["picture"], depth, found["instances"], found["people"])
 

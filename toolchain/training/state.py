@@ -6,10 +6,12 @@ import copy
 import math
 import pickle
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, TrainingDiverged
@@ -65,8 +67,11 @@ class State:
         start.draw(learned)
         if base is not None:
             start.load(learned, base)
-        learner = task.learner(net).to(settings.device, memory_format=torch.channels_last).train()
+        learner = task.learner(net).to(settings.device).train()
+        learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(net).to(settings.device).eval().requires_grad_(False)
+        if settings.half:
+            widen(learner)
         learning = [weights for weights in learner.parameters() if weights.requires_grad]
         return cls(learner, average, torch.optim.AdamW(learning, settings.rate))
 
@@ -152,6 +157,34 @@ def _read(path: Path) -> dict[str, Any]:
             f"the checkpoint cannot be read: {error}", where=str(path), do="train anew"
         ) from error
     return content
+
+
+def widen(learner: nn.Module) -> None:
+    """Leaves depthwise kernels in float32, but for the plain 3x3, where that is faster on CPUs.
+
+    Gradients in bfloat16, measured on an AVX-512 core: of FastDepth's 5x5 kernels 480 ms, not
+    185; of a 3x3 kernel of stride 2, 260 ms, not 75; of stride 1, 54 ms, not 145.
+    """
+    for layer in learner.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1 and not _plain(layer):
+            layer.forward = partial(_in_float32, layer)  # type: ignore[method-assign]
+
+
+def _plain(conv: nn.Conv2d) -> bool:
+    return max(conv.kernel_size) <= 3 and max(*conv.stride, *conv.dilation) == 1
+
+
+def _in_float32(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(
+            x.float(),
+            conv.weight,
+            conv.bias,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+        )
 
 
 def rate_at(step: int, settings: Settings) -> float:
