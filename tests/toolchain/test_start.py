@@ -19,10 +19,11 @@ def conv(inputs: int, outputs: int, kernel: int = 3, **options: int) -> nn.Conv2
 
 def test_kernels_keep_the_variance_of_what_is_rectified() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(*(m for _ in range(8) for m in (conv(64, 64, padding=1), nn.ReLU())))
+    net = nn.Sequential(*(m for _ in range(6) for m in (conv(128, 128, 1), nn.ReLU())))
     start.draw(net)
-    x = torch.randn(1, 64, 32, 32)
-    assert 0.1 < float(net(x).square().mean() / x.square().mean()) < 3
+    x = torch.randn(1, 128, 8, 8)
+    found = net(x).detach()
+    assert 0.4 < float(found.square().mean() / x.square().mean()) < 2.5
 
 
 def test_batchnorm_starts_as_identity() -> None:
