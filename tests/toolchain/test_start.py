@@ -20,7 +20,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, **options: int) -> nn.Conv2
 def test_kernels_keep_the_variance_of_what_is_rectified() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(*(m for _ in range(6) for m in (conv(128, 128, 1), nn.ReLU())))
-    start.draw(net)
+    start.draw(nn.Sequential(net, conv(1, 1)))
     x = torch.randn(1, 128, 8, 8)
     found = net(x).detach()
     assert 0.4 < float(found.square().mean() / x.square().mean()) < 2.5
@@ -46,10 +46,20 @@ def test_a_transposed_kernel_enlarges_each_channel_by_itself() -> None:
 
 def test_of_a_dilated_kernel_only_the_middle_is_drawn() -> None:
     dilated = conv(3, 5, 7, dilation=16)
-    start.draw(nn.Sequential(dilated))
+    start.draw(nn.Sequential(dilated, conv(1, 1)))
     assert dilated.weight[:, :, 3, 3].all()
     dilated.weight.data[:, :, 3, 3] = 0
     assert not dilated.weight.any()
+
+
+def test_the_last_convolution_is_quiet_and_keeps_its_bias() -> None:
+    net = nn.Sequential(conv(64, 64), conv(64, 64))
+    bias = net[1].bias.clone()
+    start.draw(net)
+    spreads = [layer.weight.detach().std().item() for layer in net]
+    assert spreads[1] / spreads[0] == pytest.approx(start.QUIET, rel=0.1)
+    assert not net[0].bias.any()
+    assert torch.equal(net[1].bias, bias)
 
 
 def test_names_fit_from_their_ends(tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from model_defs.blocks import tent
 from model_defs.errors import BadWeights
 
+QUIET = 0.1
+"""How much the last convolution's kernel is made smaller."""
+
 
 @torch.no_grad()
 def draw(net: nn.Module) -> None:
@@ -17,8 +20,11 @@ def draw(net: nn.Module) -> None:
 
     Transposed kernels enlarge bilinearly, each channel by itself. Of dilated kernels only the
     middle is drawn, the rest is 0: what lies beyond small pictures then stays 0 for large ones,
-    instead of noise that nothing ever taught. Draws from torch's global generator.
+    instead of noise that nothing ever taught. The last convolution says little, and has the
+    bias that the net was built with: what saturates, or is cut off, does not learn. Draws from
+    torch's global generator.
     """
+    convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
     for layer in net.modules():
         if isinstance(layer, nn.ConvTranspose2d):
             nn.init.zeros_(layer.weight)
@@ -28,8 +34,10 @@ def draw(net: nn.Module) -> None:
             _draw_kernel(layer)
         elif isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer not in convs[-1:]:
+            nn.init.zeros_(layer.bias if layer.bias is not None else torch.empty(0))
+    if convs:
+        convs[-1].weight.mul_(QUIET)
 
 
 def _draw_kernel(conv: nn.Conv2d) -> None:
