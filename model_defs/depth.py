@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from model_defs.blocks import conv_bn, initialise, separable
 from model_defs.mobilenet import MobileNetV1
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 SIZE = 256
 TAPS = (1, 3, 5, 13)
@@ -96,9 +97,24 @@ MAP = TensorSpec(
     postprocess=Postprocess(),
 )
 
-DEPTH = ModelSpec("depth", build, (IMAGE,), (MAP,), summary="depth from one photo (FastDepth)")
+WEIGHTS = path_of("depth")
+
+DEPTH = ModelSpec(
+    "depth",
+    build,
+    (IMAGE,),
+    (MAP,),
+    summary="depth from one photo (FastDepth)",
+    weights=WEIGHTS,
+)
 DEPTH_TRUNK = ModelSpec(
-    "depth-trunk", build_trunk, (IMAGE,), FEATURES, summary="the features that heads share"
+    "depth-trunk",
+    build_trunk,
+    (IMAGE,),
+    FEATURES,
+    summary="the features that heads share",
+    weights=WEIGHTS,
+    part="trunk",
 )
 DEPTH_HEAD = ModelSpec(
     "depth-head",
@@ -106,5 +122,7 @@ DEPTH_HEAD = ModelSpec(
     FEATURES,
     (MAP,),
     summary="depth from the trunk's features",
+    weights=WEIGHTS,
+    part="head",
     fed_by="depth-trunk",
 )

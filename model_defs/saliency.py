@@ -16,6 +16,7 @@ from model_defs.mobilenet import MobileNetV1
 from model_defs.priors import GaussianPriors
 from model_defs.resnet import damp, resnet50
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 PRIORS = 16
 
@@ -125,6 +126,7 @@ SALIENCY = ModelSpec(
     ),
     (MAP,),
     summary="what people look at (MobileNetV1, attentive ConvLSTM)",
+    weights=path_of("saliency"),
 )
 SALIENCY_RESNET = ModelSpec(
     "saliency-resnet",

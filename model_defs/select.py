@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model_defs.blocks import initialise
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 SIZE = 512
 
@@ -161,6 +162,7 @@ SELECT = ModelSpec(
     (IMAGE, CLICKS),
     (MASK,),
     summary="the object under the clicks (SqueezeNet, SharpMask)",
+    weights=path_of("select"),
 )
 SELECT_COARSE = ModelSpec(
     "select-coarse",
@@ -168,4 +170,5 @@ SELECT_COARSE = ModelSpec(
     (IMAGE, CLICKS),
     (MASK,),
     summary="the same trunk with a x16 deconvolution",
+    weights=path_of("select-coarse"),
 )

@@ -32,6 +32,9 @@ from toolchain.training.task import HELD_OUT
 LIMIT = 20
 """Clicks after which the robot gives up; an object that it gave up counts as so many."""
 
+LEAST = 0.01
+"""The share of the picture below which an object is not asked about."""
+
 SIDE = 512
 KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 MASK = TensorSpec("mask", (1, 1, 1, 1), "mask", low=0.0, high=1.0, tolerance=0.01)
@@ -41,7 +44,7 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
     """An object of each held-out scene, then the subjects of the photographs."""
     for number in range(scenes):
         view = scenery.view(KINDS[number % 2], HELD_OUT + number, SIDE)
-        found = labels.objects(view)
+        found = [mask for mask in labels.objects(view) if mask.mean() > LEAST]
         if found:
             target = found[int(np.random.default_rng(number).integers(len(found)))]
             yield _question("scenes", number, view.picture, target, inputs)
