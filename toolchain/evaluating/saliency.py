@@ -31,7 +31,8 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
     _, _, height, width = inputs[0].shape
     for number in range(scenes):
         whole = scenery.view(KINDS[number % 2], HELD_OUT + number)
-        view = resized(whole, (0, 32, 256, 224), height, width)
+        top = 64 * (number % 2)  # portraits from their upper edge, things from the lower one
+        view = resized(whole, (0, top, 256, top + 192), height, width)
         image, lies = to_tensor(view.picture, inputs[0])
         truth = label_tensor(labels.saliency(view), inputs[0])[None]
         shown = pixels(image, inputs[0])

@@ -17,14 +17,24 @@ TEXTURES = Path(__file__).parent.parent / "photos" / "textures"
 
 
 def cut(
-    view: View, height: int, width: int, random: np.random.Generator, least: float = 0.5
+    view: View,
+    height: int,
+    width: int,
+    random: np.random.Generator,
+    *,
+    least: float = 0.5,
+    down: float = 1.0,
 ) -> View:
-    """A part of a view, at least a share of its sides, resized to a height and width."""
+    """A part of a view, at least a share of its sides, resized to a height and width.
+
+    Of the way that it could lie below the top it goes a random part, at most `down`.
+    """
     rows, columns = view.instances.shape
     share = random.uniform(least, 1)
     scale = share * min(rows / height, columns / width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = int(random.integers(rows - h + 1)), int(random.integers(columns - w + 1))
+    top = round(random.uniform(0, (rows - h) * down))
+    left = round(random.uniform(0, columns - w))
     return resized(view, (left, top, left + w, top + h), height, width)
 
 

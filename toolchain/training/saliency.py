@@ -24,7 +24,9 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     random = np.random.default_rng((number, 6))
     _, _, height, width = inputs[0].shape
     kind: scenery.Kind = "portrait" if random.random() < 0.5 else "still"
-    view = mirrored(cut(scenery.view(kind, number), height, width, random, least=0.8), random)
+    down = 0.3 if kind == "portrait" else 1.0  # most photographs show whole heads
+    whole = scenery.view(kind, number)
+    view = mirrored(cut(whole, height, width, random, least=0.8, down=down), random)
     looks = labels.saliency(view).repeat(2, 0).repeat(2, 1)
     density = looks / looks.sum(dtype=np.float64)
     at = np.searchsorted(density.cumsum(), random.random(LOOKS) * density.sum())
