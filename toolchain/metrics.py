@@ -174,6 +174,14 @@ def scanpath(seen: Comparison, looks: np.ndarray) -> float | None:
     return float(((seen.got - seen.got.mean()) / spread * looks).sum() / looks.sum())
 
 
+def fixations(density: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """How often each place of a map is looked at, when `count` looks are drawn from it."""
+    cumulated = density.ravel().cumsum(dtype=np.float64)
+    at = np.searchsorted(cumulated, random.random(count) * cumulated[-1], side="right")
+    counts = np.bincount(at.clip(max=density.size - 1), minlength=density.size)
+    return counts.reshape(density.shape)
+
+
 def crop_agreement(seen: Comparison) -> float:
     """Intersection over union of the two crops of half the area that hold the most saliency."""
     (top, left), (y, x) = (_best_crop(v[0, 0]) for v in (seen.want, seen.got))

@@ -106,7 +106,7 @@ def card(result: Result) -> str:
         "",
         *_training(history(spec.weights)),
         "",
-        "Adam with warm-up and cosine, moving average of the weights. The commands give such a net,",
+        "AdamW, warm-up and cosine, moving average of the weights. The commands give such a net,",
         "not the same bits: training was still being made faster between one stage and the next.",
         "",
         f"Data: {note.data} Loss: {note.loss} No person's picture, click or look was used.",

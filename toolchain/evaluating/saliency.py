@@ -51,10 +51,11 @@ def marks(question: Question, answer: Answer) -> Marks:
     want = question.cut(question.truth).astype(np.float64)
     got = question.cut(_at(answer(question.inputs), question.truth)).astype(np.float64)
     seen = Comparison(MAP, want, got, {})
+    looks = metrics.fixations(want, LOOKS, np.random.default_rng(question.number))
     values = {
         "CC": metrics.correlation(seen),
         "KL": metrics.kl(seen),
-        "NSS": metrics.scanpath(seen, _looks(want, question.number)),
+        "NSS": metrics.scanpath(seen, looks),
         "crop IoU": metrics.crop_agreement(seen),
     }
     return {name: value for name, value in values.items() if value is not None}
@@ -67,13 +68,6 @@ def _at(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return found
     _, _, height, width = truth.shape
     return found.reshape(1, 1, height, rows, width, columns).mean((3, 5))
-
-
-def _looks(density: np.ndarray, seed: int) -> np.ndarray:
-    """How often each place is looked at, drawn from a map."""
-    random = np.random.default_rng(seed)
-    at = np.searchsorted(density.ravel().cumsum(), random.random(LOOKS) * density.sum())
-    return np.bincount(at, minlength=density.size).reshape(density.shape)
 
 
 def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:

@@ -11,6 +11,7 @@ from model_defs.pixels import to_tensor
 from model_defs.saliency import SALIENCY as SPEC
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
+from toolchain.metrics import fixations
 from toolchain.training import losses, scenery
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
@@ -29,8 +30,7 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     view = mirrored(cut(whole, height, width, random, least=0.8, down=down), random)
     looks = labels.saliency(view).repeat(2, 0).repeat(2, 1)
     density = looks / looks.sum(dtype=np.float64)
-    at = np.searchsorted(density.cumsum(), random.random(LOOKS) * density.sum())
-    counts = np.bincount(at, minlength=looks.size).reshape(looks.shape)
+    counts = fixations(density, LOOKS, random)
     picture = relit(photographed(textured(view, random), random), random)
     image = to_tensor(picture, inputs[0])[0][0]
     maps = [torch.from_numpy(plane[None].astype(np.float32)) for plane in (density, counts)]
