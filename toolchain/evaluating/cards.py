@@ -100,7 +100,7 @@ def card(result: Result) -> str:
         *table(result),
         "",
         f"`mlship eval {result.model}`, in PyTorch, of `{spec.weights.name}`,",
-        f"sha256 `{file_digest(spec.weights)}`.",
+        f"sha256 `{file_digest(spec.weights)}`, which stores kernels in float16.",
         "",
         "## Training",
         "",
