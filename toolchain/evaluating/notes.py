@@ -36,13 +36,19 @@ NOTES: dict[str, Note] = {
         "After up to 5 clicks (green: of the object, red: not) the right thing is selected at the"
         " right place, with blurred borders; thin and half-hidden things are lost. The astronaut"
         " and the cup are found in large parts, the cat bleeds into its background.",
-        (DRAWN, FEW),
+        (
+            "It needs as many clicks to 85 % on drawn scenes as discs around the clicks do, and more"
+            " to 90 %: it finds things from few clicks, but does not finish their borders.",
+            "Several clicks that say yes may select too much.",
+            DRAWN,
+            FEW,
+        ),
     ),
     "select-coarse": Note(
         "The object that was clicked on, without fine borders: the first stage of `select`.",
         SCENES + " Clicks are simulated by Xu 2016's three strategies.",
         "logistic, per pixel.",
-        "",
+        "The right thing at the right place, as a soft blob; red clicks punch round holes.",
         ("Its borders are those of a map of 32 x 32.", DRAWN, FEW),
     ),
     "portrait": Note(
@@ -58,7 +64,7 @@ NOTES: dict[str, Note] = {
         "The person in a frame of a video, given the mask of the frame before.",
         SCENES + " The mask before is the true one, moved and scaled; in 30 % there is none.",
         "that of `portrait`.",
-        "",
+        "As `portrait`: figures with frayed borders, people in patches, with false ones.",
         (
             DRAWN,
             "No video was used: the frame before is simulated. The examination shows it the same"
@@ -70,7 +76,8 @@ NOTES: dict[str, Note] = {
         "The person, from the features of the depth trunk, which is exactly that of `depth`.",
         SCENES + " 85 % portraits.",
         "logistic, per pixel; the trunk does not learn.",
-        "",
+        "Figures stand out with little contrast and grain, yet mostly on the right side of 0.5."
+        " People in photographs are found with holes, and so are parts of the flag and the rocket.",
         (DRAWN, "The trunk was trained for depth alone.", FEW),
     ),
     "depth": Note(
@@ -98,7 +105,9 @@ NOTES: dict[str, Note] = {
         "Where people would look, by a rule: faces, then what stands out, then the middle.",
         SCENES,
         "10 KL - 2 CC - NSS (Cornia 2018).",
-        "",
+        "Faces of figures are found, and roughly what stands out. In the two photographs of people"
+        " the head is a peak among others at the upper edge; of the cat and the cup only that edge"
+        " lights up, which is wrong.",
         (
             "Nobody's looks were recorded: the truth is a rule (`model_defs/scenes/labels.py`)."
             " The figures say how well the net has learned the rule, not how well it knows people.",
@@ -110,11 +119,12 @@ NOTES: dict[str, Note] = {
         "What might be behind a hole.",
         SCENES,
         "L1, weighted by confidence (Wang 2018, equation 8), and plain; no adversary, no ID-MRF.",
-        "",
+        "Thin strokes nearly vanish in smooth surroundings; rectangles become grey patches.",
         (
-            "It continues colours and soft shapes; texture is lost, as L1 prefers blur.",
-            "It was trained on small pictures: holes wider than about 60 pixels of its 680 are"
-            " filled from too near. `mlship apply inpaint --shrink` fills them in passes.",
+            "Only thin lines and scratches are filled acceptably. Larger holes become grey, since"
+            " colours do not travel far enough yet: copying the nearest pixel is better (see the"
+            " figures). Texture is lost, as L1 prefers blur.",
+            "It was trained on pictures of 128 x 172 and less.",
             DRAWN,
             FEW,
         ),
