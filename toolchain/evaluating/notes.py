@@ -37,7 +37,7 @@ NOTES: dict[str, Note] = {
         " right place, with blurred borders; thin and half-hidden things are lost. The astronaut"
         " and the cup are found in large parts, the cat bleeds into its background.",
         (
-            "It needs as many clicks to 85 % on drawn scenes as discs around the clicks do, and more"
+            "It needs as many clicks to 85 % on drawn scenes as discs around the clicks, and more"
             " to 90 %: it finds things from few clicks, but does not finish their borders.",
             "Several clicks that say yes may select too much.",
             DRAWN,
