@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo constraints clean
+.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo cards constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ zoo: setup  ## build every model for every target, remake the README's table
 parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remake the table
 	$(BIN)/mlship parity dist/zoo/fp16/* --report dist/zoo/parity
 	$(BIN)/python -m benchmarks.zoo_parity dist/zoo/parity/report.json
+
+cards: setup  ## examine the trained models, remake their cards and the table (half an hour)
+	$(BIN)/python -m toolchain.evaluating.cards --examine
 
 constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt

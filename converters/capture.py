@@ -47,7 +47,7 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     notes = _settle(module)
     path = weights or spec.weights
     if path is not None:
-        _load_weights(module, path)
+        load_weights(module, path, spec.part)
     _check_numbers(module)
     _check_forward(spec, module)
     return Program(spec, module, notes=tuple(notes))
@@ -108,9 +108,12 @@ def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def _load_weights(module: nn.Module, path: Path) -> None:
-    """Load a state dict that fits exactly; BadWeights names the keys that do not."""
-    found = _read_state(path)
+def load_weights(module: nn.Module, path: Path, part: str = "") -> None:
+    """Load a state dict that fits exactly; BadWeights names the keys that do not.
+
+    Of a file that has tensors below `part`, these are taken.
+    """
+    found = _below(part, read_weights(path))
     wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -131,12 +134,18 @@ def _load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(found)
 
 
+def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
+    return own if part and own else state
+
+
 def _some(names: list[str], most: int = 4) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
+def read_weights(path: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors of a .safetensors or .pt file, by name. Raises BadWeights."""
     import pickle
 
     from safetensors import SafetensorError

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from model_defs.blocks import conv_bn, initialise, separable
 from model_defs.mobilenet import MobileNetV1
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 SIZE = 256
 TAPS = (1, 3, 5, 13)
@@ -32,12 +33,17 @@ class Decoder(nn.Module):
         self.score = conv_bn(32, 1, 1)
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f32: Tensor) -> Tensor:
+        return self.logits(f2, f4, f8, f32).sigmoid()
+
+    def logits(self, f2: Tensor, f4: Tensor, f8: Tensor, f32: Tensor) -> Tensor:
+        """What training sees: (N, 1, H, W) without bounds."""
         x = self.upsample(self.layers[0](f32))  # (N, 512, H/16, W/16)
         x = self.upsample(self.layers[1](x)) + f8  # (N, 256, H/8, W/8)
         x = self.upsample(self.layers[2](x)) + f4  # (N, 128, H/4, W/4)
         x = self.upsample(self.layers[3](x)) + f2  # (N, 64, H/2, W/2)
         x = self.upsample(self.layers[4](x))  # (N, 32, H, W)
-        return self.score(x).sigmoid()
+        scores: Tensor = self.score(x)
+        return scores
 
 
 class Depth(nn.Module):
@@ -91,9 +97,24 @@ MAP = TensorSpec(
     postprocess=Postprocess(),
 )
 
-DEPTH = ModelSpec("depth", build, (IMAGE,), (MAP,), summary="depth from one photo (FastDepth)")
+WEIGHTS = path_of("depth")
+
+DEPTH = ModelSpec(
+    "depth",
+    build,
+    (IMAGE,),
+    (MAP,),
+    summary="depth from one photo (FastDepth)",
+    weights=WEIGHTS,
+)
 DEPTH_TRUNK = ModelSpec(
-    "depth-trunk", build_trunk, (IMAGE,), FEATURES, summary="the features that heads share"
+    "depth-trunk",
+    build_trunk,
+    (IMAGE,),
+    FEATURES,
+    summary="the features that heads share",
+    weights=WEIGHTS,
+    part="trunk",
 )
 DEPTH_HEAD = ModelSpec(
     "depth-head",
@@ -101,5 +122,7 @@ DEPTH_HEAD = ModelSpec(
     FEATURES,
     (MAP,),
     summary="depth from the trunk's features",
+    weights=WEIGHTS,
+    part="head",
     fed_by="depth-trunk",
 )

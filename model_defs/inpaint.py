@@ -10,6 +10,7 @@ are padded, with zeros, or in the PyTorch port's variant by reflection.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from model_defs.blocks import initialise
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 HEIGHT, WIDTH = 512, 680
 
@@ -131,13 +133,16 @@ class GMCNN(nn.Module):
         return torch.cat((image * known, known + mask, mask), 1)
 
 
-def _specification(name: str, width: int, port: bool, summary: str) -> ModelSpec:
+def _specification(
+    name: str, width: int, port: bool, summary: str, weights: Path | None = None
+) -> ModelSpec:
     return ModelSpec(
         name,
         lambda: initialise(GMCNN(width, port=port), gain=0.72),
         (image_spec(HEIGHT, WIDTH, low=-1.0), mask_spec(HEIGHT, WIDTH)),
         (result_spec(HEIGHT, WIDTH, low=-1.0, tolerance=0.02),),
         summary=summary,
+        weights=weights,
     )
 
 
@@ -173,7 +178,9 @@ def result_spec(height: int, width: int, low: float, tolerance: float) -> Tensor
 
 
 INPAINT = _specification("inpaint", 32, False, "fills a hole (GMCNN)")
-INPAINT_LITE = _specification("inpaint-lite", 16, False, "fills a hole, at half the width")
+INPAINT_LITE = _specification(
+    "inpaint-lite", 16, False, "fills a hole, at half the width", path_of("inpaint-lite")
+)
 INPAINT_REFLECT = _specification(
     "inpaint-reflect", 32, True, "fills a hole (GMCNN as ported to PyTorch)"
 )

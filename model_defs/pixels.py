@@ -104,6 +104,22 @@ def to_tensor(picture: np.ndarray, spec: TensorSpec) -> tuple[np.ndarray, Placem
     return np.ascontiguousarray(values.astype(np.float32).transpose(2, 0, 1)[None]), where
 
 
+def label_tensor(plane: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """What is known of each pixel of a picture (H, W), as (1, h, w) float32 over spec's plane.
+
+    It lies where `to_tensor` lays the picture; beside it is 0, and values are not mixed.
+    """
+    rule = spec.preprocess
+    assert rule is not None
+    _, _, height, width = spec.shape
+    where = place(plane.shape[1], plane.shape[0], width, height, rule)
+    left, top, right, bottom = where.target
+    part = Image.fromarray(plane.astype(np.float32)).crop(where.source)
+    laid = np.zeros((1, height, width), np.float32)
+    laid[0, top:bottom, left:right] = resized(part, right - left, bottom - top, "nearest")
+    return laid
+
+
 def resized(image: Image.Image, width: int, height: int, name: str) -> Image.Image:
     """The image at another size, along its rows first, then along its columns.
 

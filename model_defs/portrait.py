@@ -14,6 +14,7 @@ from model_defs.blocks import conv_bn, foreground_of, initialise, separable
 from model_defs.depth import FEATURES, Decoder
 from model_defs.depth import SIZE as HYDRA_SIZE
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 SIZE = 224
 
@@ -153,6 +154,7 @@ PORTRAIT = ModelSpec(
     (IMAGE,),
     (_mask(SIZE),),
     summary="the person in a portrait (PortraitNet)",
+    weights=path_of("portrait"),
 )
 PORTRAIT_VIDEO = ModelSpec(
     "portrait-video",
@@ -160,6 +162,7 @@ PORTRAIT_VIDEO = ModelSpec(
     (IMAGE, PREVIOUS),
     (_mask(SIZE),),
     summary="the person in a frame, given the last frame's mask",
+    weights=path_of("portrait-video"),
 )
 PORTRAIT_HEAD = ModelSpec(
     "portrait-head",
@@ -167,5 +170,6 @@ PORTRAIT_HEAD = ModelSpec(
     FEATURES,
     (_mask(HYDRA_SIZE),),
     summary="the person, from the depth trunk's features",
+    weights=path_of("portrait-head"),
     fed_by="depth-trunk",
 )

@@ -16,6 +16,7 @@ from model_defs.mobilenet import MobileNetV1
 from model_defs.priors import GaussianPriors
 from model_defs.resnet import damp, resnet50
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 PRIORS = 16
 
@@ -29,7 +30,10 @@ class PriorConv(nn.Module):
         self.conv = nn.Conv2d(channels + PRIORS, channels, 5, padding=8, dilation=4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.conv(torch.cat((x, self.priors()), 1)))
+        maps = self.priors()
+        if self.training:  # which sees several pictures at once; an exported net sees one
+            maps = maps.expand(len(x), -1, -1, -1)
+        return torch.relu(self.conv(torch.cat((x, maps), 1)))
 
 
 class MobileNetFeatures(nn.Module):
@@ -74,9 +78,10 @@ class Saliency(nn.Module):
         return self.upsample(self.score(x))
 
 
-def build() -> Saliency:
-    """64 channels and isotropic priors on MobileNetV1."""
-    net = Saliency(MobileNetFeatures(), 1024, 64, isotropic=True)
+def build(height: int = 240, width: int = 320) -> Saliency:
+    """64 channels and isotropic priors on MobileNetV1, for pictures of this size (8ths)."""
+    size = {"height": height // 8, "width": width // 8}
+    net = Saliency(MobileNetFeatures(), 1024, 64, isotropic=True, **size)
     return _lifted(initialise(net, gain=1.0, contrast=2.0))
 
 
@@ -121,6 +126,7 @@ SALIENCY = ModelSpec(
     ),
     (MAP,),
     summary="what people look at (MobileNetV1, attentive ConvLSTM)",
+    weights=path_of("saliency"),
 )
 SALIENCY_RESNET = ModelSpec(
     "saliency-resnet",

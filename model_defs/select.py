@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model_defs.blocks import initialise
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.weights import path_of
 
 SIZE = 512
 
@@ -94,13 +95,18 @@ class Select(nn.Module):
         self.score = nn.Conv2d(2, 1, 3, padding=1)
 
     def forward(self, image: Tensor, clicks: Tensor) -> Tensor:
+        return self.logits(image, clicks).sigmoid()
+
+    def logits(self, image: Tensor, clicks: Tensor) -> Tensor:
+        """What training sees: (N, 1, H, W) without bounds."""
         skip2, skip4, skip8, skip16, x = self.trunk(torch.cat((image, clicks), 1))
         x = self.encode(x)  # (N, 32, H/16, W/16)
         x = self.refine16(x, skip16)  # (N, 16, H/8, W/8)
         x = self.refine8(x, skip8)  # (N, 8, H/4, W/4)
         x = self.refine4(x, skip4)  # (N, 4, H/2, W/2)
         x = self.refine2(x, skip2)  # (N, 2, H, W)
-        return self.score(x).sigmoid()
+        scores: Tensor = self.score(x)
+        return scores
 
 
 class SelectCoarse(nn.Module):
@@ -113,8 +119,13 @@ class SelectCoarse(nn.Module):
         self.upsample = nn.ConvTranspose2d(1, 1, 32, stride=16, padding=8, bias=False)
 
     def forward(self, image: Tensor, clicks: Tensor) -> Tensor:
+        return self.logits(image, clicks).sigmoid()
+
+    def logits(self, image: Tensor, clicks: Tensor) -> Tensor:
+        """What training sees: (N, 1, H, W) without bounds."""
         *_, x = self.trunk(torch.cat((image, clicks), 1))
-        return self.upsample(self.score(x)).sigmoid()
+        scores: Tensor = self.upsample(self.score(x))
+        return scores
 
 
 IMAGE = TensorSpec(
@@ -151,6 +162,7 @@ SELECT = ModelSpec(
     (IMAGE, CLICKS),
     (MASK,),
     summary="the object under the clicks (SqueezeNet, SharpMask)",
+    weights=path_of("select"),
 )
 SELECT_COARSE = ModelSpec(
     "select-coarse",
@@ -158,4 +170,5 @@ SELECT_COARSE = ModelSpec(
     (IMAGE, CLICKS),
     (MASK,),
     summary="the same trunk with a x16 deconvolution",
+    weights=path_of("select-coarse"),
 )

@@ -138,7 +138,8 @@ class ModelSpec:
 
     `build()` returns the module, untrained; its forward takes the inputs in order and returns
     a tensor or a tuple in the order of `outputs`. `weights` is a .safetensors or .pt file
-    (None: untrained, built under seed 0). `fed_by` names the model whose outputs are this
+    (None: untrained, built under seed 0); where it is of a larger net, `part` names the child
+    of that net that this one is. `fed_by` names the model whose outputs are this
     one's inputs, where the inputs are not pictures. `cases` names inputs that every build of
     this model is also proved on (`toolchain/cases.py` has them all). A `baseline` is for
     comparison and is not shipped.
@@ -150,6 +151,7 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     summary: str = ""
     weights: Path | None = None
+    part: str = ""
     fed_by: str | None = None
     cases: tuple[str, ...] = ()
     baseline: bool = False

@@ -250,16 +250,19 @@ def _truth(programs: list[Program], names: tuple[str, ...]) -> Truth:
 
 
 def _describe(program: Program, weights: Path | None) -> dict[str, object]:
-    path = weights or program.spec.weights
     from model_defs.counting import parameters
 
-    described = f"{path.name}, sha256 {bundle.file_digest(path)}" if path else "untrained, seed 0"
     return {
         "name": program.spec.name,
         "summary": program.spec.summary,
         "parameters": parameters(program.module),
-        "weights": described,
+        "weights": describe_weights(weights or program.spec.weights),
     }
+
+
+def describe_weights(path: Path | None) -> str:
+    """A weights file and its digest, or that there is none."""
+    return f"{path.name}, sha256 {bundle.file_digest(path)}" if path else "untrained, seed 0"
 
 
 def _build_target(

@@ -163,6 +163,25 @@ def kl(seen: Comparison) -> float | None:
     return float(np.sum(p * np.log(EPSILON + p / (q + EPSILON))))
 
 
+def scanpath(seen: Comparison, looks: np.ndarray) -> float | None:
+    """The mean of the standardised map where people looked, NSS (Bylinskii et al., TPAMI 2019).
+
+    `looks` counts how often, in the map's shape.
+    """
+    spread = float(seen.got.std())
+    if not spread or not looks.sum():
+        return None
+    return float(((seen.got - seen.got.mean()) / spread * looks).sum() / looks.sum())
+
+
+def fixations(density: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """How often each place of a map is looked at, when `count` looks are drawn from it."""
+    cumulated = density.ravel().cumsum(dtype=np.float64)
+    at = np.searchsorted(cumulated, random.random(count) * cumulated[-1], side="right")
+    counts = np.bincount(at.clip(max=density.size - 1), minlength=density.size)
+    return counts.reshape(density.shape)
+
+
 def crop_agreement(seen: Comparison) -> float:
     """Intersection over union of the two crops of half the area that hold the most saliency."""
     (top, left), (y, x) = (_best_crop(v[0, 0]) for v in (seen.want, seen.got))
@@ -208,6 +227,14 @@ def _ssim_map(seen: Comparison) -> np.ndarray:
 
 def _blur(values: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.gaussian_filter(values, (0, 0, 1.5, 1.5), truncate=3.5))
+
+
+def hole_l1(seen: Comparison) -> float | None:
+    """The mean absolute error inside the hole only, in 255ths of the range."""
+    hole = _hole(seen)
+    if hole is None or not hole.any():
+        return None
+    return float(np.abs(seen.want - seen.got)[hole].mean()) / seen.range * 255
 
 
 def hole_psnr(seen: Comparison) -> float | None:

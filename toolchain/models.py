@@ -6,10 +6,13 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from typing import TypeVar
 
 from model_defs import zoo
 from model_defs.errors import BadSpec, MlshipError, UnknownName
 from model_defs.spec import ModelSpec
+
+Kind = TypeVar("Kind")
 
 
 def expand(name: str) -> tuple[str, ...]:
@@ -40,20 +43,23 @@ def shipped() -> tuple[str, ...]:
 
 def load(name: str) -> ModelSpec:
     """The specification of one of the names that `expand` returns."""
-    if name in zoo.MODELS:
-        return zoo.load(name)
+    return zoo.load(name) if name in zoo.MODELS else load_as(name, ModelSpec)
+
+
+def load_as(name: str, kind: type[Kind]) -> Kind:
+    """What path/to/file.py:attribute names, which must be of a kind. Raises BadSpec."""
     path, _, attribute = name.rpartition(":")
-    spec = _attribute(Path(path), attribute)
-    if not isinstance(spec, ModelSpec):
+    found = _attribute(Path(path), attribute, kind)
+    if not isinstance(found, kind):
         raise BadSpec(
-            f"{attribute} is a {type(spec).__name__}, not a ModelSpec",
+            f"{attribute} is a {type(found).__name__}, not a {kind.__name__}",
             where=path,
-            do="from model_defs.spec import ModelSpec, and assign one to that name",
+            do=f"from {kind.__module__} import {kind.__name__}, and assign one to that name",
         )
-    return spec
+    return found
 
 
-def _attribute(path: Path, attribute: str) -> object:
+def _attribute(path: Path, attribute: str, kind: type) -> object:
     if not path.is_file():
         raise BadSpec("there is no such file", where=str(path))
     found = importlib.util.spec_from_file_location(f"mlship_user_{path.stem}", path)
@@ -76,6 +82,7 @@ def _attribute(path: Path, attribute: str) -> object:
     finally:
         sys.path.remove(str(path.parent))
     if not hasattr(module, attribute):
-        specs = [name for name, value in vars(module).items() if isinstance(value, ModelSpec)]
-        raise UnknownName.among("specification", attribute, specs)
+        known = [name for name, value in vars(module).items() if isinstance(value, kind)]
+        noun = "specification" if kind is ModelSpec else kind.__name__.lower()
+        raise UnknownName.among(noun, attribute, known)
     return getattr(module, attribute)

@@ -1,4 +1,4 @@
-"""`mlship train`: weights of one's own, from scenes made by rule."""
+"""`mlship train`: weights from scenes made by rule, or from examples of one's own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ def add_to(group: click.Group) -> None:
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning, at most.")
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True)
+@click.option(
+    "--size", type=click.FloatRange(0.05, 1), default=1.0, show_default=True, help="Of the input."
+)
+@click.option("--half", is_flag=True, help="Compute in bfloat16: twice as fast on many machines.")
+@click.option("--from", "base", type=Path, help="Start from what fits of another net's weights.")
 @click.option("--out", type=Path, help="The folder.  [default: runs/MODEL]")
 @click.option("--resume", is_flag=True, help="Go on from the folder's checkpoint.")
 @click.option("--every", type=click.IntRange(1), default=200, help="Steps between checkpoints.")
-@click.option("--workers", type=click.IntRange(0), default=2, help="Processes that make examples.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that make examples.")
+@click.option("--threads", type=click.IntRange(1), help="That compute.  [default: PyTorch's]")
 @click.option("--device", default="auto", help="cpu, cuda.  [default: cuda where there is one]")
 def train(
     model: str,
@@ -32,38 +38,52 @@ def train(
     batch: int,
     rate: float,
     seed: int,
+    size: float,
+    half: bool,
+    base: Path | None,
     out: Path | None,
     resume: bool,
     every: int,
     workers: int,
+    threads: int | None,
     device: str,
     as_json: bool,
 ) -> int:
-    """Train MODEL on scenes made by rule, and write its weights.
+    """Train MODEL and write its weights: on scenes made by rule, or on what its task says.
 
+    MODEL is a name that `mlship list` shows, or path/to/file.py:task for examples of your own.
     Ship them with: mlship build MODEL --weights runs/MODEL/weights.safetensors
     """
     from toolchain.training import loop, task
+    from toolchain.training.state import Settings
 
+    if threads is not None:
+        loop.use_threads(threads)
     found = task.find(model)
-    settings = loop.Settings(
+    settings = Settings(
         steps=steps,
         batch=batch,
         rate=rate,
         warm=min(50, steps // 10 + 1),
         seed=seed,
+        size=size,
+        half=half,
         every=every,
         workers=workers,
         device=loop.device_named(device),
     )
-    folder = out or Path("runs") / model
-    with click.progressbar(length=steps, label=model, file=sys.stderr) as bar:
+    name = found.spec.name
+    folder = out or Path("runs") / name
+    with click.progressbar(length=steps, label=name, file=sys.stderr) as bar:
+        told = ""
 
-        def say(step: int, loss: float) -> None:
-            bar.label = f"{model}, loss {loss:.4f}"
+        def say(step: int, loss: float, score: float | None) -> None:
+            nonlocal told
+            told = told if score is None else f", {found.metric} {score:.3f}"
+            bar.label = f"{name}, loss {loss:.4f}{told}"
             bar.update(step - bar.pos)
 
-        result = loop.train(found, settings, folder, resume=resume, say=say)
+        result = loop.train(found, settings, folder, resume=resume, base=base, say=say)
     facts = {
         "weights": str(result.weights),
         "steps": steps,
@@ -73,5 +93,5 @@ def train(
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
-        click.echo(f"{result.weights}: {result.metric} {result.score:.4f} on held-out scenes")
+        click.echo(f"{result.weights}: {result.metric} {result.score:.4f} on held-out examples")
     return 0

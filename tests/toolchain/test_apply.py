@@ -288,4 +288,6 @@ def test_an_empty_or_mis_sized_mask_is_refused(photo: Path) -> None:
 
 def test_without_a_bundle_the_pytorch_model_runs(photo: Path) -> None:
     result = apply("bokeh", photo, "-o", photo.with_name("o.png"), "--json")
-    assert json.loads(result.stdout)["backend"] == "pytorch"
+    said = json.loads(result.stdout)
+    assert said["backend"] == "pytorch"
+    assert said["weights"] == "depth.safetensors"

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from model_defs.portrait import PORTRAIT
-from model_defs.scenes.sampling import Sample, sample
+from model_defs.scenes.render import View
+from model_defs.scenes.sampling import sample
 from toolchain.training import losses, portrait
 from toolchain.training.augment import photographed, relit
 from toolchain.training.depth import delta1
@@ -27,6 +28,7 @@ def examples() -> list[tuple[torch.Tensor, ...]]:
 def test_pictures_lie_in_the_inputs_bounds_and_masks_are_binary(examples: list) -> None:
     spec = PORTRAIT.inputs[0]
     for image, changed, mask in examples:
+        assert not torch.equal(image, changed)
         for picture in (image, changed):
             assert picture.shape == spec.shape[1:]
             assert spec.low - 1e-5 <= picture.min() <= picture.max() <= spec.high + 1e-5
@@ -45,13 +47,16 @@ def test_beside_a_picture_there_is_nobody(examples: list) -> None:
 def test_masks_are_mirrored_with_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """People are white here, and everything else is black."""
 
-    def stark(number: int, height: int, width: int, portraits: float) -> Sample:
-        drawn = sample(number, height, width, portraits=1)
-        white = np.repeat(drawn.view.people[..., None], 3, axis=2).astype(np.uint8) * 255
-        return replace(drawn, view=replace(drawn.view, picture=white))
+    def stark(kind: str, number: int) -> View:
+        drawn = sample(number, 64, 64, portraits=1).view
+        white = np.repeat(drawn.people[..., None], 3, axis=2).astype(np.uint8) * 255
+        return replace(drawn, picture=white)
 
-    monkeypatch.setattr(portrait, "sample", stark)
+    monkeypatch.setattr(portrait.scenery, "view", stark)
     monkeypatch.setattr(portrait, "SHAPES", ((1.0, 1.0),))
+    for change in ("relit", "photographed"):
+        monkeypatch.setattr(portrait, change, lambda picture, random: picture)
+    monkeypatch.setattr(portrait, "textured", lambda view, random, replaced: view.picture)
     for index in range(12):
         image, _, mask = portrait.example(SMALL, index)
         assert ((image[2] > 0) != (mask[0] > 0)).float().mean() < 0.03

@@ -20,7 +20,7 @@ def crop(
     with networks.network(bundle, "saliency") as net:
         output, where = net.of_picture(pixels)
         saliency = net.over_picture(output, where)[..., 0].clip(0)
-        backend = net.runner.backend
+        facts = net.facts
     if tight is None:
         whole = (pixels.shape[0], pixels.shape[1])
         window = procedures.crop(saliency, whole, ratio)
@@ -36,4 +36,4 @@ def crop(
     columns = slice(window.left, window.left + window.width)
     write(out, pixels[rows, columns])
     size = f"{window.width}x{window.height}"
-    return {"out": str(out), "window": f"{size}+{window.left}+{window.top}", "backend": backend}
+    return {"out": str(out), "window": f"{size}+{window.left}+{window.top}", **facts}

@@ -26,7 +26,7 @@ class Scene:
 
     picture: Picture
     nearness: Plane
-    backend: str
+    facts: dict[str, str]
 
     @classmethod
     def read(cls, path: Path, bundle: Path | None, points: tuple[Point, ...]) -> Scene:
@@ -36,12 +36,12 @@ class Scene:
             check_inside(point, pixels)
         with networks.network(bundle, *MODELS) as net:
             coarse, where = net.of_picture(pixels)
-            backend = net.runner.backend
+            facts = net.facts
         nearness = _part(coarse, where)
         if net.outputs[0].unit == "m":
             nearness = _relative(nearness)
         picture = as_float(pixels)
-        return cls(picture, procedures.upsample(nearness, picture), backend)
+        return cls(picture, procedures.upsample(nearness, picture), facts)
 
     def focus(self, points: tuple[Point, ...]) -> tuple[float, float]:
         """The focus and the field that keep the points sharp; without any, the nearest part."""
@@ -50,7 +50,7 @@ class Scene:
         return procedures.focus_on_all(self.nearness, points)
 
     def result(self, out: Path, focus: float) -> dict[str, Any]:
-        return {"out": str(out), "focus": round(focus, 3), "backend": self.backend}
+        return {"out": str(out), "focus": round(focus, 3), **self.facts}
 
 
 def _part(coarse: np.ndarray, where: Placement) -> Plane:

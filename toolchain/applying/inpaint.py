@@ -36,9 +36,9 @@ def inpaint(
             twice=twice,
             fixed=net.runner.backend != "pytorch",
         )
-        backend = net.runner.backend
+        facts = net.facts
     write(out, filled)
-    return {"out": str(out), "filled": f"{mask.mean():.1%} of the picture", "backend": backend}
+    return {"out": str(out), "filled": f"{mask.mean():.1%} of the picture", **facts}
 
 
 def _drawer(net: Network) -> inpainting.Network:

@@ -17,6 +17,7 @@ from model_defs.pixels import Placement, map_to_source, save_picture, to_tensor
 from model_defs.procedures.arrays import Picture, Pixels, Point
 from model_defs.spec import TensorSpec
 from toolchain import bundle as bundles
+from toolchain.build import describe_weights
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Network:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     runner: Runner
+    weights: str = "untrained, seed 0"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What ran, and with which weights: what the user is told."""
+        return {"backend": self.runner.backend, "weights": self.weights.split(", sha256")[0]}
 
     def of_picture(self, picture: np.ndarray) -> tuple[np.ndarray, Placement]:
         """The first output for an (H, W, 3) 8-bit picture, and where the picture lay."""
@@ -54,8 +61,9 @@ def network(bundle: Path | None, *names: str) -> Iterator[Network]:
             raise BadBundle(
                 f"the bundle is of {read.name}", where=str(bundle), do=f"use {' or '.join(names)}"
             )
+        weights = str(read.manifest["model"]["weights"])
         artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
-        found = Network(read.inputs, read.outputs, formats.open_runner(artifact))
+        found = Network(read.inputs, read.outputs, formats.open_runner(artifact), weights)
     try:
         yield found
     finally:
@@ -67,7 +75,8 @@ def _pytorch(name: str) -> Network:
     from converters.reference import ReferenceRunner
 
     spec = zoo.load(name)
-    return Network(spec.inputs, spec.outputs, ReferenceRunner(capture(spec)))
+    weights = describe_weights(spec.weights)
+    return Network(spec.inputs, spec.outputs, ReferenceRunner(capture(spec)), weights)
 
 
 def as_float(pixels: Pixels) -> Picture:

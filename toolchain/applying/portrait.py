@@ -28,10 +28,10 @@ def portrait(
     with networks.network(bundle, "portrait") as net:
         mask, where = net.of_picture(pixels)
         alpha = matte.feather(net.over_picture(mask, where)[..., 0], feather)
-        backend = net.runner.backend
+        facts = net.facts
     picture = as_float(pixels)
     write_float(out, _styled(picture, alpha, style, second))
-    return {"out": str(out), "person": f"{alpha.mean():.1%} of the picture", "backend": backend}
+    return {"out": str(out), "person": f"{alpha.mean():.1%} of the picture", **facts}
 
 
 def _styled(picture: Picture, alpha: Plane, style: str, second: Path | None) -> np.ndarray:

@@ -38,12 +38,12 @@ def select(
         distances = click_maps(clicks, where.plane[::-1])[None]
         output = net.run({image.name: tensor, maps.name: distances})
         probability = net.over_picture(output, where)[..., 0]
-        backend = net.runner.backend
+        facts = net.facts
     mask = probability > 0.5
     if cut:
         mask = refine.refine(probability, as_float(pixels), Clicks(positives, negatives))
     write(out, np.where(mask, np.uint8(255), np.uint8(0)))
-    return {"out": str(out), "selected": f"{mask.mean():.1%} of the picture", "backend": backend}
+    return {"out": str(out), "selected": f"{mask.mean():.1%} of the picture", **facts}
 
 
 def _placed(points: tuple[Point, ...], where: Placement) -> tuple[Point, ...]:

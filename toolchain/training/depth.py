@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.depth import DEPTH as SPEC
+from model_defs.depth import Depth
 from model_defs.pixels import to_tensor
-from model_defs.scenes.sampling import sample
 from model_defs.spec import TensorSpec
-from toolchain.training import losses
-from toolchain.training.augment import mirrored, photographed, relit
+from toolchain.training import losses, scenery
+from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
 DARKEST = 1e-3
@@ -22,8 +23,9 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     """A picture for the net's input, and its inverse depth (1, H, W), 1 where it is nearest."""
     random = np.random.default_rng((number, 2))
     _, _, height, width = inputs[0].shape
-    view = mirrored(sample(number, height, width).view, random)
-    picture = relit(photographed(view.picture, random), random)
+    kind: scenery.Kind = "portrait" if random.random() < 0.5 else "still"
+    view = mirrored(cut(scenery.view(kind, number), height, width, random), random)
+    picture = relit(photographed(textured(view, random), random), random)
     image = to_tensor(picture, inputs[0])[0][0]
     nearness = view.depth.min() / view.depth
     return torch.from_numpy(image), torch.from_numpy(nearness[None])
@@ -34,10 +36,12 @@ class Learner(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        assert isinstance(net, Depth)
         self.net = net
 
     def forward(self, image: Tensor, nearness: Tensor) -> Tensor:
-        difference = self.net(image).clamp(min=DARKEST).log() - nearness.log()
+        logits = self.net.head.logits(*self.net.trunk(image)).float()
+        difference = F.logsigmoid(logits) - nearness.log()
         return losses.scale_invariant(difference) + losses.slopes(difference)
 
 

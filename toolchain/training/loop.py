@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from model_defs.errors import BadCheckpoint, TrainingDiverged, UnknownName
+from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
 from toolchain import bundle as bundles
-from toolchain.training.task import HELD_OUT, Examples, Item, Task
-
-DECAY = 0.998
-"""Of the weights' moving average, which is what ships."""
-
-APART = 1 << 20
-"""Examples between those of two seeds; seeds stay below it, too."""
+from toolchain.training import weights as files
+from toolchain.training.state import FREE, Settings, State, moved
+from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """`rate` is the learning rate's peak; it rises for `warm` steps and falls as a cosine."""
-
-    steps: int = 2000
-    batch: int = 16
-    rate: float = 1e-3
-    warm: int = 50
-    seed: int = 0
-    every: int = 200
-    """Steps between checkpoints."""
-    held_out: int = 64
-    """Examples that the metric is measured on."""
-    workers: int = 0
-    device: str = "cpu"
-
-
-FREE = ("workers", "device", "every", "held_out")
-"""What may differ when training resumes: it does not change what is learned."""
-
-Say = Callable[[int, float], None]
-"""Told (steps done, loss)."""
+Say = Callable[[int, float, float | None], None]
+"""Told (steps done, loss, the metric so far: at checkpoints only)."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +42,12 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    say: Say = lambda step, loss: None,
+    base: Path | None = None,
+    say: Say = lambda step, loss, score: None,
 ) -> Trained:
     """Trains from the start, or from the checkpoint in `out`, to the last step.
+
+    The start is what fits of the weights in the file `base`, or else weights drawn at random.
 
     On a CPU a training that was killed and resumed ends with the same bits as one that was
     not. Raises BadCheckpoint where `out` has one and it was not asked for, or the other way
@@ -81,121 +60,32 @@ def train(
             where=str(out),
             do="--resume it, or choose another folder with --out",
         )
-    state = _State.fresh(task, settings)
+    if base is not None:
+        settings = replace(settings, base=_digest(base))
+    state = State.fresh(task, settings, base)
     if resume:
         state.load(checkpoint, settings)
     with bundles.writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    loss = math.nan
+    loss = reached = math.nan
     for batch in _batches(task, settings, state.step):
         loss = state.advance(batch, settings)
-        say(state.step, loss)
-        if state.step % settings.every == 0 or state.step == settings.steps:
+        saved = state.step % settings.every == 0 or state.step == settings.steps
+        if saved:
             state.save(checkpoint, settings)
+            reached = score(task, state.average, settings)
+        say(state.step, loss, reached if saved else None)
     weights = out / WEIGHTS
-    _write_weights(state.average, weights)
-    return Trained(weights, task.metric, score(task, state.average, settings), loss)
+    learned = files.state_of(state.average.get_submodule(task.part))
+    files.write(weights, learned, _history(task, settings, base))
+    if math.isnan(reached):  # resumed after its last step
+        reached = score(task, state.average, settings)
+    return Trained(weights, task.metric, reached, loss)
 
 
-@dataclass
-class _State:
-    """All that changes from step to step."""
-
-    learner: nn.Module
-    average: nn.Module
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-
-    @classmethod
-    def fresh(cls, task: Task, settings: Settings) -> _State:
-        torch.manual_seed(settings.seed)
-        net = task.spec.build()
-        learner = task.learner(net).to(settings.device).train()
-        average = copy.deepcopy(net).to(settings.device).eval().requires_grad_(False)
-        return cls(learner, average, torch.optim.AdamW(learner.parameters(), settings.rate))
-
-    def advance(self, batch: Item, settings: Settings) -> float:
-        """One step down the gradient of a batch; returns its loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate_at(self.step, settings)
-        loss: Tensor = self.learner(*(tensor.to(settings.device) for tensor in batch))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"the loss is {value} after {self.step} steps",
-                do=f"resume from the last checkpoint with a lower --rate than {settings.rate:g}",
-            )
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
-        self.optimiser.step()
-        self.step += 1
-        self._follow()
-        return value
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the average towards the net, faster at first."""
-        decay = min(DECAY, self.step / (self.step + 10))
-        theirs = self._net().state_dict()
-        for name, mine in self.average.state_dict().items():
-            if mine.is_floating_point():
-                mine.lerp_(theirs[name], 1 - decay)
-            else:
-                mine.copy_(theirs[name])
-
-    def _net(self) -> nn.Module:
-        net = self.learner.net
-        assert isinstance(net, nn.Module)
-        return net
-
-    def save(self, path: Path, settings: Settings) -> None:
-        """Writes a checkpoint: whole, or not at all."""
-        content = {
-            "settings": asdict(settings),
-            "step": self.step,
-            "learner": self.learner.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "random": torch.get_rng_state(),
-        }
-        fresh = path.with_suffix(".new")
-        with bundles.writing(path):
-            torch.save(content, fresh)
-            fresh.replace(path)
-
-    def load(self, path: Path, settings: Settings) -> None:
-        content = _read(path)
-        before, now = content["settings"], asdict(settings)
-        other = [k for k in now if k not in FREE and before.get(k) != now[k]]
-        if other:
-            told = ", ".join(f"{k} {before.get(k)}, not {now[k]}" for k in other)
-            raise BadCheckpoint(
-                f"the checkpoint is of other settings: {told}",
-                where=str(path),
-                do="resume with the same ones, or train anew in another folder",
-            )
-        self.step = content["step"]
-        self.learner.load_state_dict(content["learner"])
-        self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        torch.set_rng_state(content["random"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import pickle
-
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise BadCheckpoint(
-            "there is no checkpoint to resume", where=str(path), do="train without --resume first"
-        ) from error
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.PickleError) as error:
-        raise BadCheckpoint(
-            f"the checkpoint cannot be read: {error}", where=str(path), do="train anew"
-        ) from error
-    return content
+def use_threads(count: int) -> None:
+    """Where other programs compute too, one thread is faster than two that wait for each other."""
+    torch.set_num_threads(count)
 
 
 def device_named(name: str) -> str:
@@ -207,18 +97,23 @@ def device_named(name: str) -> str:
     return name
 
 
-def rate_at(step: int, settings: Settings) -> float:
-    """The learning rate of a step, counted from 0."""
-    if step < settings.warm:
-        return settings.rate * (step + 1) / settings.warm
-    done = (step - settings.warm) / max(1, settings.steps - settings.warm)
-    return settings.rate * 0.5 * (1 + math.cos(math.pi * done))
+def _history(task: Task, settings: Settings, base: Path | None) -> list[dict[str, Any]]:
+    """How the weights came to be: the trainings before this one, then this one."""
+    told = {k: v for k, v in asdict(settings).items() if k not in FREE}
+    before = files.history(base) if base is not None and base.suffix == ".safetensors" else []
+    return [*before, {"model": task.spec.name, **told}]
+
+
+def _digest(base: Path) -> str:
+    if not base.is_file():
+        raise BadWeights("there is no such weights file", where=str(base))
+    return hashlib.sha256(base.read_bytes()).hexdigest()
 
 
 def _batches(task: Task, settings: Settings, done: int) -> Iterator[Item]:
     """The batches of the steps that are left; a step's are the same in every training."""
     first, count = done * settings.batch, (settings.steps - done) * settings.batch
-    examples = Examples(task, settings.seed * APART + first, count)
+    examples = Examples(task, settings.size, settings.seed * SEEDS_APART + first, count)
     yield from _loader(examples, settings)
 
 
@@ -231,19 +126,9 @@ def _loader(examples: Examples, settings: Settings) -> DataLoader[Item]:
 
 def score(task: Task, net: nn.Module, settings: Settings) -> float:
     """The task's metric on examples that are never trained on."""
-    examples = Examples(task, HELD_OUT, settings.held_out)
+    examples = Examples(task, settings.size, HELD_OUT, settings.held_out)
     total = 0.0
+    net.eval()  # draws again what eval mode keeps of the weights
     for batch in _loader(examples, settings):
-        moved = tuple(tensor.to(settings.device) for tensor in batch)
-        total += task.score(net, moved) * len(batch[0])
+        total += task.score(net, moved(batch, settings)) * len(batch[0])
     return total / settings.held_out
-
-
-def _write_weights(net: nn.Module, path: Path) -> None:
-    from safetensors.torch import save
-
-    tensors = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
-    fresh = path.with_suffix(".new")
-    with bundles.writing(path):
-        fresh.write_bytes(save(tensors))
-        fresh.replace(path)

@@ -47,3 +47,51 @@ def slopes(difference: Tensor) -> Tensor:
     """The mean square of a difference's change from pixel to pixel (Eigen 2015, equation 1)."""
     across, down = difference.diff(dim=3), difference.diff(dim=2)
     return (across**2).mean() + (down**2).mean()
+
+
+def divergence(found: Tensor, truth: Tensor) -> Tensor:
+    """KL of saliency maps (N, 1, H, W) as distributions, truth against found (Cornia 2018)."""
+    p, q = _distribution(truth), _distribution(found)
+    return (p * torch.log(TINY + p / (q + TINY))).sum(1).mean()
+
+
+def correlation(found: Tensor, truth: Tensor) -> Tensor:
+    """Pearson's coefficient of maps (N, 1, H, W), the mean over the pictures (CC)."""
+    a, b = _centred(found), _centred(truth)
+    scale = (a.square().sum(1) * b.square().sum(1)).clamp(min=TINY).sqrt()
+    return ((a * b).sum(1) / scale).mean()
+
+
+def scanpath(found: Tensor, fixations: Tensor) -> Tensor:
+    """The mean of standardised maps where people looked: NSS; `fixations` count the looks."""
+    values = _centred(found)
+    values = values / values.square().mean(1, keepdim=True).clamp(min=TINY).sqrt()
+    looks = fixations.flatten(1)
+    return ((values * looks).sum(1) / looks.sum(1).clamp(min=1)).mean()
+
+
+TINY = 1e-7
+
+
+def _distribution(maps: Tensor) -> Tensor:
+    flat = maps.flatten(1)
+    return flat / flat.sum(1, keepdim=True).clamp(min=TINY)
+
+
+def _centred(maps: Tensor) -> Tensor:
+    flat = maps.flatten(1)
+    return flat - flat.mean(1, keepdim=True)
+
+
+def confidence(hole: Tensor, kernel: int, rounds: int = 7) -> Tensor:
+    """How sure a hole's (N, 1, H, W) pixels can be: less with the distance to what is known.
+
+    Wang 2018, equation 7: what is known spreads inwards by a blur, round by round. The
+    published Gaussian is flat over its 65 pixels of 512; hence a box here. 0 outside.
+    """
+    sure = 1 - hole
+    known, pad = sure, kernel // 2
+    for _ in range(rounds):
+        spread = F.avg_pool2d(sure, kernel, stride=1, padding=pad, count_include_pad=False) * hole
+        sure = spread + known
+    return sure * hole

@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from model_defs.pixels import place, to_tensor
+from model_defs.pixels import label_tensor, to_tensor
 from model_defs.portrait import PORTRAIT as SPEC
-from model_defs.portrait import PortraitNet
-from model_defs.procedures.arrays import Mask
-from model_defs.scenes.sampling import sample
+from model_defs.portrait import PORTRAIT_VIDEO as VIDEO_SPEC
+from model_defs.portrait import PortraitNet, PortraitVideo
 from model_defs.spec import TensorSpec
-from toolchain.training import losses
-from toolchain.training.augment import mirrored, photographed, relit
+from toolchain.training import losses, scenery
+from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
 PORTRAITS = 0.85
@@ -28,26 +26,34 @@ EDGES, CONSISTENCY = 0.1, 2.0
 
 
 def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
-    """A picture, the same picture in other light, and its mask (1, H, W), for the net's input."""
+    """A picture in two lights and its mask (1, H, W), for the net's input."""
     random = np.random.default_rng((number, 1))
     _, _, side, _ = inputs[0].shape
     height, width = (round(side * part) for part in SHAPES[random.integers(len(SHAPES))])
-    view = mirrored(sample(number, height, width, portraits=PORTRAITS).view, random)
-    picture = photographed(view.picture, random)
-    shown = [to_tensor(p, inputs[0])[0][0] for p in (picture, relit(picture, random))]
-    mask = _placed(view.people, inputs[0])
+    kind: scenery.Kind = "portrait" if random.random() < PORTRAITS else "still"
+    view = mirrored(cut(scenery.view(kind, number), height, width, random), random)
+    picture = photographed(textured(view, random, replaced=0.5), random)
+    changes = relit(picture, random), relit(picture, random)
+    shown = [to_tensor(changed, inputs[0])[0][0] for changed in changes]
+    mask = label_tensor(view.people, inputs[0])
     return torch.from_numpy(shown[0]), torch.from_numpy(shown[1]), torch.from_numpy(mask)
 
 
-def _placed(people: Mask, spec: TensorSpec) -> np.ndarray:
-    """A mask as (1, H, W) where its picture lies in the input; 0 beside it."""
-    _, _, height, width = spec.shape
-    assert spec.preprocess is not None
-    where = place(people.shape[1], people.shape[0], width, height, spec.preprocess)
-    left, top, right, bottom = where.target
-    plane = np.zeros((1, height, width), np.float32)
-    plane[0, top:bottom, left:right] = Image.fromarray(people).resize((right - left, bottom - top))
-    return plane
+def video_example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
+    """Two lights, the mask of a frame before (1, H, W), and this frame's mask.
+
+    The frame before had the person elsewhere and larger or smaller; for three of ten there is
+    none.
+    """
+    image, changed, mask = example(inputs, number)
+    random = np.random.default_rng((number, 4))
+    if random.random() < 0.3:
+        return image, changed, torch.zeros_like(mask), mask
+    scale, shift = random.normal(1, 0.06), random.normal(0, 0.08, 2)
+    place_of = torch.tensor([[[scale, 0, shift[0]], [0, scale, shift[1]]]], dtype=torch.float32)
+    grid = F.affine_grid(place_of, [1, *mask.shape], align_corners=False)
+    before = F.grid_sample(mask[None], grid, align_corners=False)[0]
+    return image, changed, before, mask
 
 
 class Learner(nn.Module):
@@ -58,15 +64,18 @@ class Learner(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        assert isinstance(net, PortraitNet)
+        assert isinstance(net, (PortraitNet, PortraitVideo))
         self.net = net
-        self.edges = nn.Conv2d(net.score.in_channels, 1, 3, padding=1, bias=False)
+        self.edges = nn.Conv2d(8, 1, 3, padding=1, bias=False)
 
-    def forward(self, image: Tensor, changed: Tensor, mask: Tensor) -> Tensor:
-        features = self.net.features(torch.cat((image, changed)))
-        background, person = self.net.score(features).chunk(2, 1)
+    def forward(self, image: Tensor, changed: Tensor, *others: Tensor) -> Tensor:
+        *previous, mask = others
+        both = torch.cat([torch.cat((picture, *previous), 1) for picture in (image, changed)])
+        net = self.net.net if isinstance(self.net, PortraitVideo) else self.net
+        features = net.features(both)
+        background, person = net.score(features).float().chunk(2, 1)
         original, other = (person - background).chunk(2)
-        edge = self.edges(features).chunk(2)[0]
+        edge = self.edges(features).float().chunk(2)[0]
         loss = F.binary_cross_entropy_with_logits(original, mask)
         loss = loss + F.binary_cross_entropy_with_logits(other, mask)
         loss = loss + EDGES * losses.focal(edge, losses.edges(mask))
@@ -76,8 +85,13 @@ class Learner(nn.Module):
 @torch.no_grad()
 def overlap(net: nn.Module, batch: Item) -> float:
     """Mean IoU over person and background, as EG1800 counts it, over the pictures of a batch."""
-    image, _, mask = batch
-    found, truth = net(image) > 0.5, mask > 0.5
+    image, _, *previous, mask = batch
+    return mean_iou(net(image, *previous), mask)
+
+
+def mean_iou(found: Tensor, mask: Tensor) -> float:
+    """Of probabilities and masks (N, 1, H, W), over both classes and the pictures."""
+    found, truth = found > 0.5, mask > 0.5
     ious = []
     for a, b in ((found, truth), (~found, ~truth)):
         both, either = (a & b).sum((1, 2, 3)), (a | b).sum((1, 2, 3))
@@ -86,3 +100,4 @@ def overlap(net: nn.Module, batch: Item) -> float:
 
 
 PORTRAIT = Task(SPEC, example, Learner, "mean IoU", overlap)
+PORTRAIT_VIDEO = Task(VIDEO_SPEC, video_example, Learner, "mean IoU", overlap)

@@ -1,0 +1,76 @@
+"""Cards and the table are those of the weights as they ship, and the weights say something."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_defs import zoo
+from model_defs.weights import FOLDER as WEIGHTS
+from toolchain.bundle import file_digest
+from toolchain.evaluating import cards, exam
+from toolchain.evaluating.run import Row
+from toolchain.training.weights import history
+
+TRAINED = (
+    *("select", "select-coarse", "portrait", "portrait-video", "portrait-head"),
+    *("depth", "depth-head", "saliency", "inpaint-lite"),
+)
+"""Every phone-sized model, but the trunk, which is examined with its heads."""
+
+
+def test_every_phone_sized_model_is_trained() -> None:
+    assert set(cards.trained()) == set(TRAINED)
+    untrained = [name for name in zoo.MODELS if zoo.load(name).weights is None]
+    assert untrained == [
+        *("select-baseline", "depth-upproj", "saliency-resnet"),
+        *("inpaint", "inpaint-reflect", "inpaint-pconv"),
+    ]
+
+
+def test_weights_are_40_megabytes_at_most() -> None:
+    files = list(WEIGHTS.glob("*.safetensors"))
+    assert len(files) == 8
+    assert sum(path.stat().st_size for path in files) <= 40_000_000
+
+
+def test_cards_and_table_are_current() -> None:
+    """`make cards` remakes them."""
+    for name, text in cards.pages().items():
+        assert (cards.FOLDER / name).read_text(encoding="utf-8") == text, name
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_figures_are_of_the_weights_that_ship(name: str) -> None:
+    path = zoo.load(name).weights
+    assert path is not None
+    assert file_digest(path) in cards.results()[name].weights
+    assert history(path)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_contact_sheet_is_small_and_was_looked_at(name: str) -> None:
+    assert 5_000 < (cards.FOLDER / f"{name}.jpg").stat().st_size < 150_000
+    assert cards.NOTES[name].seen
+
+
+UNBEATEN = {("inpaint-lite", "nearest pixel")}
+"""Rules that are better than a net still, as its card says."""
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_on_scenes_a_model_beats_the_rules_that_need_no_net(name: str) -> None:
+    rows = [row for row in cards.results()[name].rows if row.set == "scenes"]
+    (own,) = (row for row in rows if row.who == name)
+    for row in rows:
+        if row is not own and (name, row.who) not in UNBEATEN:
+            assert better(own, row, exam.find(name).measures), (own, row)
+
+
+def better(own: Row, other: Row, measures: tuple[exam.Measure, ...]) -> bool:
+    """By more than half of the measures that tell them apart."""
+    wins = [
+        (own.marks[m.name] > other.marks[m.name]) == m.higher
+        for m in measures
+        if own.marks[m.name] != other.marks[m.name]
+    ]
+    return sum(wins) > len(wins) / 2

@@ -1,0 +1,176 @@
+"""Examinations: the truth passes them, liars do not, and the questions stay the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from converters.api import Tensors
+from model_defs import zoo
+from model_defs.scenes import sampling
+from toolchain.cli import main
+from toolchain.evaluating import exam as exams
+from toolchain.evaluating.exam import Answer, Question
+from toolchain.evaluating.photographs import FILES, photograph
+from toolchain.evaluating.run import Result, Row
+from toolchain.training import scenery
+
+KINDS = ("select", "portrait", "portrait-video", "depth", "saliency", "inpaint-lite")
+"""A model of each examination."""
+
+
+@pytest.fixture(autouse=True)
+def small_scenes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / "scenes"
+    whole = sampling.sample
+
+    def shrunk(seed: int, height: int, width: int, *, portraits: float) -> sampling.Sample:
+        drawn = whole(seed, 64, 64, portraits=portraits)
+        return replace(drawn, view=scenery_size(drawn.view, height))
+
+    monkeypatch.setattr(scenery, "folder", lambda: folder)
+    monkeypatch.setattr(scenery.sampling, "sample", shrunk)
+
+
+def scenery_size(view: sampling.View, side: int) -> sampling.View:
+    from toolchain.training.augment import resized
+
+    return resized(view, (0, 0, 64, 64), side, side)
+
+
+def asked(name: str, scenes: int = 2) -> list[Question]:
+    spec = zoo.load(name)
+    return list(exams.find(name).questions(spec.inputs, scenes))
+
+
+def truthful(name: str, question: Question) -> Answer:
+    """Knows the truth, as the model's output would say it."""
+    truth = question.truth
+    if name == "depth":
+        truth = truth.min() / truth
+    if name == "saliency":
+        truth = truth.repeat(2, 2).repeat(2, 3)
+    return lambda inputs: truth
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_truth_gets_the_best_marks(name: str) -> None:
+    exam = exams.find(name)
+    question = asked(name)[0]
+    marks = exam.marks(question, truthful(name, question))
+    best = {"NoC@85": 1, "NoC@90": 1, "AbsRel": 0, "RMSE": 0, "KL": 0, "L1": 0, "PSNR": 200}
+    for measure in exam.measures:
+        if measure.name != "NSS":
+            assert marks[measure.name] == pytest.approx(best.get(measure.name, 1), abs=0.02)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_rule_that_needs_no_net_gets_worse_marks_than_the_truth(name: str) -> None:
+    exam = exams.find(name)
+    question = asked(name)[0]
+    right = exam.marks(question, truthful(name, question))
+    for answer in exam.trivial.values():
+        wrong = exam.marks(question, answer)
+        assert wrong.keys() == right.keys()
+        for measure in exam.measures:
+            worse = wrong[measure.name] <= right[measure.name]
+            assert worse == measure.higher or wrong[measure.name] == right[measure.name]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_questions_are_the_same_every_time(name: str) -> None:
+    first, again = asked(name), asked(name)
+    assert [q.number for q in first if q.set == "photographs"] == list(
+        range(len([q for q in first if q.set == "photographs"]))
+    )
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one.truth, other.truth)
+        assert all(np.array_equal(one.inputs[k], other.inputs[k]) for k in one.inputs)
+
+
+def test_padding_beside_a_photograph_does_not_count() -> None:
+    question = next(q for q in asked("select") if q.set == "photographs" and q.number == 2)
+    left, top, right, _ = question.box
+    assert (left, right) == (0, 512)
+    assert top > 50
+    lying = question.truth.copy()
+    lying[:, :, :top] = 1
+    marks = exams.find("select").marks(question, lambda inputs: lying)
+    assert marks["IoU, 1 click"] == 1
+
+
+def test_the_robot_gives_up_and_says_so() -> None:
+    question = asked("select")[0]
+    calls: list[Tensors] = []
+
+    def stubborn(inputs: Tensors) -> np.ndarray:
+        calls.append(inputs)
+        return np.zeros_like(question.truth)
+
+    marks = exams.find("select").marks(question, stubborn)
+    assert marks["NoC@85"] == marks["NoC@90"] == len(calls) == 20
+
+
+def test_a_video_sees_its_own_mask_in_the_next_frame() -> None:
+    question = asked("portrait-video")[0]
+    seen: list[float] = []
+
+    def net(inputs: Tensors) -> np.ndarray:
+        seen.append(float(inputs["previous_mask"].sum()))
+        return question.truth
+
+    exams.find("portrait-video").marks(question, net)
+    assert seen[0] == 0
+    assert seen[-1] == question.truth.sum()
+
+
+def test_photographs_have_masks_of_their_size() -> None:
+    for name in FILES:
+        shown = photograph(name)
+        assert shown.subject.shape == shown.picture.shape[:2]
+        assert 0.1 < shown.subject.mean() < 0.8
+
+
+def test_results_survive_being_written() -> None:
+    result = Result("depth", "pytorch", "none", (Row("depth", "scenes", 3, {"delta1": 0.5}),))
+    assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
+    built = ["build", "portrait-head", "--target", "android", "--out", str(tmp_path)]
+    assert CliRunner().invoke(main, built).exit_code == 0
+    command = ["eval", "portrait-head", f"{tmp_path}/portrait-head-android", "--scenes", "2"]
+    result = CliRunner().invoke(main, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    model, bundle = json.loads(result.stdout)
+    assert (model["backend"], bundle["backend"]) == ("pytorch", "litert")
+    assert model["weights"] == bundle["weights"]
+    for mine, theirs in zip(model["rows"], bundle["rows"], strict=True):
+        assert mine["who"] == theirs["who"]
+        assert theirs["marks"] == pytest.approx(mine["marks"], abs=0.02)
+    wrong = CliRunner().invoke(
+        main, ["eval", f"{tmp_path}/portrait-head-android", "--backend", "tfjs-wasm"]
+    )
+    assert wrong.exit_code == 2
+    assert "litert" in wrong.stderr
+
+
+def test_a_model_without_an_examination_exits_2() -> None:
+    result = CliRunner().invoke(main, ["eval", "depth-trunk"])
+    assert result.exit_code == 2
+    assert "unknown examination 'depth-trunk'" in result.stderr
+    backend = CliRunner().invoke(main, ["eval", "depth", "--backend", "litert"])
+    assert backend.exit_code == 2
+    assert "is a model, not a bundle" in backend.stderr
+    assert CliRunner().invoke(main, ["eval"]).exit_code == 2

@@ -1,0 +1,1 @@
+"""How good the models are at their tasks: held-out questions, marks, trivial answers beside."""

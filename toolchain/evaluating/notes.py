@@ -1,0 +1,132 @@
+"""What cards say that no file knows: what the data is, what was seen, what a net cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """`seen` is what somebody saw who looked at the contact sheet."""
+
+    about: str
+    data: str
+    loss: str
+    seen: str
+    limits: tuple[str, ...]
+
+
+SCENES = (
+    "1400 portraits and 1400 still lifes drawn by `model_defs/scenes` (figures of balls and"
+    " cylinders in a room, 256 pixels), cut, mirrored, lit and textured anew each time, with the"
+    " textures in `toolchain/photos/textures`."
+)
+FEW = "It was trained for minutes on one CPU core: longer training would improve it."
+DRAWN = (
+    "It saw drawn figures and things, no real ones. The photographs examined are few (their number"
+    " is in the table): they show that it says something about photographs, not how often it is"
+    " right."
+)
+
+NOTES: dict[str, Note] = {
+    "select": Note(
+        "The object that was clicked on, with its borders.",
+        SCENES + " Clicks are simulated by Xu 2016's three strategies.",
+        "logistic, per pixel.",
+        "After up to 5 clicks (green: of the object, red: not) the right thing is selected at the"
+        " right place, with blurred borders; thin and half-hidden things are lost. The astronaut"
+        " and the cup are found in large parts, the cat bleeds into its background.",
+        (
+            "It needs as many clicks to 85 % on drawn scenes as discs around the clicks, and more"
+            " to 90 %: it finds things from few clicks, but does not finish their borders.",
+            "Several clicks that say yes may select too much.",
+            DRAWN,
+            FEW,
+        ),
+    ),
+    "select-coarse": Note(
+        "The object that was clicked on, without fine borders: the first stage of `select`.",
+        SCENES + " Clicks are simulated by Xu 2016's three strategies.",
+        "logistic, per pixel.",
+        "The right thing at the right place, as a soft blob; red clicks punch round holes.",
+        ("Its borders are those of a map of 32 x 32.", DRAWN, FEW),
+    ),
+    "portrait": Note(
+        "The person in a portrait.",
+        SCENES + " 85 % portraits.",
+        "cross-entropy, 0.1 focal for edges, 2 KL between two lights (Zhang 2019).",
+        "Heads and shoulders of figures are found, with frayed borders and leaks beside the arms."
+        " In the photographs head and trunk are found in patches, with false ones on the flag and"
+        " the rocket: good for a rough blur, not for a cutout.",
+        (DRAWN, FEW),
+    ),
+    "portrait-video": Note(
+        "The person in a frame of a video, given the mask of the frame before.",
+        SCENES + " The mask before is the true one, moved and scaled; in 30 % there is none.",
+        "that of `portrait`.",
+        "As `portrait`: figures with frayed borders, people in patches, with false ones.",
+        (
+            DRAWN,
+            "No video was used: the frame before is simulated. The examination shows it the same"
+            " picture twice, the second time with its own mask.",
+            FEW,
+        ),
+    ),
+    "portrait-head": Note(
+        "The person, from the features of the depth trunk, which is exactly that of `depth`.",
+        SCENES + " 85 % portraits.",
+        "logistic, per pixel; the trunk does not learn.",
+        "Figures stand out with little contrast and grain, yet mostly on the right side of 0.5."
+        " People in photographs are found with holes, and so are parts of the flag and the rocket.",
+        (DRAWN, "The trunk was trained for depth alone.", FEW),
+    ),
+    "depth": Note(
+        "Relative inverse depth: 1 is near. Its parts are `depth-trunk` and `depth-head`.",
+        SCENES,
+        "scale-invariant in log depth (Eigen 2014, share 0.5), and its slopes (Eigen 2015).",
+        "Figures and the nearest things stand out of the room, with soft borders; the floor's slope"
+        " is faint. The people in the photographs come out nearer than what is behind them, but so"
+        " does the rocket; the patch and the tag on the suit are holes; the cup is a rim.",
+        (
+            "It knows no metres: the figures are after scaling by the ratio of medians.",
+            DRAWN,
+            "Of photographs there is no true depth here: they are shown, not measured.",
+            FEW,
+        ),
+    ),
+    "depth-head": Note(
+        "The head of `depth`, on the features of `depth-trunk`: the same weights.",
+        SCENES,
+        "that of `depth`.",
+        "As `depth`.",
+        ("What `depth` cannot do.",),
+    ),
+    "saliency": Note(
+        "Where people would look, by a rule: faces, then what stands out, then the middle.",
+        SCENES,
+        "10 KL - 2 CC - NSS (Cornia 2018).",
+        "Faces of figures are found, and roughly what stands out. In the two photographs of people"
+        " the head is a peak among others at the upper edge; of the cat and the cup only that edge"
+        " lights up, which is wrong.",
+        (
+            "Nobody's looks were recorded: the truth is a rule (`model_defs/scenes/labels.py`)."
+            " The figures say how well the net has learned the rule, not how well it knows people.",
+            DRAWN,
+            FEW,
+        ),
+    ),
+    "inpaint-lite": Note(
+        "What might be behind a hole.",
+        SCENES,
+        "L1, weighted by confidence (Wang 2018, equation 8), and plain; no adversary, no ID-MRF.",
+        "Thin strokes nearly vanish in smooth surroundings; rectangles become grey patches.",
+        (
+            "Only thin lines and scratches are filled acceptably. Larger holes become grey, since"
+            " colours do not travel far enough yet: copying the nearest pixel is better (see the"
+            " figures). Texture is lost, as L1 prefers blur.",
+            "It was trained on pictures of 128 x 172 and less.",
+            DRAWN,
+            FEW,
+        ),
+    ),
+}

@@ -1,0 +1,97 @@
+"""`mlship eval`: asks a model all questions, and trivial rules the same ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from toolchain.evaluating import exam as exams
+from toolchain.evaluating.exam import Answer, Exam, Question
+from toolchain.evaluating.subject import opened
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The means of one answerer's marks over one set of questions."""
+
+    who: str
+    set: str
+    questions: int
+    marks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one examination: the model's rows first, then the trivial ones."""
+
+    model: str
+    backend: str
+    weights: str
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Result:
+        return cls(**{**data, "rows": tuple(Row(**row) for row in data["rows"])})
+
+
+def evaluate(
+    what: str,
+    *,
+    backend: str | None = None,
+    weights: Path | None = None,
+    scenes: int | None = None,
+    say: Say = lambda what, stage: None,
+) -> Result:
+    """Examines a model or a bundle's folder; `scenes` asks about fewer, for a quick look."""
+    with opened(what, backend, weights) as subject:
+        exam = exams.find(subject.name)
+        questions = list(exam.questions(subject.inputs, scenes or exam.scenes))
+        rows: list[Row] = []
+        for who, answer in {subject.name: subject.answer, **exam.trivial}.items():
+            say(subject.name, f"asking {who}")
+            rows += _rows(who, exam, questions, answer)
+        say(subject.name, "")
+    return Result(subject.name, subject.backend, subject.weights, tuple(rows))
+
+
+def _rows(who: str, exam: Exam, questions: Iterable[Question], answer: Answer) -> list[Row]:
+    """One row a set of questions that have marks."""
+    found: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for question in questions:
+        if marks := exam.marks(question, answer):
+            found[question.set].append(marks)
+    return [Row(who, where, len(marks), _means(marks)) for where, marks in found.items()]
+
+
+def _means(marks: list[Mapping[str, float]]) -> dict[str, float]:
+    """Of each metric over the questions to which it applies, to 4 digits."""
+    names = dict.fromkeys(name for one in marks for name in one)
+    values = {name: [one[name] for one in marks if name in one] for name in names}
+    return {name: round(sum(v) / len(v), 4) for name, v in values.items()}
+
+
+def show(result: Result) -> None:
+    """A row an answerer and set."""
+    from toolchain import terminal
+
+    measures = exams.find(result.model).measures
+    heads = [f"{m.name} {'↑' if m.higher else '↓'}" for m in measures]
+    title = f"{result.model} on {result.backend} ({result.weights})"
+    made = terminal.table(title, "who", "asked about", "n", *heads, right=("n", *heads))
+    for row in result.rows:
+        made.add_row(row.who, row.set, str(row.questions), *(cell(row, m) for m in measures))
+    terminal.show(made)
+
+
+def cell(row: Row, measure: exams.Measure) -> str:
+    """A mark as it is printed; - where the metric does not apply."""
+    value = row.marks.get(measure.name)
+    return "-" if value is None else f"{value:.{measure.digits}f}"

@@ -1,0 +1,105 @@
+"""What is examined: a model in PyTorch, or a bundle on a backend of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters import backends, formats
+from converters.api import Artifact, Runner, Tensors
+from model_defs.errors import BadBundle, UnknownName
+from model_defs.spec import ModelSpec, TensorSpec
+from toolchain import bundle as bundles
+from toolchain import models
+from toolchain.build import describe_weights
+from toolchain.evaluating.exam import Answer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that answers; `inputs` are those of the trunk for a head."""
+
+    name: str
+    backend: str
+    weights: str
+    inputs: tuple[TensorSpec, ...]
+    answer: Answer
+
+
+@contextmanager
+def opened(what: str, backend: str | None = None, weights: Path | None = None) -> Iterator[Subject]:
+    """A bundle's folder on a backend (by default its format's main one), or a model in PyTorch.
+
+    Raises UnknownName for a backend that is not its format's, BadBundle for a model's name
+    with a backend.
+    """
+    with ExitStack() as stack:
+        if Path(what).is_dir():
+            yield _of_bundle(Path(what), backend, stack)
+            return
+        if backend not in (None, "pytorch"):
+            raise BadBundle(
+                f"{what} is a model, not a bundle, so that {backend} cannot run it",
+                do="mlship build it first, and name the bundle's folder",
+            )
+        (name,) = models.expand(what)
+        yield _of_model(name, weights)
+
+
+def _of_model(name: str, weights: Path | None) -> Subject:
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+
+    program = capture(models.load(name), weights)
+    spec, runner = program.spec, ReferenceRunner(program)
+    described = describe_weights(weights or spec.weights)
+    return _subject(spec, "pytorch", described, runner)
+
+
+def _of_bundle(folder: Path, backend: str | None, stack: ExitStack) -> Subject:
+    read = bundles.read(folder)
+    artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
+    runner = _runner(artifact, backend)
+    stack.callback(runner.close)
+    weights = str(read.manifest["model"]["weights"])
+    return _subject(models.load(read.name), runner.backend, weights, runner)
+
+
+def _runner(artifact: Artifact, backend: str | None) -> Runner:
+    if backend is None:
+        return formats.open_runner(artifact)
+    found = backends.find(backend)
+    if found.format != artifact.format:
+        names = [b.name for b in backends.of_format(artifact.format)]
+        raise UnknownName.among(f"backend of {artifact.format}", found.name, names)
+    return found.open(artifact)
+
+
+def _subject(spec: ModelSpec, backend: str, weights: str, runner: Runner) -> Subject:
+    """With the trunk of a head before it, in PyTorch."""
+    (output, *_) = spec.outputs
+
+    def answer(inputs: Tensors) -> np.ndarray:
+        found = runner.run(inputs)[output.name]
+        return nearness(found) if output.unit == "m" else found
+
+    if spec.fed_by is None:
+        return Subject(spec.name, backend, weights, spec.inputs, answer)
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+
+    trunk = capture(models.load(spec.fed_by))
+    feed = ReferenceRunner(trunk).run
+    return Subject(
+        spec.name, backend, weights, trunk.spec.inputs, lambda inputs: answer(feed(inputs))
+    )
+
+
+def nearness(metres: np.ndarray) -> np.ndarray:
+    """Metres as inverse depth, 1 where it is nearest."""
+    inverse = 1 / np.maximum(metres, 0.1)
+    return np.asarray(inverse / inverse.max())
