@@ -28,6 +28,10 @@ class Links:
         node = self._makers.get(name)
         return node if node is not None and (not ops or node.op in ops) else None
 
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read a value, once for each time that they do."""
+        return tuple(self._readers[name])
+
     def reader(self, name: str, *ops: str) -> Node | None:
         """The only reader of a value that nobody else sees, if it is one of these operations."""
         readers = self._readers[name]

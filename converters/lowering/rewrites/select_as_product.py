@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,7 +54,8 @@ class SelectAsProduct:
 
 def _conditions(graph: Graph, broadcasting: bool) -> set[str]:
     """The comparisons, and their negations, of which every reader can do with 0 and 1."""
-    unbounded, readers = _unbounded(graph), _readers(graph)
+    links = Links(graph)
+    unbounded = _unbounded(links)
     found = {n.outputs[0]: n for n in graph.nodes if _is_condition(graph, n)}
     while True:
         kept = {
@@ -63,7 +63,7 @@ def _conditions(graph: Graph, broadcasting: bool) -> set[str]:
             for name, made in found.items()
             if (made.op != "Not" or made.inputs[0] in found)
             and name not in graph.outputs
-            and all(_can_do(graph, unbounded, name, r, found) for r in readers[name])
+            and all(_can_do(graph, unbounded, name, r, found) for r in links.readers(name))
         }
         if len(kept) == len(found):
             break
@@ -72,14 +72,6 @@ def _conditions(graph: Graph, broadcasting: bool) -> set[str]:
     if broadcasting and not any(_broadcasts(graph, n) for n in selects):
         return set()
     return set(found) if selects else set()
-
-
-def _readers(graph: Graph) -> dict[str, list[Node]]:
-    readers: dict[str, list[Node]] = defaultdict(list)
-    for reader in graph.nodes:
-        for name in reader.inputs:
-            readers[name].append(reader)
-    return readers
 
 
 def _is_condition(graph: Graph, made: Node) -> bool:
@@ -104,11 +96,10 @@ def _broadcasts(graph: Graph, select: Node) -> bool:
     return any(graph.shapes[n] != graph.shapes[select.outputs[0]] for n in select.inputs)
 
 
-def _unbounded(graph: Graph) -> set[str]:
+def _unbounded(links: Links) -> set[str]:
     """The values that may be infinite or NaN although the network's inputs are finite."""
-    links = Links(graph)
-    found = {n for n, array in graph.constants.items() if not _is_finite(array)}
-    for made in graph.nodes:
+    found = {n for n, array in links.graph.constants.items() if not _is_finite(array)}
+    for made in links.graph.nodes:
         risky = made.op in MAY_OVERFLOW or (made.op == "Div" and not _divides(links, made))
         if risky or not found.isdisjoint(made.inputs):
             found.update(made.outputs)
