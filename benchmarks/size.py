@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.api import BITS, Artifact
+from converters.api import Artifact
 from converters.contents import Item, contents, disk_bytes
+from converters.encodings import BITS
 
 WIRES: dict[str, tuple[str, ...]] = {
     "coreml": ("zip",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from converters.encodings import Encoding, fingerprint
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
 
@@ -16,22 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Tensors = Mapping[str, np.ndarray]
-
-
-BITS = {"float32": 32, "float16": 16, "uint16": 16, "uint8": 8}
-"""The types that numbers of a network are stored in, and their width."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How numbers are stored: each is `code * scale + minimum`, its code of type `dtype`.
-
-    The product and the sum are of float64 and rounded to float32, as TF.js does it.
-    """
-
-    dtype: str
-    scale: float = 1.0
-    minimum: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,9 +36,20 @@ class Program:
 
     @property
     def precision(self) -> str:
-        """The narrowest type that any of its numbers is to be stored in."""
-        found = (encoding.dtype for encoding in self.encodings.values())
-        return min(found, key=BITS.__getitem__, default="float32")
+        """The float type of what lies on no grid: "float16" once anything is to be stored in it."""
+        half = any(encoding.dtype == "float16" for encoding in self.encodings.values())
+        return "float16" if half else "float32"
+
+    @property
+    def grids(self) -> tuple[Encoding, ...]:
+        """The encodings whose codes are stored, each once."""
+        return tuple(dict.fromkeys(e for e in self.encodings.values() if e.is_grid))
+
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """The fingerprints of the parameters that are to stay float32 beside narrower ones."""
+        kept = [name for name, e in self.encodings.items() if e.dtype == "float32"]
+        return tuple(fingerprint(self.module.get_parameter(name).numpy()) for name in kept)
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,9 @@ class Export:
     """A program on disk, which a converter loads in its own process.
 
     `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
-    and outputs named as in the spec), the latter only where a target needs it. `precision` is
-    the program's, `grids` are the encodings that have a scale, `digest` is the SHA-256 of graph,
-    weights and constants.
+    and outputs named as in the spec), the latter only where a target needs it. `precision` and
+    `grids` are the program's, `wide` the fingerprints of what stays float32 in it whatever its
+    precision, `digest` is the SHA-256 of graph, weights and constants.
     """
 
     directory: Path
@@ -72,6 +68,7 @@ class Export:
     precision: str
     digest: str = ""
     grids: tuple[Encoding, ...] = ()
+    wide: tuple[str, ...] = ()
 
     @property
     def torchscript(self) -> Path:
@@ -92,7 +89,8 @@ class Export:
             tuple(map(TensorSpec.from_json, data["outputs"])),
             data["precision"],
             data["digest"],
-            tuple(Encoding(**grid) for grid in data["grids"]),
+            tuple(map(Encoding.from_json, data["grids"])),
+            tuple(data["wide"]),
         )
 
 

@@ -260,10 +260,8 @@ def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
     directory.mkdir(parents=True, exist_ok=True)
     spec = program.spec
     traced = trace(program)
-    grids = dict.fromkeys(e for e in program.encodings.values() if e.dtype != "float16")
-    result = Export(
-        directory, spec.inputs, spec.outputs, program.precision, _digest(traced), tuple(grids)
-    )
+    how = (program.precision, _digest(traced), program.grids, program.wide)
+    result = Export(directory, spec.inputs, spec.outputs, *how)
     traced.save(str(result.torchscript))
     if onnx:
         _write_onnx(traced, result)

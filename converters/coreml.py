@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from converters import coreml_defects, mil
+from converters import coreml_defects, coreml_grids, mil
 from converters.api import Artifact, Export, Port, Runner, Tensors
 from converters.mil.package import model_files, read_model
 from converters.mil.types import TensorType
 from model_defs.errors import BadArtifact, CannotWrite, ConversionFailed, UnsupportedOperation
 
 FILE = "model.mlpackage"
-TARGET = "iOS16"
 NAMESPACE = uuid.UUID("6f1a2c50-0c63-5e0e-9b7e-3d5b8a4f7c21")
 """Of the identifiers in a manifest, which are the same for every package of ours."""
 
@@ -99,11 +98,6 @@ def convert(export: Export, directory: Path) -> Artifact:
 def _converted(module: Any, export: Export) -> Any:
     ct = coremltools()
     coreml_defects.repair()
-    precisions = {"float32": ct.precision.FLOAT32, "float16": ct.precision.FLOAT16}
-    if export.precision not in precisions:
-        raise ConversionFailed(
-            f"Core ML does not compute in '{export.precision}'", do=f"use {', '.join(precisions)}"
-        )
     with quiet() as failed:
         try:
             return ct.convert(
@@ -111,8 +105,9 @@ def _converted(module: Any, export: Export) -> Any:
                 convert_to="mlprogram",
                 inputs=[ct.TensorType(s.name, s.shape, dtype=np.float32) for s in export.inputs],
                 outputs=[ct.TensorType(s.name, dtype=np.float32) for s in export.outputs],
-                minimum_deployment_target=ct.target[TARGET],
-                compute_precision=precisions[export.precision],
+                minimum_deployment_target=ct.target[coreml_grids.target(export.grids)],
+                compute_precision=coreml_grids.precision(export.precision, export.wide),
+                pass_pipeline=coreml_grids.pipeline(export.grids),
                 skip_model_load=True,
             )
         except FAILURES as error:

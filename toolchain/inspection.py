@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from converters.api import BITS
+from converters.encodings import BITS
 from model_defs.spec import TensorSpec
 from toolchain import terminal
 from toolchain.bundle import Bundle

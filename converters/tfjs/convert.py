@@ -13,6 +13,7 @@ FOLDER = "tfjs_model"
 
 def preload() -> None:
     """Import what `convert` needs, while there is nothing to convert yet."""
+    import converters.tfjs.channels
     import converters.tfjs.fuse
     import converters.tfjs.share
     import converters.tfjs.storing
@@ -24,19 +25,21 @@ def preload() -> None:
 def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
     """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
 
-    Precision "float16" stores weights as float16, "uint8" and "uint16" those that lie on one of
-    the export's grids as codes; tfjs computes in float32. What our lowering
-    does not know goes through onnx2tf, which `via` can also ask for; the artifact's notes say
-    so. Raises UnsupportedOperation, ConversionFailed or CannotWrite.
+    Weights on one of the export's grids are stored as codes, others at its precision; tfjs
+    computes in float32. What our lowering does not know goes through onnx2tf, which `via` can
+    also ask for; the artifact's notes say so. Raises UnsupportedOperation, ConversionFailed or
+    CannotWrite.
     """
     lowered, notes = fallback.lowered(export, "tfjs", via)
+    from converters.tfjs.channels import multiplied, stored_as
     from converters.tfjs.fuse import fused
     from converters.tfjs.share import shared
     from converters.tfjs.storing import Storing
     from converters.tfjs.write import written
 
-    path, storing = directory / FOLDER, Storing(export.precision, export.grids)
-    graph = shared(fused(lowered.graph))
+    grids = stored_as(export.grids)
+    path, storing = directory / FOLDER, Storing(export.precision, grids, frozenset(export.wide))
+    graph = multiplied(shared(fused(lowered.graph)), export.grids)
     save(written(graph, lowered.inputs, lowered.outputs, storing), path)
     notes += storing.left(graph)
     return Artifact(path, "tfjs", export.precision, lowered.inputs, lowered.outputs, notes)

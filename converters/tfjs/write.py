@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from converters.api import Encoding, Port
+from converters.api import Port
+from converters.encodings import Encoding
 from converters.lowering.tf import GraphDef, NodeDef
-from converters.tfjs.storing import Storing, codes, constants
+from converters.tfjs.storing import Storing, constants
 from model_defs.errors import UnsupportedOperation
 
 SHARD_BYTES = 4 * 1024 * 1024
@@ -26,7 +27,7 @@ def written(
     for name, array in constants(graph).items():
         encoding = storing.encoding_of(array)
         specs.append(_weight_spec(name, array, encoding))
-        blobs.append((array if encoding is None else codes(array, encoding)).tobytes())
+        blobs.append(_stored(array, encoding).tobytes())
     data = b"".join(blobs)
     chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
     shards = {f"group1-shard{i}of{len(chunks)}.bin": chunk for i, chunk in enumerate(chunks, 1)}
@@ -41,11 +42,17 @@ def written(
     return {MODEL: json.dumps(model, separators=(",", ":")).encode(), **shards}
 
 
+def _stored(array: np.ndarray, encoding: Encoding | None) -> np.ndarray:
+    if encoding is None:
+        return array
+    return encoding.codes(array) if encoding.is_grid else array.astype(np.float16)
+
+
 def _weight_spec(name: str, array: np.ndarray, encoding: Encoding | None) -> dict[str, Any]:
     spec = {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
     if encoding is not None:
-        grid = {"scale": encoding.scale, "min": encoding.minimum}
-        affine = {} if encoding.dtype == "float16" else grid
+        grid = {"scale": encoding.scales[0], "min": encoding.minimum}
+        affine = grid if encoding.is_grid else {}
         spec["quantization"] = {"dtype": encoding.dtype, **affine, "original_dtype": "float32"}
     return spec
 

@@ -34,14 +34,16 @@ def _binding() -> Any:
 def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
     """Writes `model.tflite`, named as in the spec and stored NHWC.
 
-    Precision "float16" stores weights as float16; LiteRT computes in float32. What our lowering
+    Weights on one of the export's grids are stored as codes, others at its precision; LiteRT
+    computes in float32. What our lowering
     does not know goes through onnx2tf, which `via` can also ask for; the artifact's notes say
     so. Raises UnsupportedOperation, ConversionFailed or CannotWrite.
     """
     lowered, notes = fallback.lowered(export, "tflite", via)
     from converters.tflite.store import stored
 
-    data = stored(to_flatbuffer(lowered), lowered, export.precision)
+    how = (export.precision, export.grids, export.wide)
+    data = stored(to_flatbuffer(lowered), lowered, *how)
     path = directory / FILE
     try:
         path.write_bytes(data)

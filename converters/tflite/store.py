@@ -6,16 +6,16 @@ file is always the same, and from that one we store each constant as we choose.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Port
+from converters.encodings import Encoding
 from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
+from converters.tflite import weights
 from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
@@ -42,8 +42,14 @@ class Buffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
-def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
-    """The file with a signature of the ports' names, and its weights at a precision."""
+def stored(
+    data: bytes,
+    lowered: Lowered,
+    precision: str,
+    grids: Sequence[Encoding] = (),
+    wide: Collection[str] = (),
+) -> bytes:
+    """The file with a signature of the ports' names, its weights stored as an export says."""
     model = schema.ModelT.InitFromPackedBuf(data)
     (graph,) = model.subgraphs
     resolve_gelu(model)
@@ -54,10 +60,7 @@ def stored(data: bytes, lowered: Lowered, precision: str) -> bytes:
             signatureKey=SIGNATURE,
         )
     ]
-    if precision == "float16":
-        store_as_float16(model)
-    elif precision != "float32":
-        raise ConversionFailed(f"TFLite does not store {precision} weights", do="use float16")
+    weights.store(model, precision, grids, wide)
     return packed(model)
 
 
@@ -99,75 +102,3 @@ def packed(model: schema.ModelT) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
-
-
-def _dequantize(model: schema.ModelT) -> int:
-    """The index of DEQUANTIZE, in the version that takes float16, among the operator codes."""
-    dequantize = schema.BuiltinOperator.DEQUANTIZE
-    model.operatorCodes.append(
-        schema.OperatorCodeT(deprecatedBuiltinCode=dequantize, builtinCode=dequantize, version=3)
-    )
-    return len(model.operatorCodes) - 1
-
-
-def store_as_float16(model: schema.ModelT) -> None:
-    """Stores constants as float16, each behind a DEQUANTIZE.
-
-    XNNPACK unpacks them once, when the file is loaded; what several operations read has a
-    DEQUANTIZE for each of them, or a bias that is also an operand keeps its convolutions out of
-    the partition. What float16 cannot hold (beyond
-    65504, or infinite) stays float32, as do scalars, among them every epsilon. A bias of one
-    element does not: XNNPACK wants it like its filter.
-    """
-    (graph,) = model.subgraphs
-    code = _dequantize(model)
-    constants = [(tensor, float32_constant(model, tensor)) for tensor in graph.tensors]
-    operators = []
-    for index, (tensor, array) in enumerate(constants):
-        if array is None or not fits_float16(array):
-            continue
-        model.buffers[tensor.buffer].data = array.astype(np.float16).view(np.uint8)
-        half = schema.TensorT(
-            shape=tensor.shape,
-            type=schema.TensorType.FLOAT16,
-            buffer=tensor.buffer,
-            name=tensor.name,
-            hasRank=tensor.hasRank,
-        )
-        graph.tensors.append(half)
-        tensor.buffer, tensor.name = 0, tensor.name + b"/float32"
-        source = len(graph.tensors) - 1
-        operators += [
-            schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
-            for unpacked in _one_for_each_reader(graph, index)
-        ]
-    graph.operators = operators + graph.operators
-
-
-def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
-    """The tensor, and a twin of it for each operation after the first that reads it."""
-    readers = [op for op in graph.operators if index in list(op.inputs)]
-    found = [index]
-    for operation in readers[1:]:
-        twin = copy.copy(graph.tensors[index])
-        twin.name = b"%s/%d" % (twin.name, len(found))
-        graph.tensors.append(twin)
-        found.append(len(graph.tensors) - 1)
-        operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
-    return found
-
-
-def fits_float16(array: np.ndarray) -> bool:
-    return bool(array.ndim > 0 and np.abs(array).max() <= np.finfo(np.float16).max)
-
-
-def float32_constant(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
-    """The numbers of a constant tensor; None if it is computed or of another type."""
-    data = model.buffers[tensor.buffer].data
-    if tensor.type != schema.TensorType.FLOAT32 or data is None or not len(data):
-        return None
-    return np.frombuffer(bytes(data), np.float32).reshape(_sizes(tensor))
-
-
-def _sizes(tensor: schema.TensorT) -> list[int]:
-    return [] if tensor.shape is None else [int(n) for n in tensor.shape]

@@ -9,6 +9,10 @@ from converters.api import Program
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
+    "weights-int8": "toolchain.passes.weights_int8:WeightsInt8",
+    "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
+    "weights-int4": "toolchain.passes.weights_int4:WeightsInt4",
+    "palettize": "toolchain.passes.palettize:Palettize",
     "weights-uint16": "toolchain.passes.weights_uint16:WeightsUint16",
     "weights-uint8": "toolchain.passes.weights_uint8:WeightsUint8",
 }

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from converters.api import Encoding, Program
+from converters.api import Program
+from converters.encodings import Encoding
 from model_defs.errors import BadWeights
 
 LARGEST = torch.finfo(torch.float16).max
@@ -16,7 +17,7 @@ LARGEST = torch.finfo(torch.float16).max
 
 @dataclass(frozen=True)
 class WeightsFp16:
-    """Each float parameter and buffer becomes the nearest float16 number.
+    """Each float parameter and buffer that has no encoding yet becomes the nearest float16 number.
 
     Before: float32 weights
     After:  float32 weights that float16 stores exactly, encoded "float16"
@@ -31,7 +32,7 @@ class WeightsFp16:
         encodings = dict(program.encodings)
         with torch.no_grad():
             for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                if not tensor.is_floating_point():
+                if not tensor.is_floating_point() or name in encodings:
                     continue
                 self._check_range(name, tensor)
                 tensor.copy_(tensor.half().float())

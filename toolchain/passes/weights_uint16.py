@@ -1,4 +1,4 @@
-"""Put every kernel onto a grid of 65536 numbers, whose places are stored in 2 bytes each."""
+"""Put every kernel onto a grid of 65536 numbers, whose codes are stored in 2 bytes each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
-from toolchain.passes.affine import on_grids
+from toolchain.passes.grids import affine, on_grids
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,13 @@ class WeightsUint16:
 
     Before: float32 kernels
     After:  float32 kernels whose numbers are `code * scale + minimum`, encoded "uint16"
-    Blocked for biases, norms and other parameters, and for a kernel that is zero everywhere.
+    Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
+    zero everywhere, and where float16 would take fewer bytes.
     """
 
     name: ClassVar[str] = "weights-uint16"
     exact: ClassVar[bool] = False
+    keep: tuple[str, ...] = ()
 
     def __call__(self, program: Program) -> Program:
-        return on_grids(program, "uint16")
+        return on_grids(program, affine("uint16"), self.keep)

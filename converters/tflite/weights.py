@@ -1,0 +1,165 @@
+"""Constants of a .tflite file in fewer bytes, each behind a DEQUANTIZE.
+
+XNNPACK unpacks them once, when the file is loaded, and computes in float32: the numbers are
+those of PyTorch to the bit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from converters.encodings import HALF, Encoding, is_half, place
+
+TYPES = {
+    "float16": schema.TensorType.FLOAT16,
+    "int8": schema.TensorType.INT8,
+    "int4": schema.TensorType.INT4,
+}
+VERSIONS = {"float16": 3, "int8": 5, "int4": 6}
+"""The version of DEQUANTIZE that takes a type; int8 with a scale for each channel."""
+
+
+def store(
+    model: schema.ModelT,
+    precision: str,
+    grids: Sequence[Encoding] = (),
+    wide: Collection[str] = (),
+) -> None:
+    """Stores each constant that lies on a grid as codes, and others at the precision.
+
+    What several operations read has a DEQUANTIZE for each of them, or a bias that is also an
+    operand keeps its convolutions out of the partition. What float16 cannot hold (beyond 65504,
+    or infinite) stays float32, as do scalars, among them every epsilon. A bias of one element
+    does not: XNNPACK wants it like its filter.
+    """
+    (graph,) = model.subgraphs
+    operators = []
+    zeros: dict[int, int] = {}
+    for index, (array, encoding) in _chosen(model, precision, grids, wide).items():
+        source = _packed(model, graph.tensors[index], array, encoding)
+        if encoding.is_grid:
+            graph.tensors[source].quantization = Scales(encoding, zeros)
+        code = _dequantize(model, VERSIONS[encoding.dtype])
+        operators += [
+            schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
+            for unpacked in _one_for_each_reader(graph, index)
+        ]
+    graph.operators = operators + graph.operators
+
+
+def _chosen(
+    model: schema.ModelT, precision: str, grids: Sequence[Encoding], wide: Collection[str]
+) -> dict[int, tuple[np.ndarray, Encoding]]:
+    """Tensor -> its numbers and how they are stored.
+
+    What is read together with codes stays float32: XNNPACK takes no convolution that has a
+    float16 bias and a filter of codes.
+    """
+    (graph,) = model.subgraphs
+    arrays = {i: float32_constant(model, tensor) for i, tensor in enumerate(graph.tensors)}
+    large = {i: array for i, array in arrays.items() if array is not None and array.ndim}
+    found = {i: (array, grid) for i, array in large.items() if (grid := place(array, grids))}
+    readers = [set(map(int, operator.inputs)) for operator in graph.operators]
+    beside = set().union(*(inputs for inputs in readers if inputs & found.keys()))
+    for index, array in large.items():
+        if index not in found and index not in beside and is_half(array, precision, wide):
+            found[index] = (array, HALF)
+    return dict(sorted(found.items()))
+
+
+def _packed(
+    model: schema.ModelT, tensor: schema.TensorT, array: np.ndarray, encoding: Encoding
+) -> int:
+    """The index of a new tensor that holds a constant's codes, in the buffer of the constant."""
+    (graph,) = model.subgraphs
+    model.buffers[tensor.buffer].data = np.frombuffer(data_of(array, encoding), np.uint8)
+    packed = schema.TensorT(
+        shape=tensor.shape,
+        type=TYPES[encoding.dtype],
+        buffer=tensor.buffer,
+        name=tensor.name,
+        hasRank=tensor.hasRank,
+    )
+    graph.tensors.append(packed)
+    tensor.buffer, tensor.name = 0, tensor.name + b"/float32"
+    return len(graph.tensors) - 1
+
+
+def data_of(array: np.ndarray, encoding: Encoding) -> bytes:
+    """A constant's bytes; of 4 bits the first is the low half of a byte."""
+    if not encoding.is_grid:
+        return array.astype(np.float16).tobytes()
+    codes = encoding.codes(array)
+    if encoding.dtype == "int8":
+        return codes.tobytes()
+    nibbles = np.append(codes.ravel(), np.int8(0)) if codes.size % 2 else codes.ravel()
+    pairs = nibbles.view(np.uint8).reshape(-1, 2) & 0xF
+    return (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
+
+
+class Scales(schema.QuantizationParametersT):
+    """A grid's scales. Its zero points, 8 bytes a channel, are one vector for all of a length.
+
+    The vectors already in the file are found by their length in `zeros`, which tensors share.
+    """
+
+    def __init__(self, grid: Encoding, zeros: dict[int, int]) -> None:
+        super().__init__()
+        self.scale = np.asarray(grid.scales, np.float32)
+        self.quantizedDimension = grid.axis
+        self._zeros = zeros
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
+        count = len(self.scale)
+        scale = builder.CreateNumpyVector(self.scale)
+        if count not in self._zeros:
+            self._zeros[count] = builder.CreateNumpyVector(np.zeros(count, np.int64))
+        schema.QuantizationParametersStart(builder)
+        schema.QuantizationParametersAddScale(builder, scale)
+        schema.QuantizationParametersAddZeroPoint(builder, self._zeros[count])
+        schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+        return schema.QuantizationParametersEnd(builder)
+
+
+def _dequantize(model: schema.ModelT, version: int) -> int:
+    """The index of a DEQUANTIZE of this version among the operator codes, added if need be."""
+    dequantize = schema.BuiltinOperator.DEQUANTIZE
+    for index, code in enumerate(model.operatorCodes):
+        if (code.builtinCode, code.version) == (dequantize, version):
+            return index
+    model.operatorCodes.append(
+        schema.OperatorCodeT(
+            deprecatedBuiltinCode=dequantize, builtinCode=dequantize, version=version
+        )
+    )
+    return len(model.operatorCodes) - 1
+
+
+def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
+    """The tensor, and a twin of it for each operation after the first that reads it."""
+    readers = [op for op in graph.operators if index in list(op.inputs)]
+    found = [index]
+    for operation in readers[1:]:
+        twin = copy.copy(graph.tensors[index])
+        twin.name = b"%s/%d" % (twin.name, len(found))
+        graph.tensors.append(twin)
+        found.append(len(graph.tensors) - 1)
+        operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
+    return found
+
+
+def float32_constant(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:
+    """The numbers of a constant tensor; None if it is computed or of another type."""
+    data = model.buffers[tensor.buffer].data
+    if tensor.type != schema.TensorType.FLOAT32 or data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), np.float32).reshape(_sizes(tensor))
+
+
+def _sizes(tensor: schema.TensorT) -> list[int]:
+    return [] if tensor.shape is None else [int(n) for n in tensor.shape]

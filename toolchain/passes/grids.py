@@ -1,0 +1,112 @@
+"""Kernels on grids, whose codes are what is stored."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from converters.api import Program
+from converters.encodings import Encoding
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *TRANSPOSED)
+
+Choose = Callable[[str, np.ndarray, int], Encoding]
+"""(parameter, its numbers, its axis of output channels) -> the grid for it."""
+
+HALF = 2
+"""Bytes of a number in float16, which a grid has to better."""
+
+
+def on_grids(program: Program, choose: Choose, keep: Collection[str] = ()) -> Program:
+    """The program with the kernel of each convolution and linear layer on the grid chosen for it.
+
+    The same object where there is none left. Left alone: the layers in `keep`, kernels that are
+    zero everywhere, and those that float16 stores in fewer bytes. A kernel that layers share is
+    rounded once.
+    """
+    module = copy.deepcopy(program.module)
+    encodings = dict(program.encodings)
+    rounded: dict[int, Encoding] = {}
+    for path, layer in module.named_modules():
+        name = f"{path}.weight" if path else "weight"
+        if not isinstance(layer, LAYERS) or path in keep or name in program.encodings:
+            continue
+        kernel = layer.weight.detach()
+        if not kernel.any():
+            continue
+        if id(layer.weight) not in rounded:
+            grid = choose(name, kernel.numpy(), 1 if isinstance(layer, TRANSPOSED) else 0)
+            if grid.bytes(kernel.numel()) > HALF * kernel.numel():
+                continue
+            kernel.copy_(torch.from_numpy(grid.numbers(grid.codes(kernel.numpy()))))
+            rounded[id(layer.weight)] = grid
+        encodings[name] = rounded[id(layer.weight)]
+    if encodings == dict(program.encodings):
+        return program
+    return replace(program, module=module, encodings=encodings)
+
+
+def affine(dtype: str) -> Choose:
+    """From a kernel's least to its largest number, with a code exactly at zero.
+
+    Jacob 2018, equation 1.
+    """
+
+    def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        low, high = min(0.0, float(kernel.min())), max(0.0, float(kernel.max()))
+        scale = (high - low) / Encoding(dtype).top
+        return Encoding(dtype, (scale,), -round(-low / scale) * scale or 0.0)
+
+    return choose
+
+
+SHRUNK = (1.0, 0.97, 0.93, 0.88, 0.82, 0.75, 0.67, 0.58)
+"""Shares of the largest number at which a scale may clip; the one with the least error is taken."""
+
+FINEST = 2.0**-24
+"""The smallest float16 above zero, for channels that are zero."""
+
+
+def symmetric(dtype: str, block: int = 0) -> Choose:
+    """A float16 scale for each output channel, or for each block of input channels in it.
+
+    It is the one of a few whose rounding has the least squared error. A kernel whose input
+    channels are no multiple of the block has one scale a channel.
+    """
+
+    def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        size = block if block and kernel.ndim > 1 and kernel.shape[1 - axis] % block == 0 else 0
+        scales = _scales(_rows(kernel, axis, size), Encoding(dtype).top)
+        return Encoding(dtype, tuple(scales.tolist()), axis=axis, block=size)
+
+    return choose
+
+
+def _rows(kernel: np.ndarray, axis: int, block: int) -> np.ndarray:
+    """What shares a scale, a row each: (channels, the rest) or (channels * blocks, the rest)."""
+    first = np.moveaxis(kernel, axis, 0)
+    if not block:
+        return first.reshape(len(first), -1)
+    return first.reshape(len(first) * (first.shape[1] // block), -1)
+
+
+def _scales(rows: np.ndarray, top: int) -> np.ndarray:
+    """The float16 scale of each row that loses least, as float32."""
+    wide = rows.astype(np.float64)
+    largest = np.abs(wide).max(axis=1)
+    tried = np.stack([_half(np.maximum(largest * share / top, FINEST)) for share in SHRUNK])
+    errors = [
+        ((np.rint(wide / s[:, None]).clip(-top, top) * s[:, None] - wide) ** 2).sum(axis=1)
+        for s in tried
+    ]
+    return tried[np.argmin(errors, axis=0), np.arange(len(rows))].astype(np.float32)
+
+
+def _half(numbers: np.ndarray) -> np.ndarray:
+    return numbers.astype(np.float16).astype(np.float64)

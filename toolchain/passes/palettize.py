@@ -1,0 +1,87 @@
+"""Give every kernel a palette of a few numbers, of which each of its numbers is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from converters.api import Program
+from converters.encodings import Encoding
+from toolchain.passes.gradients import squared_gradients
+from toolchain.passes.grids import Choose, on_grids
+
+TURNS = 60
+"""Of Lloyd's algorithm, which in one dimension settles in fewer."""
+
+
+@dataclass(frozen=True)
+class Palettize:
+    """Each kernel of a convolution or linear layer has at most 2 ** bits different numbers.
+
+    Before: float32 kernels
+    After:  float32 kernels whose numbers are of a palette of float16 numbers, encoded "palette4"
+    The palette is k-means' (Han 2016); with `sensitive` a number counts as much as the outputs
+    depend on it (Kim 2024, SqueezeLLM, equation 3), so that those that matter are kept.
+    Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
+    zero everywhere, and where float16 would take fewer bytes.
+    """
+
+    name: ClassVar[str] = "palettize"
+    exact: ClassVar[bool] = False
+    bits: int = 4
+    sensitive: bool = False
+    keep: tuple[str, ...] = ()
+
+    def __call__(self, program: Program) -> Program:
+        counts = squared_gradients(program) if self.sensitive else {}
+        return on_grids(program, chooser(self.bits, counts), self.keep)
+
+
+def chooser(bits: int, counts: dict[str, np.ndarray]) -> Choose:
+    """Palettes by k-means; `counts` says how much each number of a parameter counts."""
+
+    def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        weights = counts.get(name, np.ones(kernel.shape))
+        palette = k_means(kernel.ravel(), weights.ravel(), 2**bits)
+        return Encoding(f"palette{bits}", palette=tuple(palette.tolist()))
+
+    return choose
+
+
+def k_means(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """`count` float16 numbers in order, around which the numbers lie closest, by their weights.
+
+    Lloyd's algorithm on the sorted numbers, where a cluster is a run and its mean a difference
+    of running sums; from evenly filled clusters and from evenly spread ones, the better kept.
+    """
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order].astype(np.float64)
+    weight = weights[order].astype(np.float64) + 1e-12 * float(weights.max())
+    sums = np.concatenate(([0.0], np.cumsum(weight)))
+    moments = np.concatenate(([0.0], np.cumsum(weight * ordered)))
+    filled = np.interp(np.linspace(0, sums[-1], 2 * count + 1)[1::2], sums[1:], ordered)
+    spread = np.linspace(ordered[0], ordered[-1], count)
+    found = [_settled(start, ordered, sums, moments) for start in (filled, spread)]
+    return min(found, key=lambda palette: _error(palette, ordered, weight))
+
+
+def _settled(
+    centres: np.ndarray, ordered: np.ndarray, sums: np.ndarray, moments: np.ndarray
+) -> np.ndarray:
+    for _ in range(TURNS):
+        edges = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
+        bounds = np.concatenate(([0], edges, [len(ordered)]))
+        total = np.diff(sums[bounds])
+        means = np.diff(moments[bounds]) / np.maximum(total, 1e-300)
+        moved = np.sort(np.where(total > 0, means, centres))
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return np.sort(centres.astype(np.float16).astype(np.float32))
+
+
+def _error(palette: np.ndarray, ordered: np.ndarray, weight: np.ndarray) -> float:
+    nearest = palette[np.searchsorted((palette[1:] + palette[:-1]) / 2, ordered)]
+    return float((weight * (nearest - ordered) ** 2).sum())

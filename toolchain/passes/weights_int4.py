@@ -1,0 +1,29 @@
+"""Put every kernel onto grids of 4-bit integers, one for each output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from converters.api import Program
+from toolchain.passes.grids import on_grids, symmetric
+
+
+@dataclass(frozen=True)
+class WeightsInt4:
+    """Each kernel of a convolution or linear layer becomes the nearest numbers of its grids.
+
+    Before: float32 kernels
+    After:  float32 kernels whose numbers are `code * scale`, a code within 7 of zero and a scale
+            for each output channel, or for each `block` of input channels in it; "int4"
+    Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
+    zero everywhere, and where float16 would take fewer bytes.
+    """
+
+    name: ClassVar[str] = "weights-int4"
+    exact: ClassVar[bool] = False
+    block: int = 0
+    keep: tuple[str, ...] = ()
+
+    def __call__(self, program: Program) -> Program:
+        return on_grids(program, symmetric("int4", self.block), self.keep)

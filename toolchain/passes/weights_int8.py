@@ -1,0 +1,28 @@
+"""Put every kernel onto grids of 8-bit integers, one for each output channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from converters.api import Program
+from toolchain.passes.grids import on_grids, symmetric
+
+
+@dataclass(frozen=True)
+class WeightsInt8:
+    """Each kernel of a convolution or linear layer becomes the nearest numbers of its grids.
+
+    Before: float32 kernels
+    After:  float32 kernels whose numbers are `code * scale`, a code within 127 of zero and a
+            scale for each output channel, encoded "int8"
+    Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
+    zero everywhere, and where float16 would take fewer bytes.
+    """
+
+    name: ClassVar[str] = "weights-int8"
+    exact: ClassVar[bool] = False
+    keep: tuple[str, ...] = ()
+
+    def __call__(self, program: Program) -> Program:
+        return on_grids(program, symmetric("int8"), self.keep)
