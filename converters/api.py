@@ -48,8 +48,9 @@ class Program:
     @property
     def wide(self) -> tuple[str, ...]:
         """The fingerprints of the parameters that are to stay float32 beside narrower ones."""
+        named = dict(self.module.named_parameters(remove_duplicate=False))
         kept = [name for name, e in self.encodings.items() if e.dtype == "float32"]
-        return tuple(fingerprint(self.module.get_parameter(name).numpy()) for name in kept)
+        return tuple(fingerprint(named[name].numpy()) for name in kept if name in named)
 
 
 @dataclass(frozen=True)

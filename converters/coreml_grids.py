@@ -28,12 +28,25 @@ def precision(name: str, wide: Collection[str]) -> Any:
         return ct.precision.FLOAT32
     if not wide:
         return ct.precision.FLOAT16
-    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not _reads(op, wide))
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not is_wide(op, wide))
 
 
-def _reads(operation: Any, wide: Collection[str]) -> bool:
-    values = [v.val for v in operation.inputs.values() if getattr(v, "val", None) is not None]
-    return any(fingerprint(v) in wide for v in values if _is_large(v))
+def is_wide(operation: Any, wide: Collection[str]) -> bool:
+    """Whether an operation reads a `wide` kernel, or none, but the result of one that does.
+
+    So what follows a convolution in float32 stays there up to the next one: its result need
+    not fit float16.
+    """
+    inputs = [v for given in operation.inputs.values() for v in _listed(given)]
+    kernels = [v.val for v in inputs if _is_large(v.val)]
+    if kernels:
+        return any(fingerprint(kernel) in wide for kernel in kernels)
+    return any(v.op is not None and v.val is None and is_wide(v.op, wide) for v in inputs)
+
+
+def _listed(given: Any) -> list[Any]:
+    values = given if isinstance(given, list | tuple) else [given]
+    return [value for value in values if value is not None]
 
 
 def pipeline(grids: Sequence[Encoding]) -> Any:

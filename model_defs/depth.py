@@ -115,6 +115,7 @@ DEPTH_TRUNK = ModelSpec(
     summary="the features that heads share",
     weights=WEIGHTS,
     part="trunk",
+    cases=("saturated", "rgba-file"),
 )
 DEPTH_HEAD = ModelSpec(
     "depth-head",

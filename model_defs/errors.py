@@ -9,6 +9,7 @@
     ├── BadArtifact             a model file that is missing, truncated or malformed
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
+    ├── BadRecipe               a recipe whose steps are not ones, or do not go together
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
     ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
@@ -84,6 +85,10 @@ class BadPicture(MlshipError):
     """A picture or array file that cannot be read or does not fit the model's input."""
 
 
+class BadRecipe(MlshipError):
+    """A recipe with a step that stands twice, or an option that a pass does not take."""
+
+
 class BadRecord(MlshipError):
     """A file of recorded results that is truncated, edited, or of another bundle."""
 
@@ -128,6 +133,7 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadArtifact,
         BadBundle,
         BadPicture,
+        BadRecipe,
         BadRecord,
         BadCheckpoint,
         TrainingDiverged,

@@ -127,6 +127,7 @@ SALIENCY = ModelSpec(
     (MAP,),
     summary="what people look at (MobileNetV1, attentive ConvLSTM)",
     weights=path_of("saliency"),
+    cases=("saturated",),
 )
 SALIENCY_RESNET = ModelSpec(
     "saliency-resnet",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from converters.api import Artifact, Export, Program
     from converters.worker import Worker
     from model_defs.spec import ModelSpec
+    from toolchain.ledger import Entry
 
 Say = Callable[[str, str], None]
 """Told (what is being built, what is happening to it: nothing more, if empty)."""
@@ -124,9 +125,10 @@ def _build_model(
         known = cache.find(requests[target.name])
         if known is not None:
             results[target.name] = _ship_cached(known, out)
-    missing = tuple(t for t in targets if t.name not in results)
-    if missing:
-        fresh = _build_missing(name, missing, recipe, weights, requests, out, say)
+    missing = [t for t in targets if t.name not in results]
+    for own in dict.fromkeys(recipe.on(t.name) for t in missing):
+        alike = tuple(t for t in missing if recipe.on(t.name) == own)
+        fresh = _build_missing(name, alike, own, weights, requests, out, say)
         results |= {built.target: built for built in fresh}
     return [results[t.name] for t in targets]
 
@@ -168,6 +170,8 @@ def _build_missing(
     say: Say,
 ) -> list[Built]:
     from converters.worker import Worker
+    from toolchain.mending import can_mend, mended
+    from toolchain.sensitivity import Judge
 
     with ExitStack() as stack:
         workers = {t.name: stack.enter_context(Worker(t.format)) for t in targets}
@@ -184,14 +188,25 @@ def _build_missing(
             )
             for t in targets
         ]
-        return [job.result() for job in jobs]
+        built = [job.result() for job in jobs]
+        failed = [one.report for one in built if one.report is not None and not one.report.ok]
+        if not can_mend(recipe, failed):
+            return built
+        say(Path(name).name, "choosing layers for float32")
+        truth = prepared.truth.result()
+        judge = Judge(truth.cases, truth.expected)
+        better = mended(recipe, prepared.captured, judge, failed)
+        say(Path(name).name, "")
+    return _build_missing(name, targets, better, weights, requests, out, say)
 
 
 @dataclass(frozen=True)
 class _Prepared:
     """What all targets of one build share; the truth is computed while they convert."""
 
+    captured: Program
     program: Program
+    ledger: tuple[Entry, ...]
     export: Export
     cases: tuple[str, ...]
     truth: Future[Truth]
@@ -219,12 +234,14 @@ class _Prepared:
             captured = capture(models.load(name), weights)
             feeders = _feeders(captured.spec)
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
-        shipped = pipeline.run(captured, recipe.load())
+        shipped, ledger = pipeline.record(captured, recipe.load())
         needs_onnx = any(t.needs_onnx for t in targets)
         exported = export(shipped, work, onnx=needs_onnx)
         described = _describe(captured, weights)
-        truth = pool.submit(_truth, [*feeders, captured], names)
-        return cls(shipped, exported, names, truth, frozenset(inputs), described)
+        judged = shipped if recipe.lossy else captured
+        truth = pool.submit(_truth, [*feeders, judged], names)
+        kept = frozenset(inputs)
+        return cls(captured, shipped, ledger, exported, names, truth, kept, described)
 
 
 def _feeders(spec: ModelSpec) -> list[Program]:
@@ -280,6 +297,7 @@ def _build_target(
     described = {
         "model": prepared.model,
         "export": prepared.export.to_json() | {"directory": ""},
+        "keep": dict(recipe.keep),
         "cases": list(prepared.cases),
     }
     key = cache.key(prepared.export.digest, described, request)
@@ -361,7 +379,12 @@ def _manifest(
     return {
         "model": prepared.model,
         "target": target.name,
-        "recipe": {"name": recipe.name, "passes": list(recipe.passes)},
+        "recipe": {
+            "name": recipe.name,
+            "passes": list(recipe.steps),
+            "keep": dict(recipe.keep),
+            "ledger": [entry.to_json() for entry in prepared.ledger],
+        },
         "inputs": [t.to_json() for t in spec.inputs],
         "outputs": [t.to_json() for t in spec.outputs],
         "artifact": artifact.to_json(),

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from converters.capture import example, outputs_of
+from converters.capture import outputs_of
 from model_defs.errors import PassFailed
+from toolchain import cases
+from toolchain.ledger import MODEL, Entry
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -19,27 +22,40 @@ DRIFT = 1e-4
 
 
 def run(program: Program, passes: Sequence[Pass]) -> Program:
-    """The program after all passes.
+    """The program after all passes; raises what `record` does."""
+    return record(program, passes)[0]
+
+
+def record(program: Program, passes: Sequence[Pass]) -> tuple[Program, tuple[Entry, ...]]:
+    """The program after all passes, and what each did.
 
     Raises PassFailed, naming the pass and those before it, for a pass that changes its input,
     returns NaN, or claims to be exact and is not.
     """
     done: list[str] = []
-    outputs = _run(program)
+    model, macs = _run(program)
+    outputs, entries = model, [Entry.of(MODEL, program, macs, model, model)]
     for step in passes:
         result = step(program)
         after = f" (after {', '.join(done)})" if done else ""
-        if any(not torch.equal(a, b) for a, b in zip(outputs, _run(program), strict=True)):
+        again, _ = _run(program)
+        if any(not torch.equal(a, b) for a, b in zip(outputs, again, strict=True)):
             raise PassFailed(f"pass {step.name}{after} changed the program that it was given")
-        program, outputs = result, _checked(step, after, result, outputs)
+        new, macs = _run(result)
+        _check(step, after, result, outputs, new)
+        program, outputs = result, new
+        entries.append(Entry.of(step.name, program, macs, outputs, model))
         done.append(step.name)
-    return program
+    return program, tuple(entries)
 
 
-def _checked(
-    step: Pass, after: str, result: Program, before: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
-    outputs = _run(result)
+def _check(
+    step: Pass,
+    after: str,
+    result: Program,
+    before: tuple[torch.Tensor, ...],
+    outputs: tuple[torch.Tensor, ...],
+) -> None:
     for spec, old, new in zip(result.spec.outputs, before, outputs, strict=True):
         if old.shape != new.shape:
             raise PassFailed(f"pass {step.name}{after} changed the shape of '{spec.name}'")
@@ -48,9 +64,12 @@ def _checked(
         drift = float((new - old).abs().max())
         if step.exact and drift > DRIFT * max(float(old.abs().max()), 1e-6):
             raise PassFailed(f"pass {step.name}{after} is exact, but moved '{spec.name}' {drift:g}")
-    return outputs
 
 
-def _run(program: Program) -> tuple[torch.Tensor, ...]:
-    with torch.no_grad():
-        return outputs_of(program.spec, program.module(*example(program.spec)))
+def _run(program: Program) -> tuple[tuple[torch.Tensor, ...], int]:
+    """The outputs on a photograph, and the multiply-adds of convolutions and matrix products."""
+    (case,) = cases.build(program.spec.inputs, ("photo",)).values()
+    inputs = [torch.from_numpy(case[spec.name]) for spec in program.spec.inputs]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        outputs = outputs_of(program.spec, program.module(*inputs))
+    return outputs, counter.get_total_flops() // 2

@@ -1,57 +1,147 @@
-"""Named sequences of passes.
+"""Sequences of passes: named ones, and those that a user writes.
 
-A recipe is named after the numbers that it stores: `fp32`, `fp16`, `uint16`, `uint8`.
+A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`. A recipe is steps
+with commas between them, or a name: `fp32`, `fp16`, `uint16` and `uint8` are named after the
+numbers that they store, `small` and `smallest` after what they are for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from model_defs.errors import UnknownName
+from model_defs.errors import BadRecipe, UnknownName
+from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
 
 if TYPE_CHECKING:
     from toolchain.passes import Pass
 
+FOLD = "fold-batchnorm"
+"""What every recipe begins with."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Pass names in order. An `exact` one is held to float32 rounding, not to the tolerance.
+    """Steps in order; `others` are those of targets that need others.
 
-    `stores` is the narrowest type that its numbers need of a target.
+    `keep` are layers whose parameters no step may round, and why; `attempt` counts how often
+    some were added.
     """
 
     name: str
-    passes: tuple[str, ...]
-    stores: str
-    exact: bool = False
+    steps: tuple[str, ...]
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    keep: Mapping[str, str] = field(default_factory=dict, hash=False)
+    attempt: int = 0
+
+    def on(self, target: str) -> Recipe:
+        """The recipe as it is for a target."""
+        return replace(self, steps=self.others.get(target, self.steps), others={})
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The names of the passes."""
+        return tuple(step.partition("=")[0] for step in self.steps)
+
+    @property
+    def exact(self) -> bool:
+        """Whether its outputs are held to float32's rounding, not to the model's tolerance."""
+        return set(self.passes) <= EXACT
+
+    @property
+    def lossy(self) -> bool:
+        """Whether a file is compared with PyTorch after the passes, not with the model.
+
+        What passes such as pruning change is more than a tolerance: it is judged by the metric.
+        """
+        return not set(self.passes) <= EXACT | NEAR
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The types that its numbers need of a target."""
+        return tuple(filter(None, map(stored_by, self.steps)))
 
     def load(self) -> tuple[Pass, ...]:
         """The passes themselves; imports torch."""
-        from toolchain.passes import PASSES
+        return tuple(_loaded(step, tuple(self.keep)) for step in self.steps)
 
-        loaded = []
-        for name in self.passes:
-            module, attribute = PASSES[name].split(":")
-            loaded.append(getattr(import_module(module), attribute)())
-        return tuple(loaded)
+
+def _loaded(step: str, keep: tuple[str, ...]) -> Pass:
+    name, _, value = step.partition("=")
+    module, attribute = PASSES[name].split(":")
+    kind = getattr(import_module(module), attribute)
+    options: dict[str, Any] = {"keep": keep} if keep and name in STORES else {}
+    if value:
+        options[OPTIONS[name].field] = OPTIONS[name].read(value)
+    made: Pass = kind(**options)
+    return made
 
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("fp32", ("fold-batchnorm",), "float32", exact=True),
-        Recipe("fp16", ("fold-batchnorm", "weights-fp16"), "float16"),
-        Recipe("uint16", ("fold-batchnorm", "weights-uint16"), "uint16"),
-        Recipe("uint8", ("fold-batchnorm", "weights-uint8"), "uint8"),
+        Recipe("fp32", (FOLD,)),
+        Recipe("fp16", (FOLD, "weights-fp16")),
+        Recipe("uint16", (FOLD, "weights-uint16")),
+        Recipe("uint8", (FOLD, "weights-uint8")),
+        Recipe("small", (FOLD, "weights-int8", "weights-fp16")),
+        Recipe(
+            "smallest",
+            (FOLD, "weights-int4", "weights-fp16"),
+            {
+                "ios": (FOLD, "palettize=4", "weights-fp16"),
+                "web": (FOLD, "weights-int8", "weights-fp16"),
+            },
+        ),
     )
 }
 DEFAULT = "fp16"
 
 
-def find(name: str) -> Recipe:
-    """The recipe of that name; UnknownName lists those that there are."""
-    if name not in RECIPES:
-        raise UnknownName.among("recipe", name, RECIPES)
-    return RECIPES[name]
+def find(text: str) -> Recipe:
+    """The recipe of that name, or of those steps.
+
+    UnknownName lists what there is; BadRecipe names a step whose option is not one.
+    """
+    if text in RECIPES:
+        return RECIPES[text]
+    steps = tuple(step.strip() for step in text.split(","))
+    for step in steps:
+        name, equals, value = step.partition("=")
+        if name not in PASSES:
+            raise _unknown(text, name)
+        if equals or name in OPTIONS:
+            _check_option(name, value, given=bool(equals))
+    if len(set(steps)) < len(steps):
+        raise BadRecipe(f"recipe {text}: a step stands twice", do="write each once")
+    return Recipe(text, steps if steps[0] == FOLD else (FOLD, *steps))
+
+
+def _unknown(text: str, name: str) -> UnknownName:
+    if "," in text or "=" in text:
+        return UnknownName.among("pass", name, PASSES)
+    return UnknownName.among("recipe", text, [*RECIPES, *PASSES])
+
+
+def _check_option(name: str, value: str, *, given: bool) -> None:
+    option = OPTIONS.get(name)
+    if option is None:
+        raise BadRecipe(f"pass {name} takes no option", do=f"write {name}")
+    if not given and option.optional:
+        return
+    try:
+        option.read(value)
+    except ValueError:
+        raise BadRecipe(
+            f"{name}={value}: {option.field} is {option.allowed}", do=f"write {option.example}"
+        ) from None
+
+
+def of_manifest(recipe: Mapping[str, object]) -> Recipe:
+    """The recipe that a bundle's manifest says it was built with."""
+    steps, keep = recipe["passes"], recipe.get("keep", {})
+    assert isinstance(steps, list)
+    assert isinstance(keep, dict)
+    return Recipe(str(recipe["name"]), tuple(steps), keep=keep)

@@ -58,8 +58,7 @@ class Subject:
     @property
     def exact(self) -> bool:
         """Whether its recipe promises float32's precision."""
-        name = self.bundle.manifest["recipe"]["name"]
-        return name in recipes.RECIPES and recipes.RECIPES[name].exact
+        return recipes.of_manifest(self.bundle.manifest["recipe"]).exact
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,12 @@ class _Truths:
         (name,) = models.expand(name)
         program = self._program(name)
         _check_same(bundle, program)
+        from toolchain import pipeline
+
+        recipe = recipes.of_manifest(bundle.manifest["recipe"])
+        if recipe.lossy:
+            truth = Truth(pipeline.run(program, recipe.load()), self._inputs(program))
+            return Subject(bundle, truth.inputs, truth, program, f"PyTorch after {recipe.name}")
         truth = self._truth(name)
         return Subject(bundle, truth.inputs, truth, program, "PyTorch")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model_defs.errors import ConversionFailed, UnknownName
+from toolchain.passes import BLOCKS, OPTIONS, STORES, stored_by
 from toolchain.recipes import RECIPES, Recipe
 
 Via = Literal["lowering", "onnx2tf"]
@@ -44,8 +45,19 @@ TARGETS: dict[str, Target] = {
             False,
             "Core ML (Metal, Neural Engine), iOS 16+",
             loading=("MLShip.swift",),
+            stores=(
+                *("float32", "float16", "int8", "int6", "int4", f"int4{BLOCKS}"),
+                *("palette8", "palette6", "palette4", "palette3", "palette2"),
+            ),
         ),
-        Target("android", "tflite", ".tflite", True, "TFLite / LiteRT (XNNPACK, GPU)"),
+        Target(
+            "android",
+            "tflite",
+            ".tflite",
+            True,
+            "TFLite / LiteRT (XNNPACK, GPU)",
+            stores=("float32", "float16", "int8", "int4"),
+        ),
         Target(
             "web",
             "tfjs",
@@ -53,7 +65,7 @@ TARGETS: dict[str, Target] = {
             True,
             "TensorFlow.js (WASM, WebGL, WebGPU)",
             loading=("mlship.mjs",),
-            stores=("float32", "float16", "uint16", "uint8"),
+            stores=("float32", "float16", "uint16", "int8", "uint8"),
         ),
     )
 }
@@ -80,14 +92,30 @@ def check_via(chosen: tuple[Target, ...], via: Via) -> None:
 def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
     """ConversionFailed where a target cannot store a recipe's numbers; names one that it can."""
     for target in chosen:
-        if recipe.stores not in target.stores:
-            able = [t.name for t in TARGETS.values() if recipe.stores in t.stores]
-            nearest = next(r.name for r in RECIPES.values() if r.stores == target.stores[-1])
-            raise ConversionFailed(
-                f"recipe {recipe.name}: {target.format} does not store {recipe.stores} weights",
-                where=f"target {target.name}",
-                do=f"use --recipe {nearest}, the nearest that it stores, or --target {able[0]}",
-            )
+        for dtype in recipe.on(target.name).stores:
+            if dtype not in target.stores:
+                able = [t.name for t in TARGETS.values() if dtype in t.stores]
+                raise ConversionFailed(
+                    f"recipe {recipe.name}: {target.format} does not store {dtype} weights",
+                    where=f"target {target.name}",
+                    do=f"use --recipe {nearest(dtype, target)}, the nearest that it stores, "
+                    f"or --target {able[0]}",
+                )
+
+
+def nearest(dtype: str, target: Target) -> str:
+    """The recipe whose numbers come next in width to a type that a target does not store."""
+    from converters.encodings import BITS
+
+    least = BITS[dtype.removesuffix(BLOCKS)]
+    wider = [t for t in target.stores if t in BITS and BITS[t] >= least]
+    found = min(wider, key=lambda t: (BITS[t], t[:3] != dtype[:3]))
+    named = [recipe.name for recipe in RECIPES.values() if recipe.stores == (found,)]
+    steps = (f"{p}={v}" if v else p for p in STORES for v in ("", *WIDTHS))
+    return named[0] if named else next(s for s in steps if stored_by(s) == found)
+
+
+WIDTHS = tuple(map(str, OPTIONS["palettize"].choices))
 
 
 def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from converters.api import Program
@@ -15,6 +16,61 @@ PASSES: dict[str, str] = {
     "palettize": "toolchain.passes.palettize:Palettize",
     "weights-uint16": "toolchain.passes.weights_uint16:WeightsUint16",
     "weights-uint8": "toolchain.passes.weights_uint8:WeightsUint8",
+}
+
+
+EXACT = frozenset({"fold-batchnorm"})
+"""Passes that leave the outputs as they are."""
+
+NEAR = frozenset({"weights-fp16", "weights-uint16"})
+"""Passes that move the outputs by less than a model's tolerance."""
+
+STORES = {
+    **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
+    **{"weights-fp16": "float16", "palettize": "palette{}"},
+}
+"""The type in which a pass wants its numbers stored; `{}` is its option."""
+
+BLOCKS = "-blocks"
+"""What the type of integers is called that have a scale for each block."""
+
+
+def stored_by(step: str) -> str:
+    """The type that the numbers of a step such as `weights-int4=32` need; "" if any does."""
+    name, _, option = step.partition("=")
+    stored = STORES.get(name, "")
+    return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a recipe may write after a pass: one of `choices`, or a share within `bounds`."""
+
+    field: str
+    choices: tuple[int, ...] = ()
+    bounds: tuple[float, float] | None = None
+    optional: bool = True
+    example: str = ""
+
+    @property
+    def allowed(self) -> str:
+        if self.bounds is None:
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"between {self.bounds[0]:g} and {self.bounds[1]:g}"
+
+    def read(self, text: str) -> int | float:
+        """The value; ValueError where it is not allowed."""
+        value = int(text) if self.bounds is None else float(text)
+        if value not in self.choices and not (
+            self.bounds is not None and self.bounds[0] < value < self.bounds[1]
+        ):
+            raise ValueError(text)
+        return value
+
+
+OPTIONS: dict[str, Option] = {
+    "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),
+    "palettize": Option("bits", (8, 6, 4, 3, 2), optional=False, example="palettize=4"),
 }
 
 

@@ -21,11 +21,13 @@ class WeightsFp16:
 
     Before: float32 weights
     After:  float32 weights that float16 stores exactly, encoded "float16"
+    Those of the layers in `keep` stay, encoded "float32".
     Blocked (BadWeights) by a weight beyond 65504, which would become infinite.
     """
 
     name: ClassVar[str] = "weights-fp16"
     exact: ClassVar[bool] = False
+    keep: tuple[str, ...] = ()
 
     def __call__(self, program: Program) -> Program:
         module = copy.deepcopy(program.module)
@@ -33,6 +35,9 @@ class WeightsFp16:
         with torch.no_grad():
             for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
                 if not tensor.is_floating_point() or name in encodings:
+                    continue
+                if name.rpartition(".")[0] in self.keep:
+                    encodings[name] = Encoding("float32")
                     continue
                 self._check_range(name, tensor)
                 tensor.copy_(tensor.half().float())

@@ -1,0 +1,62 @@
+"""What each pass did to a program: bytes, multiply-adds, and how far the outputs moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from converters.encodings import Encoding
+
+if TYPE_CHECKING:
+    import torch
+
+    from converters.api import Program
+
+MODEL = "as trained"
+"""The first entry: the model before any pass."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A program after a pass.
+
+    `bytes` is what its numbers take as they are to be stored, with their scales and palettes.
+    `moved` is the largest change of an output from the model's, in tolerances, on a photograph.
+    """
+
+    after: str
+    bytes: int
+    parameters: int
+    macs: int
+    moved: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(
+        cls,
+        after: str,
+        program: Program,
+        macs: int,
+        outputs: Sequence[torch.Tensor],
+        model: Sequence[torch.Tensor],
+    ) -> Entry:
+        moved = [
+            float((new - old).abs().max()) / (spec.tolerance or 1.0)
+            for spec, new, old in zip(program.spec.outputs, outputs, model, strict=True)
+        ]
+        parameters = sum(p.numel() for p in program.module.parameters())
+        return cls(after, stored_bytes(program), parameters, macs, max(moved))
+
+
+def stored_bytes(program: Program) -> int:
+    """The bytes of all parameters and float buffers, each tensor once."""
+    named = [*program.module.named_parameters(), *program.module.named_buffers()]
+    floats = {name: tensor for name, tensor in named if tensor.is_floating_point()}
+    return sum(_bytes(program.encodings, name, t) for name, t in floats.items())
+
+
+def _bytes(encodings: Mapping[str, Encoding], name: str, tensor: torch.Tensor) -> int:
+    return encodings.get(name, Encoding("float32")).bytes(tensor.numel())
