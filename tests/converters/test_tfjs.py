@@ -24,7 +24,6 @@ from tests.converters import mutate_tf
 from tests.converters.test_tflite import CONVERT, TwoHeads
 from tests.converters.tf_checks import Case, case, tfjs_outputs, worst
 from toolchain.passes.weights_uint8 import WeightsUint8
-from toolchain.passes.weights_uint16 import WeightsUint16
 
 
 @pytest.fixture(scope="module")
@@ -134,38 +133,6 @@ def test_float16_keeps_epsilons_and_what_it_cannot_hold_in_float32(tmp_path: Pat
     found = case(tmp_path, Extremes(), [torch.rand(1, 2, 4, 4) * 1e-3], precision="float16")
     outputs = tfjs_outputs(tfjs.convert(found.export, tmp_path), found.inputs)
     assert worst(outputs, found.outputs) <= 1e-5
-
-
-class Kernels(nn.Module):
-    """Every layer that has a kernel, some of which are transposed, flipped or joined."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.grouped = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=2)
-        self.depthwise, self.up = nn.Conv2d(8, 8, 3, groups=8), nn.ConvTranspose2d(8, 4, 2, 2)
-        self.linear = nn.Linear(4, 5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.up(self.depthwise(self.grouped(self.conv(x)).relu()))
-        return self.linear(x.mean((2, 3)))
-
-
-@pytest.mark.parametrize(("recipe", "dtype"), [(WeightsUint8, "uint8"), (WeightsUint16, "uint16")])
-def test_codes_are_stored_of_the_very_numbers_of_the_pass(
-    tmp_path: Path, recipe: type[WeightsUint8], dtype: str
-) -> None:
-    program = recipe()(program_of(Kernels(), (1, 3, 12, 12)))
-    artifact = tfjs.convert(export(program, tmp_path), tmp_path)
-    (group,) = model(artifact)["weightsManifest"]
-    codes = [e for e in group["weights"] if e.get("quantization", e)["dtype"] == dtype]
-    numbers = sorted(n for e in codes for n in read_back(artifact, e["name"]).ravel())
-    kernels = [p for n, p in program.module.named_parameters() if n in program.encodings]
-    assert numbers == sorted(n for kernel in kernels for n in kernel.ravel().tolist())
-    assert artifact.precision == dtype
-    assert artifact.notes == ()
-    inputs = {"image": np.random.default_rng(0).random((1, 3, 12, 12), np.float32)}
-    want = {"result": program.module(torch.from_numpy(inputs["image"])).numpy()}
-    assert worst(tfjs_outputs(artifact, inputs), want) <= 1e-5
 
 
 def test_a_constant_on_no_grid_stays_float32_and_is_named(tmp_path: Path) -> None:

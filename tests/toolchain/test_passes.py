@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.api import Encoding, Program
+from converters.api import Program
 from converters.capture import capture
+from converters.encodings import Encoding
 from model_defs.errors import BadWeights, PassFailed
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain import pipeline
@@ -218,12 +219,13 @@ def test_puts_kernels_onto_a_grid(kind: type[WeightsUint8], dtype: str, last: in
     assert set(after.encodings) == {"0.weight", "1.weight"}
     for name, encoding in after.encodings.items():
         kernel, original = (p.module.get_parameter(name).double() for p in (after, before))
-        codes = (kernel - encoding.minimum) / encoding.scale
+        (scale,) = encoding.scales
+        codes = (kernel - encoding.minimum) / scale
         assert encoding.dtype == dtype
         assert torch.allclose(codes, codes.round(), atol=1e-2)
         assert codes.min() > -0.5
         assert codes.max() < last + 0.5
-        assert (kernel - original).abs().max() <= 0.5001 * encoding.scale
+        assert (kernel - original).abs().max() <= 0.5001 * scale
     assert torch.equal(after.module[0].bias, before.module[0].bias)  # type: ignore[index]
     assert kind()(after) is after
 
@@ -260,7 +262,8 @@ def test_recipes_run(recipe: Any) -> None:
     before = program_of(nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()))
     after = pipeline.run(before, recipe.load())
     assert bool(after.encodings) != recipe.exact
-    torch.testing.assert_close(after.module(X), before.module(X), atol=5e-3, rtol=0)
+    near = 0.2 if recipe.lossy else 5e-3
+    torch.testing.assert_close(after.module(X), before.module(X), atol=near, rtol=0)
 
 
 @dataclass(frozen=True)
