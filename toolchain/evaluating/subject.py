@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from toolchain import bundle as bundles
 from toolchain import models
 from toolchain.build import describe_weights
 from toolchain.evaluating.exam import Answer
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,16 @@ def opened(what: str, backend: str | None = None, weights: Path | None = None) -
 
 def _of_model(name: str, weights: Path | None) -> Subject:
     from converters.capture import capture
-    from converters.reference import ReferenceRunner
 
     program = capture(models.load(name), weights)
-    spec, runner = program.spec, ReferenceRunner(program)
-    described = describe_weights(weights or spec.weights)
-    return _subject(spec, "pytorch", described, runner)
+    return of_program(program, describe_weights(weights or program.spec.weights))
+
+
+def of_program(program: Program, weights: str) -> Subject:
+    """A program in PyTorch, as it is after the passes that it has been through."""
+    from converters.reference import ReferenceRunner
+
+    return _subject(program.spec, "pytorch", weights, ReferenceRunner(program))
 
 
 def _of_bundle(folder: Path, backend: str | None, stack: ExitStack) -> Subject:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from converters.api import Program
 from converters.encodings import Encoding
+from toolchain.passes.adaptive import adapted
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *TRANSPOSED)
@@ -23,33 +25,41 @@ HALF = 2
 """Bytes of a number in float16, which a grid has to better."""
 
 
-def on_grids(program: Program, choose: Choose, keep: Collection[str] = ()) -> Program:
+def on_grids(
+    program: Program,
+    choose: Choose,
+    keep: Collection[str] = (),
+    seen: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> Program:
     """The program with the kernel of each convolution and linear layer on the grid chosen for it.
 
     The same object where there is none left. Left alone: the layers in `keep`, kernels that are
     zero everywhere, and those that float16 stores in fewer bytes. A kernel that layers share is
-    rounded once.
+    rounded once. Where the moments of what a layer reads were `seen`, rounding is adaptive.
     """
     module = copy.deepcopy(program.module)
     encodings = dict(program.encodings)
-    rounded: dict[int, Encoding] = {}
+    chosen: dict[int, Encoding] = {}
     for path, layer in module.named_modules():
         name = f"{path}.weight" if path else "weight"
         if not isinstance(layer, LAYERS) or path in keep or name in program.encodings:
             continue
-        kernel = layer.weight.detach()
-        if not kernel.any():
-            continue
-        if id(layer.weight) not in rounded:
-            grid = choose(name, kernel.numpy(), 1 if isinstance(layer, TRANSPOSED) else 0)
-            if grid.bytes(kernel.numel()) > HALF * kernel.numel():
+        if id(layer.weight) not in chosen:
+            kernel = layer.weight.detach().numpy()
+            grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
+            if not kernel.any() or grid.bytes(kernel.size) > HALF * kernel.size:
                 continue
-            kernel.copy_(torch.from_numpy(grid.numbers(grid.codes(kernel.numpy()))))
-            rounded[id(layer.weight)] = grid
-        encodings[name] = rounded[id(layer.weight)]
+            layer.weight.copy_(torch.from_numpy(rounded(kernel, grid, seen.get(name))))
+            chosen[id(layer.weight)] = grid
+        encodings[name] = chosen[id(layer.weight)]
     if encodings == dict(program.encodings):
         return program
     return replace(program, module=module, encodings=encodings)
+
+
+def rounded(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
+    """The kernel's numbers on a grid: nearest, or adapted to what the layer reads."""
+    return grid.numbers(grid.codes(kernel if seen is None else adapted(kernel, grid, seen)))
 
 
 def affine(dtype: str) -> Choose:

@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.api import Program
 from converters.encodings import Encoding
+from toolchain.passes.adaptive import moments
 from toolchain.passes.gradients import squared_gradients
 from toolchain.passes.grids import Choose, on_grids
 
@@ -23,7 +24,8 @@ class Palettize:
     Before: float32 kernels
     After:  float32 kernels whose numbers are of a palette of float16 numbers, encoded "palette4"
     The palette is k-means' (Han 2016); with `sensitive` a number counts as much as the outputs
-    depend on it (Kim 2024, SqueezeLLM, equation 3), so that those that matter are kept.
+    depend on it (Kim 2024, SqueezeLLM, equation 3), so that those that matter are kept. What a
+    number loses by it those behind it in its row make up for, on pictures (Frantar 2023).
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
     """
@@ -36,7 +38,7 @@ class Palettize:
 
     def __call__(self, program: Program) -> Program:
         counts = squared_gradients(program) if self.sensitive else {}
-        return on_grids(program, chooser(self.bits, counts), self.keep)
+        return on_grids(program, chooser(self.bits, counts), self.keep, moments(program))
 
 
 def chooser(bits: int, counts: dict[str, np.ndarray]) -> Choose:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
+from toolchain.passes.adaptive import moments
 from toolchain.passes.grids import on_grids, symmetric
 
 
@@ -16,6 +17,7 @@ class WeightsInt6:
     Before: float32 kernels
     After:  float32 kernels whose numbers are `code * scale`, a code within 31 of zero and a
             scale for each output channel, encoded "int6"
+    What a number loses those behind it in its row make up for, on pictures (Frantar 2023).
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
     """
@@ -25,4 +27,4 @@ class WeightsInt6:
     keep: tuple[str, ...] = ()
 
     def __call__(self, program: Program) -> Program:
-        return on_grids(program, symmetric("int6"), self.keep)
+        return on_grids(program, symmetric("int6"), self.keep, moments(program))

@@ -1,0 +1,110 @@
+"""Rounding that looks at the data: what one weight loses, those after it make up for.
+
+Frantar 2023 (GPTQ), after Hassibi 1993 (optimal brain surgeon): the columns of a kernel are
+rounded one after the other, and the error of each is spread over the columns that are still free,
+as the second moments of the layer's inputs say. Where a column is always zero nothing is spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from converters.api import Program
+from converters.encodings import Encoding
+
+DAMPING = 0.01
+"""Added to the diagonal of the moments, as a share of its mean (Frantar 2023, section 3.3)."""
+
+SIDE = 48
+"""The side of the square of a layer's outputs, in the middle, whose inputs are looked at."""
+
+BLOCK = 128
+"""Columns that are rounded before those behind them are brought up to date."""
+
+Moments = dict[str, np.ndarray]
+"""Parameter -> the second moments (columns, columns) of what a row of its kernel meets."""
+
+
+def moments(program: Program) -> Moments:
+    """Those of the linear layers, and of the convolutions that have one group, over pictures."""
+    from toolchain import calibration
+
+    found: Moments = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
+            patches = _patches(layer, given[0]).double().numpy()
+            found[name] = found.get(name, 0.0) + patches.T @ patches / len(patches)
+
+        return watch
+
+    with ExitStack() as stack, torch.no_grad():
+        for path, layer in program.module.named_modules():
+            if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+                name = f"{path}.weight" if path else "weight"
+                stack.callback(layer.register_forward_hook(hook(name)).remove)
+        for given in calibration.inputs_for(program.spec):
+            program.module(*(torch.from_numpy(given[s.name]) for s in program.spec.inputs))
+    return found
+
+
+def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
+    """(patches, columns): what meets a row of the kernel."""
+    if not isinstance(layer, nn.Conv2d):
+        return given.reshape(-1, given.shape[-1])
+    for axis in (0, 1):
+        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
+        size = min(given.shape[2 + axis], layer.stride[axis] * (SIDE - 1) + reach)
+        given = given.narrow(2 + axis, (given.shape[2 + axis] - size) // 2, size)
+    columns = functional.unfold(
+        given, layer.kernel_size, layer.dilation, _missing(layer, given), layer.stride
+    )
+    return columns[0].T
+
+
+def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
+    """Padding for a picture that is smaller than the kernel reaches."""
+    reach = [layer.dilation[a] * (layer.kernel_size[a] - 1) + 1 for a in (0, 1)]
+    return tuple(max(0, -(-(reach[a] - given.shape[2 + a]) // 2)) for a in (0, 1))
+
+
+def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
+    """The kernel's numbers on the grid, whose outputs are nearest on inputs with these moments.
+
+    The channels are along axis 0; `seen` is (columns, columns) for the rest.
+    """
+    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    spread = _spread(seen)
+    result = np.empty_like(rows)
+    count = rows.shape[1]
+    for start in range(0, count, BLOCK):
+        end = min(start + BLOCK, count)
+        errors = np.empty((len(rows), end - start))
+        for column in range(start, end):
+            result[:, column] = _nearest(grid, rows, column, kernel.shape)
+            lost = (rows[:, column] - result[:, column]) / spread[column, column]
+            rows[:, column:end] -= np.outer(lost, spread[column, column:end])
+            errors[:, column - start] = lost
+        rows[:, end:] -= errors @ spread[start:end, end:]
+    return result.reshape(kernel.shape).astype(np.float32)
+
+
+def _spread(seen: np.ndarray) -> np.ndarray:
+    """The upper Cholesky factor of the inverse of the moments, damped."""
+    damped = seen + np.eye(len(seen)) * (DAMPING * float(np.diag(seen).mean()) + 1e-9)
+    return np.linalg.cholesky(np.linalg.inv(damped)).T
+
+
+def _nearest(grid: Encoding, rows: np.ndarray, column: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of a column of the kernel on the grid."""
+    if grid.palette:
+        return grid.numbers(grid.codes(rows[:, column]))
+    scales = np.broadcast_to(grid.scales_for(shape), shape).reshape(len(rows), -1)[:, column]
+    scales = scales.astype(np.float64)
+    return np.rint(rows[:, column] / scales).clip(-grid.top, grid.top) * scales

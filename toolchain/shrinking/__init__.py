@@ -1,0 +1,1 @@
+"""`mlship shrink`: the best metric that fits a budget of bytes, layer by layer."""
