@@ -117,7 +117,7 @@ def _build_model(
         raise BadWeights("there is no such weights file", where=str(weights))
     file = str(weights.absolute()) if weights else ""
     requests = {
-        t.name: Request(name, t.name, recipe.name, file, via, _compute_of(t, compute))
+        t.name: Request(name, t.name, recipe.on(t.name).key, file, via, _compute_of(t, compute))
         for t in targets
     }
     results: dict[str, Built] = {}
@@ -382,6 +382,7 @@ def _manifest(
         "recipe": {
             "name": recipe.name,
             "passes": list(recipe.steps),
+            "layers": dict(recipe.layers),
             "keep": dict(recipe.keep),
             "ledger": [entry.to_json() for entry in prepared.ledger],
         },

@@ -164,6 +164,18 @@ def writing(destination: Path) -> Iterator[None]:
         ) from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            fresh.rename(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
 def check_destination(destination: Path) -> None:
     """CannotWrite where something that is not a bundle is in the way."""
     is_bundle = (destination / MANIFEST).is_file()

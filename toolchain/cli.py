@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import click
 
-from toolchain import apply_cli, eval_cli, recipes, targets, train_cli
+from toolchain import apply_cli, eval_cli, recipes, shrink_cli, targets, train_cli
 from toolchain.command import EXIT_CODES, command_of, print_error
 
 
@@ -28,6 +28,7 @@ command = command_of(main)
 main.add_command(apply_cli.apply)
 train_cli.add_to(main)
 eval_cli.add_to(main)
+shrink_cli.add_to(main)
 
 
 @command

@@ -2,14 +2,17 @@
 
 A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`. A recipe is steps
 with commas between them, or a name: `fp32`, `fp16`, `uint16` and `uint8` are named after the
-numbers that they store, `small` and `smallest` after what they are for.
+numbers that they store, `small` and `smallest` after what they are for. A file of `mlship shrink`
+is a recipe, too.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_defs.errors import BadRecipe, UnknownName
@@ -26,13 +29,14 @@ FOLD = "fold-batchnorm"
 class Recipe:
     """Steps in order; `others` are those of targets that need others.
 
-    `keep` are layers whose parameters no step may round, and why; `attempt` counts how often
-    some were added.
+    `layers` says what `weights-mixed` makes of which layer. `keep` are layers whose parameters no
+    step may round, and why; `attempt` counts how often some were added.
     """
 
     name: str
     steps: tuple[str, ...]
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    layers: Mapping[str, str] = field(default_factory=dict, hash=False)
     keep: Mapping[str, str] = field(default_factory=dict, hash=False)
     attempt: int = 0
 
@@ -61,22 +65,31 @@ class Recipe:
     @property
     def stores(self) -> tuple[str, ...]:
         """The types that its numbers need of a target."""
-        return tuple(filter(None, map(stored_by, self.steps)))
+        mixed = dict.fromkeys(self.layers.values())
+        return tuple(filter(None, [*map(stored_by, self.steps), *mixed]))
+
+    @property
+    def key(self) -> str:
+        """What tells it from other recipes, whatever they are called."""
+        return json.dumps([self.name, self.steps, dict(self.layers), sorted(self.keep)])
 
     def load(self) -> tuple[Pass, ...]:
         """The passes themselves; imports torch."""
-        return tuple(_loaded(step, tuple(self.keep)) for step in self.steps)
+        return tuple(self._loaded(step) for step in self.steps)
 
-
-def _loaded(step: str, keep: tuple[str, ...]) -> Pass:
-    name, _, value = step.partition("=")
-    module, attribute = PASSES[name].split(":")
-    kind = getattr(import_module(module), attribute)
-    options: dict[str, Any] = {"keep": keep} if keep and name in STORES else {}
-    if value:
-        options[OPTIONS[name].field] = OPTIONS[name].read(value)
-    made: Pass = kind(**options)
-    return made
+    def _loaded(self, step: str) -> Pass:
+        name, _, value = step.partition("=")
+        module, attribute = PASSES[name].split(":")
+        kind = getattr(import_module(module), attribute)
+        options: dict[str, Any] = {}
+        if self.keep and (name in STORES or name == MIXED):
+            options["keep"] = tuple(self.keep)
+        if name == MIXED:
+            options["layers"] = tuple(self.layers.items())
+        if value:
+            options[OPTIONS[name].field] = OPTIONS[name].read(value)
+        made: Pass = kind(**options)
+        return made
 
 
 RECIPES: dict[str, Recipe] = {
@@ -98,21 +111,25 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 DEFAULT = "fp16"
+MIXED = "weights-mixed"
 
 
 def find(text: str) -> Recipe:
     """The recipe of that name, or of those steps.
 
-    UnknownName lists what there is; BadRecipe names a step whose option is not one.
+    UnknownName lists what there is; BadRecipe names a step whose option is not one, or a file
+    that is no recipe.
     """
     if text in RECIPES:
         return RECIPES[text]
+    if text.endswith(".json"):
+        return read(Path(text))
     steps = tuple(step.strip() for step in text.split(","))
     for step in steps:
         name, equals, value = step.partition("=")
         if name not in PASSES:
             raise _unknown(text, name)
-        if equals or name in OPTIONS:
+        if equals or name in OPTIONS or name == MIXED:
             _check_option(name, value, given=bool(equals))
     if len(set(steps)) < len(steps):
         raise BadRecipe(f"recipe {text}: a step stands twice", do="write each once")
@@ -127,6 +144,8 @@ def _unknown(text: str, name: str) -> UnknownName:
 
 def _check_option(name: str, value: str, *, given: bool) -> None:
     option = OPTIONS.get(name)
+    if name == MIXED:
+        raise BadRecipe(f"{MIXED} needs layers", do="pass the file that mlship shrink wrote")
     if option is None:
         raise BadRecipe(f"pass {name} takes no option", do=f"write {name}")
     if not given and option.optional:
@@ -139,9 +158,29 @@ def _check_option(name: str, value: str, *, given: bool) -> None:
         ) from None
 
 
-def of_manifest(recipe: Mapping[str, object]) -> Recipe:
+def of_manifest(recipe: Mapping[str, Any]) -> Recipe:
     """The recipe that a bundle's manifest says it was built with."""
-    steps, keep = recipe["passes"], recipe.get("keep", {})
-    assert isinstance(steps, list)
-    assert isinstance(keep, dict)
-    return Recipe(str(recipe["name"]), tuple(steps), keep=keep)
+    layers, keep = recipe.get("layers", {}), recipe.get("keep", {})
+    return Recipe(str(recipe["name"]), tuple(recipe["passes"]), layers=layers, keep=keep)
+
+
+def read(path: Path) -> Recipe:
+    """The recipe in a file that `mlship shrink` wrote; BadRecipe for any other."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        steps, layers = tuple(map(str, data["passes"])), dict(data["layers"])
+        name = str(data["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRecipe(
+            f"the recipe cannot be read: {error}", where=str(path), do="run mlship shrink again"
+        ) from None
+    for step in steps:
+        if step.partition("=")[0] not in PASSES:
+            raise UnknownName.among("pass", step, PASSES)
+    return Recipe(name, steps, layers=layers)
+
+
+def text_of(recipe: Recipe) -> str:
+    """What a file holds for `read`."""
+    data = {"name": recipe.name, "passes": list(recipe.steps), "layers": dict(recipe.layers)}
+    return json.dumps(data, indent=1) + "\n"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from converters.encodings import HALF
+from model_defs.errors import BadRecipe
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
+    from toolchain.build import Say
     from toolchain.recipes import Recipe
 
 Told = Callable[[int, int], None]
@@ -23,7 +26,8 @@ class Damage:
     """What the outputs lose where a recipe rounds this layer alone.
 
     `share` is the worst error in tolerances of its output, `where` that output and case.
-    `bytes` is what the layer takes with the recipe, `plain` what it takes in float16.
+    `bytes` is what the layer takes with the recipe, `plain` what it takes in float16. `drop` is
+    the share of the model's metric that is lost, where that was asked for.
     """
 
     layer: str
@@ -31,6 +35,7 @@ class Damage:
     where: str
     bytes: int
     plain: int
+    drop: float | None = None
 
     @property
     def saved(self) -> int:
@@ -69,7 +74,11 @@ def layers(program: Program) -> tuple[str, ...]:
 
 
 def measure(
-    program: Program, recipe: Recipe, judge: Judge, told: Told = lambda done, total: None
+    program: Program,
+    recipe: Recipe,
+    judge: Judge,
+    told: Told = lambda done, total: None,
+    dropped: Callable[[Program], float] | None = None,
 ) -> list[Damage]:
     """The damage of each layer that the recipe rounds, the largest first."""
     from toolchain import pipeline
@@ -82,7 +91,8 @@ def measure(
         spared = {other: "" for other in every if other != layer}
         rounded = pipeline.run(program, replace(recipe, keep=spared).load())
         share, where = judge.worst(rounded)
-        found.append(Damage(layer, share, where, *_bytes(whole, layer)))
+        drop = None if dropped is None else dropped(rounded)
+        found.append(Damage(layer, share, where, *_bytes(whole, layer), drop))
     return sorted(found, key=lambda damage: -damage.share)
 
 
@@ -131,3 +141,51 @@ def of_cases(judge: Judge, names: Iterable[str]) -> Judge:
     """The same with these cases alone."""
     kept = tuple(names)
     return Judge({n: judge.cases[n] for n in kept}, {n: judge.expected[n] for n in kept})
+
+
+def of_model(
+    name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
+) -> list[Damage]:
+    """The damage of each layer of a model on the cases of a build; `scenes` are examined, if any.
+
+    Raises BadRecipe for a recipe that rounds nothing, and what capturing raises.
+    """
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+    from toolchain import cases, models
+    from toolchain.evaluating.score import judge_of
+
+    if recipe.exact:
+        raise BadRecipe(f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ...")
+    (name,) = models.expand(name)
+    program = capture(models.load(name), weights)
+    inputs = cases.build(program.spec.inputs, cases.CASES + program.spec.cases)
+    runner = ReferenceRunner(program)
+    judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
+    dropped = None
+    if scenes:
+        examiner = judge_of(program, scenes)
+        base = examiner.score(program)
+        dropped = lambda other: base.drop(examiner.score(other))  # noqa: E731
+    what = program.spec.name
+    damages = measure(
+        program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped
+    )
+    say(what, "")
+    return damages
+
+
+def show(model: str, recipe: Recipe, damages: Sequence[Damage]) -> None:
+    """A row a layer."""
+    from toolchain import terminal
+
+    heads = ("error / tolerance", "metric lost", "bytes", "in float16")
+    made = terminal.table(
+        f"{model}, recipe {recipe.name}: one layer at a time", "layer", *heads, "worst", right=heads
+    )
+    for one in damages:
+        lost = "-" if one.drop is None else f"{one.drop:.2%}"
+        made.add_row(
+            one.layer, f"{one.share:.3f}", lost, f"{one.bytes:,}", f"{one.plain:,}", one.where
+        )
+    terminal.show(made)

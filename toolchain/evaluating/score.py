@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from converters.reference import ReferenceRunner
+from toolchain import calibration
 from toolchain.evaluating import exam as exams
 from toolchain.evaluating.exam import EXAMS, Measure, Question
 from toolchain.evaluating.subject import of_program
@@ -43,15 +48,62 @@ class Examiner:
         found = exam.questions(self.inputs, min(self.scenes, exam.scenes))
         return [question for question in found if question.set == "scenes"]
 
+    @property
+    def measure(self) -> Measure:
+        return exams.find(self.model).measures[0]
+
     def score(self, program: Program) -> Score:
-        exam = exams.find(self.model)
-        measure = exam.measures[0]
+        exam, measure = exams.find(self.model), self.measure
         answer = of_program(program, "").answer
         marks = [exam.marks(question, answer) for question in self.questions]
         values = [mark[measure.name] for mark in marks if measure.name in mark]
         return Score(measure, sum(values) / len(values))
 
 
-def can_score(model: str) -> bool:
-    """Whether there is an examination for a model."""
-    return model in EXAMS
+LIKENESS = Measure("PSNR to the model", "dB", digits=1)
+CEILING = 99.0
+"""The PSNR that is said of equal outputs, in dB."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Judges programs by how near their outputs are to a model's, where no examination is known."""
+
+    model: Program
+    measure: Measure = LIKENESS
+
+    @cached_property
+    def inputs(self) -> Sequence[Mapping[str, np.ndarray]]:
+        return calibration.inputs_for(self.model.spec)[::2]
+
+    @cached_property
+    def expected(self) -> Sequence[Mapping[str, np.ndarray]]:
+        return [ReferenceRunner(self.model).run(given) for given in self.inputs]
+
+    def score(self, program: Program) -> Score:
+        """The least PSNR of an output, of its range over all inputs."""
+        got = [ReferenceRunner(program).run(given) for given in self.inputs]
+        values = []
+        for spec in program.spec.outputs:
+            want, have = (np.stack([one[spec.name] for one in o]) for o in (self.expected, got))
+            noise = float(np.mean(np.square(want - have, dtype=np.float64)))
+            peak = float(np.ptp(want)) or 1.0
+            values.append(min(CEILING, 10 * math.log10(peak**2 / max(noise, 1e-30))))
+        return Score(self.measure, min(values))
+
+
+class Judge(Protocol):
+    """Gives programs of one model their scores."""
+
+    @property
+    def measure(self) -> Measure: ...
+
+    def score(self, program: Program) -> Score: ...
+
+
+def judge_of(program: Program, scenes: int) -> Judge:
+    """The examination of a model of the zoo; for any other, likeness to the program itself."""
+    name = program.spec.name
+    if name not in EXAMS:
+        return Likeness(program)
+    return Examiner(name, of_program(program, "").inputs, scenes)

@@ -14,6 +14,7 @@ PASSES: dict[str, str] = {
     "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
     "weights-int4": "toolchain.passes.weights_int4:WeightsInt4",
     "palettize": "toolchain.passes.palettize:Palettize",
+    "weights-mixed": "toolchain.passes.weights_mixed:WeightsMixed",
     "weights-uint16": "toolchain.passes.weights_uint16:WeightsUint16",
     "weights-uint8": "toolchain.passes.weights_uint8:WeightsUint8",
 }

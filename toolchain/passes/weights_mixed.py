@@ -11,6 +11,7 @@ import numpy as np
 
 from converters.api import Program
 from converters.encodings import Encoding
+from model_defs.errors import BadRecipe
 from toolchain.passes.adaptive import moments
 from toolchain.passes.grids import Choose, on_grids, symmetric
 from toolchain.passes.palettize import chooser
@@ -30,7 +31,7 @@ class WeightsMixed:
     After:  float32 kernels whose numbers their encodings store; other layers as they were
     Rounding is adaptive (Frantar 2023). `layers` are pairs of a module's path and a key of KINDS.
     Blocked for the layers in `keep`, for a kernel that is zero everywhere, and where float16
-    would take fewer bytes.
+    would take fewer bytes. BadRecipe for a layer that the module has not.
     """
 
     name: ClassVar[str] = "weights-mixed"
@@ -41,7 +42,14 @@ class WeightsMixed:
     def __call__(self, program: Program) -> Program:
         if not self.layers:
             return program
-        others = {path for path, _ in program.module.named_modules()} - self._kinds.keys()
+        paths = {path for path, _ in program.module.named_modules()}
+        if unknown := sorted(self._kinds.keys() - paths):
+            raise BadRecipe(
+                f"the recipe is for another model: there is no layer '{unknown[0]}'",
+                where=program.spec.name,
+                do=f"mlship shrink {program.spec.name} writes one for it",
+            )
+        others = paths - self._kinds.keys()
         return on_grids(program, self._choose, (*self.keep, *others), moments(program))
 
     @cached_property
