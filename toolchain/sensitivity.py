@@ -15,6 +15,7 @@ from model_defs.errors import BadRecipe
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
     from toolchain.build import Say
+    from toolchain.passes import Pass
     from toolchain.recipes import Recipe
 
 Told = Callable[[int, int], None]
@@ -81,19 +82,29 @@ def measure(
     dropped: Callable[[Program], float] | None = None,
 ) -> list[Damage]:
     """The damage of each layer that the recipe rounds, the largest first."""
-    from toolchain import pipeline
-
-    whole = pipeline.run(program, recipe.load())
+    ready = _after(program, [step for step in recipe.load() if step.exact])
+    whole = _rounded(ready, recipe)
     every = layers(whole)
     found = []
     for number, layer in enumerate(every):
         told(number, len(every))
         spared = {other: "" for other in every if other != layer}
-        rounded = pipeline.run(program, replace(recipe, keep=spared).load())
+        rounded = _rounded(ready, replace(recipe, keep=spared))
         share, where = judge.worst(rounded)
         drop = None if dropped is None else dropped(rounded)
         found.append(Damage(layer, share, where, *_bytes(whole, layer), drop))
     return sorted(found, key=lambda damage: -damage.share)
+
+
+def _rounded(ready: Program, recipe: Recipe) -> Program:
+    """A program that the exact passes of a recipe have been over, after the others."""
+    return _after(ready, [step for step in recipe.load() if not step.exact])
+
+
+def _after(program: Program, steps: Iterable[Pass]) -> Program:
+    for step in steps:
+        program = step(program)
+    return program
 
 
 def _bytes(program: Program, layer: str) -> tuple[int, int]:
@@ -114,11 +125,11 @@ def spare(
     Layer -> why it is spared. All are in it where even that many do not do. The goal is a share
     of the outputs' tolerances.
     """
-    from toolchain import pipeline
+    ready = _after(program, [step for step in recipe.load() if step.exact])
 
     def within(count: int) -> bool:
         keep = {damage.layer: "" for damage in damages[:count]}
-        return judge.worst(pipeline.run(program, replace(recipe, keep=keep).load()))[0] <= goal
+        return judge.worst(_rounded(ready, replace(recipe, keep=keep)))[0] <= goal
 
     count = first(within, len(damages))
     return {damage.layer: reason(damage) for damage in damages[:count]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,8 +32,18 @@ Moments = dict[str, np.ndarray]
 """Parameter -> the second moments (columns, columns) of what a row of its kernel meets."""
 
 
+_KNOWN: WeakKeyDictionary[nn.Module, Moments] = WeakKeyDictionary()
+"""Of modules that were looked at before: no pass changes the one that it is given."""
+
+
 def moments(program: Program) -> Moments:
     """Those of the linear layers, and of the convolutions that have one group, over pictures."""
+    if program.module not in _KNOWN:
+        _KNOWN[program.module] = _moments(program)
+    return _KNOWN[program.module]
+
+
+def _moments(program: Program) -> Moments:
     from toolchain import calibration
 
     found: Moments = {}

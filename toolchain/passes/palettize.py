@@ -13,6 +13,9 @@ from toolchain.passes.adaptive import moments
 from toolchain.passes.gradients import squared_gradients
 from toolchain.passes.grids import Choose, on_grids
 
+BINS = 256
+"""Of the histogram that shows how dense the numbers lie."""
+
 TURNS = 60
 """Of Lloyd's algorithm, which in one dimension settles in fewer."""
 
@@ -56,7 +59,8 @@ def k_means(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     """`count` float16 numbers in order, around which the numbers lie closest, by their weights.
 
     Lloyd's algorithm on the sorted numbers, where a cluster is a run and its mean a difference
-    of running sums; from evenly filled clusters and from evenly spread ones, the better kept.
+    of running sums. Of three starts the best is kept: clusters evenly filled, evenly spread, and
+    as dense as the cube root of the numbers' density (Panter 1951).
     """
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order].astype(np.float64)
@@ -65,8 +69,15 @@ def k_means(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     moments = np.concatenate(([0.0], np.cumsum(weight * ordered)))
     filled = np.interp(np.linspace(0, sums[-1], 2 * count + 1)[1::2], sums[1:], ordered)
     spread = np.linspace(ordered[0], ordered[-1], count)
-    found = [_settled(start, ordered, sums, moments) for start in (filled, spread)]
+    starts = (filled, spread, _dense(ordered, weight, count))
+    found = [_settled(start, ordered, sums, moments) for start in starts]
     return min(found, key=lambda palette: _error(palette, ordered, weight))
+
+
+def _dense(ordered: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
+    mass, edges = np.histogram(ordered, BINS, weights=weight)
+    rising = np.concatenate(([0.0], np.cumsum(np.cbrt(mass))))
+    return np.interp(np.linspace(0, rising[-1], 2 * count + 1)[1::2], rising, edges)
 
 
 def _settled(

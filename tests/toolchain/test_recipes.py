@@ -1,0 +1,114 @@
+"""Recipes: how they are written, what they need of a target, and what is wrong with bad ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model_defs.errors import BadRecipe, ConversionFailed, UnknownName
+from toolchain import recipes, targets
+from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES
+
+
+def test_steps_may_be_composed() -> None:
+    recipe = recipes.find("weights-int4=32, weights-fp16")
+    assert recipe.steps == ("fold-batchnorm", "weights-int4=32", "weights-fp16")
+    assert recipe.passes == ("fold-batchnorm", "weights-int4", "weights-fp16")
+    assert recipe.stores == ("int4-blocks", "float16")
+    (_, quantise, _) = recipe.load()
+    assert quantise.block == 32  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("weights-int4=7", "block is one of 16, 32, 64"),
+        ("palettize", "bits is one of 8, 6, 4, 3, 2"),
+        ("palettize=x", "bits is one of"),
+        ("weights-int8=3", "takes no option"),
+        ("weights-int8,weights-int8", "stands twice"),
+        ("weights-mixed", "needs layers"),
+        ("nowhere.json", "cannot be read"),
+    ],
+)
+def test_bad_steps_are_refused(text: str, said: str) -> None:
+    with pytest.raises(BadRecipe) as error:
+        recipes.find(text)
+    assert said in str(error.value)
+    assert error.value.do
+
+
+@pytest.mark.parametrize("text", ["fp61", "weights-int9,weights-fp16", "smal", "palette=4"])
+def test_unknown_names_suggest(text: str) -> None:
+    with pytest.raises(UnknownName, match="did you mean"):
+        recipes.find(text)
+
+
+def test_only_passes_that_move_outputs_beyond_rounding_are_lossy() -> None:
+    assert recipes.find("fp32").exact
+    assert not recipes.find("fp16").exact
+    assert not recipes.find("fp16").lossy
+    assert not recipes.find("uint16").lossy
+    assert recipes.find("uint8").lossy
+    assert recipes.find("small").lossy
+    assert recipes.find("weights-int8,weights-fp16").lossy
+
+
+def test_every_table_speaks_of_passes_that_there_are() -> None:
+    assert EXACT | NEAR | STORES.keys() | OPTIONS.keys() <= PASSES.keys()
+    for recipe in recipes.RECIPES.values():
+        for target in targets.TARGETS:
+            assert set(recipe.on(target).passes) <= PASSES.keys()
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "fp16", "small", "smallest"])
+def test_named_recipes_can_be_stored_everywhere(recipe: str) -> None:
+    targets.check_recipe(targets.find(("all",)), recipes.find(recipe))
+
+
+@pytest.mark.parametrize(
+    ("target", "recipe", "nearest"),
+    [
+        ("android", "weights-int6", "weights-int8"),
+        ("android", "palettize=4", "weights-int4"),
+        ("android", "weights-int4=32", "weights-int4"),
+        ("web", "weights-int4=32", "weights-int8"),
+        ("web", "palettize=2", "weights-int8"),
+        ("ios", "uint16", "fp16"),
+        ("ios", "uint8", "weights-int8"),
+    ],
+)
+def test_what_a_target_cannot_store_is_refused_with_the_nearest(
+    target: str, recipe: str, nearest: str
+) -> None:
+    with pytest.raises(ConversionFailed) as error:
+        targets.check_recipe(targets.find((target,)), recipes.find(recipe))
+    assert f"--recipe {nearest}, the nearest" in error.value.do
+    targets.check_recipe(targets.find((target,)), recipes.find(nearest))
+
+
+def test_a_recipe_goes_through_a_file_and_a_manifest(tmp_path: Path) -> None:
+    recipe = recipes.Recipe("mine", ("fold-batchnorm", "weights-mixed"), layers={"a.b": "int6"})
+    path = tmp_path / "net.recipe.json"
+    path.write_text(recipes.text_of(recipe))
+    read = recipes.find(str(path))
+    assert (read.name, read.steps, dict(read.layers)) == ("mine", recipe.steps, {"a.b": "int6"})
+    assert read.stores == ("int6",)
+    manifest = {"name": "mine", "passes": list(recipe.steps), "layers": {"a.b": "int6"}}
+    assert recipes.of_manifest(manifest).key == recipe.key
+
+
+def test_a_recipe_file_with_an_unknown_pass_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.recipe.json"
+    path.write_text(json.dumps({"name": "x", "passes": ["weights-int5"], "layers": {}}))
+    with pytest.raises(UnknownName, match="weights-int5"):
+        recipes.find(str(path))
+
+
+def test_recipes_of_other_layers_have_other_keys() -> None:
+    one, other = (
+        recipes.Recipe("mine", ("weights-mixed",), layers={"a": kind}) for kind in ("int8", "int4")
+    )
+    assert one.key != other.key
