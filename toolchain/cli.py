@@ -166,7 +166,8 @@ def list_(as_json: bool) -> int:
 
 @command
 @click.argument("bundle", type=Path)
-def inspect(bundle: Path, as_json: bool) -> int:
+@click.option("--why", is_flag=True, help="Also what each pass did, and which layer has the bytes.")
+def inspect(bundle: Path, why: bool, as_json: bool) -> int:
     """Verify BUNDLE's checksums; show what is in it, and how XNNPACK runs a .tflite."""
     from toolchain import inspection
     from toolchain.bundle import read
@@ -175,7 +176,7 @@ def inspect(bundle: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(inspection.facts(found), indent=2))
     else:
-        inspection.show(found)
+        inspection.show(found, why=why)
     return 0
 
 

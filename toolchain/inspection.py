@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from converters.encodings import BITS
 from model_defs.spec import TensorSpec
 from toolchain import terminal
 from toolchain.bundle import Bundle
 from toolchain.parity import ParityReport
+from toolchain.weighing import stored_bytes, weigh
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,8 +35,11 @@ def _partitions(bundle: Bundle) -> Partitions | None:
     return partitions(bundle.directory / artifact["path"])
 
 
-def show(bundle: Bundle) -> None:
-    """What it is, its tensors, its files, how it runs, and how it was proved."""
+def show(bundle: Bundle, *, why: bool = False) -> None:
+    """What it is, its tensors, its files, how it runs, and how it was proved.
+
+    `why` adds what each pass did, and where the bytes are, layer by layer.
+    """
     manifest = bundle.manifest
     model, recipe = manifest["model"], manifest["recipe"]
     precision = manifest["artifact"]["precision"]
@@ -50,15 +54,49 @@ def show(bundle: Bundle) -> None:
     for note in [*manifest["notes"], *manifest["artifact"]["notes"]]:
         rows.add_row("note", note)
     rows.add_row("checksums", f"{len(manifest['files'])} files verified")
+    for layer, reason in recipe.get("keep", {}).items():
+        rows.add_row("float32", f"{layer}: {reason}")
     report = ParityReport.from_json(manifest["parity"])
-    terminal.show(rows, _tensors(bundle), terminal.parity_table(report.rows))
+    reasons = (_ledger(recipe["ledger"]), _layers(bundle)) if why else ()
+    terminal.show(rows, _tensors(bundle), *reasons, terminal.parity_table(report.rows))
 
 
 def _size(bundle: Bundle) -> str:
-    parameters = int(bundle.manifest["model"]["parameters"])
-    width = BITS[bundle.manifest["artifact"]["precision"]] // 8
-    ideal = bundle.artifact_bytes / (parameters * width)
-    return f"{terminal.size(bundle.artifact_bytes)} ({ideal:.3f} x parameters x {width} bytes)"
+    total, numbers = bundle.artifact_bytes, stored_bytes(bundle)
+    return (
+        f"{terminal.size(total)} ({total / numbers:.3f} x its numbers)"
+        if numbers
+        else (terminal.size(total))
+    )
+
+
+def _ledger(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """What each pass left, and how far the outputs are from the model's."""
+    heads = ("numbers", "parameters", "GMAC", "moved / tolerance")
+    made = terminal.table("pass by pass", "after", *heads, right=heads)
+    for entry in entries:
+        made.add_row(
+            str(entry["after"]),
+            terminal.size(entry["bytes"]),
+            f"{entry['parameters']:,}",
+            f"{entry['macs'] / 1e9:.3f}",
+            f"{entry['moved']:.3g}",
+        )
+    return made
+
+
+def _layers(bundle: Bundle) -> Table:
+    """Where the bytes are: the largest layers first, and the types that they are stored in."""
+    _, row = weigh(bundle.directory)
+    heads = ("bytes", "share")
+    made = terminal.table("layer by layer", "layer", "stored as", *heads, right=heads)
+    for layer in row.layers:
+        kinds = ", ".join(dict.fromkeys(item.dtype for item in layer.tensors))
+        made.add_row(layer.name, kinds, terminal.size(layer.bytes), f"{layer.bytes / row.disk:.1%}")
+    for kind in ("graph", "padding"):
+        count = row.kinds.get(kind, 0)
+        made.add_row(f"[dim]{kind}", "", terminal.size(count), f"{count / row.disk:.1%}")
+    return made
 
 
 def _tensors(bundle: Bundle) -> Table:

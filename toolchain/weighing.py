@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ def weigh(directory: Path) -> tuple[Bundle, SizeRow]:
     """A verified bundle and what its artifact weighs."""
     found = bundle.read(directory)
     artifact = Artifact.from_json(found.manifest["artifact"], found.directory)
-    return found, measure(artifact, int(found.manifest["model"]["parameters"]))
+    row = measure(artifact, int(found.manifest["model"]["parameters"]))
+    return found, replace(row, ideal=stored_bytes(found) or row.ideal)
+
+
+def stored_bytes(found: Bundle) -> int:
+    """What the bundle's numbers take, with their scales and palettes; 0 where it does not say."""
+    ledger = found.manifest["recipe"].get("ledger", [])
+    return int(ledger[-1]["bytes"]) if ledger else 0
 
 
 def to_json(found: Bundle, row: SizeRow) -> dict[str, Any]:
