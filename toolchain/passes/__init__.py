@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from converters.api import Program
+if TYPE_CHECKING:
+    from converters.api import Program
 
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
