@@ -72,14 +72,12 @@ def conv_of_nearest(call: Call) -> Value:
     of the rows is a convolution, whose channels are the phases of the columns: they lie already
     where the enlarged row has them, so that rows are joined and nothing else is moved.
     """
-    a = call.read(scale=2, pads=(0, 0, 0, 0), activation="")
+    a = call.read(scale=2, pads=((0, 0), (0, 0)), activation="")
     weight = call.constant(1, "weight")
     (n, _, *sizes), filters = call.value().shape, weight.shape[0]
     rows, columns = (
-        Phases(size, a.scale, kernel, before, after)
-        for size, kernel, before, after in zip(
-            sizes, weight.shape[2:], a.pads[:2], a.pads[2:], strict=True
-        )
+        Phases(size, a.scale, kernel, *ends)
+        for size, kernel, ends in zip(sizes, weight.shape[2:], a.pads, strict=True)
     )
     early, across = columns.all_phases()
     parts = []

@@ -133,10 +133,9 @@ def _phases(
         widths = edit.constant(f"{conv.name}/widths", np.array([0, 0, 1, 1] * 2, np.int64))
         pad = node("Pad", f"{conv.name}/pad", [found.source, widths], [source], mode="edge")
         nodes.append(pad)
-    flat = tuple(n for ends in _pads(conv, found) for n in ends)
     inputs = [source, *conv.inputs[1:]]
     name = conv.name if not outermost(found) else f"{conv.name}/phases"
-    attributes = {"scale": found.scale, "pads": flat, "activation": activation}
+    attributes = {"scale": found.scale, "pads": _pads(conv, found), "activation": activation}
     return [*nodes, node("ConvOfNearest", name, inputs, [result], **attributes)]
 
 
