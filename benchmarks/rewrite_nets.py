@@ -59,7 +59,34 @@ class Enlarged(nn.Module):
         self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return self.conv(_twice(x))
+
+
+class EnlargedGate(nn.Module):
+    """Maps and a gate for them, both enlarged; a convolution of the product, back to the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.conv = nn.Conv2d(CHANNELS, 1, 1), nn.Conv2d(CHANNELS, CHANNELS, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps, gate = x.relu(), self.gate(x).sigmoid()
+        return self.conv(_twice(maps) * _twice(gate))
+
+
+class Drawn(nn.Module):
+    """Nearest enlargement, a convolution that keeps its size, and back by averaging."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = _conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(self.conv(_twice(x)), 2)
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _conv() -> nn.Conv2d:
@@ -100,6 +127,8 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
         )
     ),
     "pixel-shuffle-of-conv": lambda: Repeated(_shuffled),
+    "pointwise-before-nearest": lambda: Repeated(EnlargedGate),
+    "conv-of-nearest": lambda: Repeated(Drawn),
     "pad-as-slices": lambda: Repeated(_reflected),
     "nearest-as-concats": lambda: Repeated(Enlarged),
     "max-pool-after-relu": lambda: Repeated(_pooled, stride=1),

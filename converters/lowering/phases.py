@@ -9,13 +9,7 @@ import numpy as np
 from converters.lowering.call import Call, nhwc
 from converters.lowering.join import joined
 from converters.lowering.pad import cropped
-from converters.lowering.tf import (
-    Tensor,
-    constant,
-    gen_array_ops,
-    gen_math_ops,
-    gen_nn_ops,
-)
+from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops, gen_nn_ops
 from converters.lowering.value import Value
 
 
@@ -68,9 +62,11 @@ class Phases:
 def conv_of_nearest(call: Call) -> Value:
     """A convolution over a map enlarged by `scale`, from the small map; then an activation.
 
-    No operation of ONNX: the rewrite conv-of-nearest puts it in the place of a Conv. Each phase
-    of the rows is a convolution, whose channels are the phases of the columns: they lie already
-    where the enlarged row has them, so that rows are joined and nothing else is moved.
+    No operation of ONNX: the rewrite conv-of-nearest puts it in the place of a Conv. `pads` are
+    (before, after) of rows and columns of the enlarged map; below 0, they crop it.
+
+    Each phase of the rows is a convolution whose channels are the phases of the columns: they
+    lie already where the large row has them, so that only whole rows are joined.
     """
     a = call.read(scale=2, pads=((0, 0), (0, 0)), activation="")
     weight = call.constant(1, "weight")
@@ -83,24 +79,27 @@ def conv_of_nearest(call: Call) -> Value:
     parts = []
     for nth in range(a.scale):
         phase, down = rows.row(nth)
-        y = _padded_conv(call, _summed(call, weight, rows, phase, columns), (down, across))
+        y = _convolved(call, _kernel(call, weight, rows, phase, columns), (down, across))
         y = ACTIVATIONS[a.activation](y)
-        width = int(y.shape[2]) * a.scale * filters
-        parts.append(gen_array_ops.reshape(y, np.array([n, -1, 1, width], np.int32)))
-    y = joined(call.target, parts, 2)
-    if width != columns.results * filters:
-        y = gen_array_ops.reshape(y, np.array([n, rows.results, width], np.int32))
-        begin, size = [0, 0, early * filters], [n, rows.results, columns.results * filters]
-        y = gen_array_ops._slice(y, np.array(begin, np.int32), np.array(size, np.int32))
-    shape = np.array([n, rows.results, columns.results, filters], np.int32)
-    return nhwc(gen_array_ops.reshape(y, shape))
+        parts.append(_reshaped(y, n, -1, 1, int(y.shape[2]) * a.scale * filters))
+    y, wide = joined(call.target, parts, 2), int(parts[0].shape[3])
+    if wide != columns.results * filters:
+        y = _reshaped(y, n, rows.results, wide)
+        begin = np.array([0, 0, early * filters], np.int32)
+        size = np.array([n, rows.results, columns.results * filters], np.int32)
+        y = gen_array_ops._slice(y, begin, size)
+    return nhwc(_reshaped(y, n, rows.results, columns.results, filters))
+
+
+def _reshaped(tensor: Tensor, *shape: int) -> Tensor:
+    return gen_array_ops.reshape(tensor, np.array(shape, np.int32))
 
 
 ACTIVATIONS = {"": lambda y: y, "Relu": gen_nn_ops.relu, "Elu": gen_nn_ops.elu}
 
 
-def _padded_conv(call: Call, kernel: Tensor, pads: tuple[tuple[int, int], ...]) -> Tensor:
-    """Zeros around the small map, or less of it; its convolution and the bias, the same for each phase."""
+def _convolved(call: Call, kernel: Tensor, pads: tuple[tuple[int, int], ...]) -> Tensor:
+    """The small map padded, or less of it, convolved; the same bias for each phase."""
     whole, padded = [(0, 0), *pads, (0, 0)], any(n > 0 for ends in pads for n in ends)
     x = cropped(call.nhwc(), whole)
     pads = tuple((max(before, 0), max(after, 0)) for before, after in pads)
@@ -120,7 +119,7 @@ def _padded_conv(call: Call, kernel: Tensor, pads: tuple[tuple[int, int], ...]) 
     return gen_nn_ops.bias_add(y, constant(np.tile(bias, int(kernel.shape[3]) // bias.size)))
 
 
-def _summed(call: Call, weight: np.ndarray, rows: Phases, phase: int, columns: Phases) -> Tensor:
+def _kernel(call: Call, weight: np.ndarray, rows: Phases, phase: int, columns: Phases) -> Tensor:
     """The kernel of a phase of the rows and all phases of the columns, (H, W, I, scale * O).
 
     TFLite stores it, since XNNPACK wants constants; TF.js stores the weight and sums while it
@@ -135,8 +134,7 @@ def _summed(call: Call, weight: np.ndarray, rows: Phases, phase: int, columns: P
         return constant(kernel.reshape(high, wide, channels, -1).astype(np.float32))
     which = np.einsum("pt,bqu->pqbtu", down, across).reshape(-1, height * width)
     stored = constant(np.ascontiguousarray(weight.transpose(2, 3, 1, 0)))
-    flat = gen_array_ops.reshape(stored, np.array([height * width, -1], np.int32))
-    sums = gen_math_ops.mat_mul(constant(which), flat)
-    shape = np.array([high * wide, scale, channels, filters], np.int32)
-    sums = gen_array_ops.transpose(gen_array_ops.reshape(sums, shape), [0, 2, 1, 3])
-    return gen_array_ops.reshape(sums, np.array([high, wide, channels, scale * filters], np.int32))
+    sums = gen_math_ops.mat_mul(constant(which), _reshaped(stored, height * width, -1))
+    apart = _reshaped(sums, high * wide, scale, channels, filters)
+    kernel = gen_array_ops.transpose(apart, [0, 2, 1, 3])
+    return _reshaped(kernel, high, wide, channels, scale * filters)

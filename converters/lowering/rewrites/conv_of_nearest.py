@@ -10,7 +10,7 @@ from converters.lowering.graph import Graph, Node
 from converters.lowering.phases import Phases
 from converters.lowering.rewrites.edit import Edit, Links, node
 from converters.lowering.rewrites.enlarged import Enlarged, enlarged
-from converters.lowering.rewrites.reflected_frame import fits, framed, outermost
+from converters.lowering.rewrites.reflected_frame import framed, outermost
 
 FUSED = ("Relu", "Elu")
 PER_RESULT = 100
@@ -51,7 +51,8 @@ class ConvOfNearest:
                 found = enlarged(links, conv)
                 if found is not None and self._pays(graph, conv, found):
                     _rewrite(edit, links, conv, found)
-        return edit.done()
+        result = edit.done()
+        return graph if result is graph else self(result)  # the next of several that are joined
 
     def _pays(self, graph: Graph, conv: Node, found: Enlarged) -> bool:
         pads = _pads(conv, found)
@@ -66,7 +67,6 @@ class ConvOfNearest:
         saved = (before - after) * rows.results * columns.results
         return (
             min(rows.results, columns.results) >= found.scale
-            and fits(graph, conv, found)
             and rows.results % found.scale == 0
             and (before - after) * graph.shapes[found.source][1] >= PER_RESULT
             and saved >= self.per_weight * more
@@ -103,8 +103,9 @@ def _rewrite(edit: Edit, links: Links, conv: Node, found: Enlarged) -> None:
     if found.concat is not None:
         edit.replace([*found.between, conv], _split(edit, conv, found, found.concat))
     elif outermost(found):
-        inner = _phases(edit, conv, found, _inner(edit, conv, found))
-        edit.replace([*found.between, conv], [*inner, *framed(edit, conv, found, inner[-1])])
+        inner = _inner(edit, conv, found)
+        new = [*_phases(edit, conv, found, inner), *framed(edit, conv, found, inner)]
+        edit.replace([*found.between, conv], new)
     else:
         activation = links.reader(conv.outputs[0], *FUSED)
         if activation is None or activation.attributes.get("alpha", 1.0) != 1:

@@ -22,9 +22,9 @@ class PointwiseBeforeNearest:
     After:  Resize(Mul(x, y))
 
     Each result is computed of one pixel of x and of the pixel of y at the same place, and is
-    the same number as often as they are repeated: equal to the bit. Blocked by sizes that
-    differ, by enlargements that differ, and where nothing goes: where both enlarged maps are
-    read by something else.
+    the same number as often as they are repeated: equal to the bit. Blocked by enlargements that
+    differ, by operands of which neither has the result's shape, and where nothing goes: where
+    both enlarged maps are read by something else.
     """
 
     name = "pointwise-before-nearest"
@@ -34,12 +34,15 @@ class PointwiseBeforeNearest:
         for old in graph.nodes:
             if old.op in POINTWISE and (pair := _pair(links, old)) is not None:
                 _rewrite(edit, links, old, pair)
-        return edit.done()
+        result = edit.done()
+        return graph if result is graph else self(result)  # what reads the result, in turn
 
 
 def _pair(links: Links, old: Node) -> tuple[Node, Node] | None:
     """What enlarges both operands; None where it is blocked."""
     graph = links.graph
+    if len(old.inputs) != 2:
+        return None
     first, second = (links.maker(name, "Resize") for name in old.inputs)
     if first is None or second is None or first.name == second.name:
         return None
@@ -47,7 +50,7 @@ def _pair(links: Links, old: Node) -> tuple[Node, Node] | None:
     if found is None or found != times(graph, second):
         return None
     small = [graph.shapes[resize.inputs[0]] for resize in (first, second)]
-    if small[0][2:] != small[1][2:] or np.broadcast_shapes(*small) not in small:
+    if np.broadcast_shapes(*small) not in small:
         return None
     return (first, second) if any(links.is_private(name) for name in old.inputs) else None
 
