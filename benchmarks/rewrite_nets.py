@@ -62,18 +62,6 @@ class Enlarged(nn.Module):
         return self.conv(_twice(x))
 
 
-class EnlargedGate(nn.Module):
-    """Maps and a gate for them, both enlarged; a convolution of the product, back to the size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate, self.conv = nn.Conv2d(CHANNELS, 1, 1), nn.Conv2d(CHANNELS, CHANNELS, 3, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps, gate = x.relu(), self.gate(x).sigmoid()
-        return self.conv(_twice(maps) * _twice(gate))
-
-
 class Drawn(nn.Module):
     """Nearest enlargement, a convolution that keeps its size, and back by averaging."""
 
@@ -82,7 +70,17 @@ class Drawn(nn.Module):
         self.conv = _conv()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(self.conv(_twice(x)), 2)
+        return F.avg_pool2d(self.conv(self.enlarged(x)), 2)
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        return _twice(x)
+
+
+class DrawnWhereKnown(Drawn):
+    """The same, of maps times a mask, both enlarged, as in partial convolutions."""
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        return _twice(x) * _twice(x[:, :1].clamp(0, 1))
 
 
 def _twice(x: Tensor) -> Tensor:
@@ -127,7 +125,7 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
         )
     ),
     "pixel-shuffle-of-conv": lambda: Repeated(_shuffled),
-    "pointwise-before-nearest": lambda: Repeated(EnlargedGate),
+    "pointwise-before-nearest": lambda: Repeated(DrawnWhereKnown),
     "conv-of-nearest": lambda: Repeated(Drawn),
     "pad-as-slices": lambda: Repeated(_reflected),
     "nearest-as-concats": lambda: Repeated(Enlarged),
