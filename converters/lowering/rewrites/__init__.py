@@ -57,8 +57,13 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
 }
 
 
-def rewritten(graph: Graph, target: Target) -> Graph:
-    """The graph after the target's rewrites, in their order."""
+def rewritten(graph: Graph, target: Target, *, as_stored: bool = False) -> Graph:
+    """The graph after the target's rewrites, in their order.
+
+    `as_stored` leaves kernels the numbers that an export says how to store: neither sums of
+    their taps, which lie on no grid, nor parts of them.
+    """
     for rewrite in REWRITES[target]:
-        graph = rewrite(graph)
+        if not (as_stored and isinstance(rewrite, ConvOfNearest)):
+            graph = rewrite(graph)
     return graph

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters import tfjs, tflite
-from converters.api import Encoding
+from converters.encodings import Encoding, fingerprint
 from converters.lowering.graph import read_graph
 from converters.lowering.phases import Phases
 from converters.lowering.rewrites import REWRITES, rewritten
@@ -162,19 +162,33 @@ def test_an_enlarged_map_beside_others_is_convolved_alone(
 
 
 def test_tfjs_stores_the_kernel_as_it_was_as_codes_where_it_lies_on_a_grid(tmp_path: Path) -> None:
-    module, grid = Enlarged(3, 1, bias=False), Encoding("uint8", scale=0.25, minimum=-4.0)
+    module, grid = Enlarged(3, 1, bias=False), Encoding("uint8", (0.25,), -4.0)
     found = drawn(tmp_path, module, (1, CHANNELS, 6, 7))
     codes = torch.randint(0, 32, module.conv.weight.shape)
-    module.conv.weight.data = codes * grid.scale + grid.minimum
+    module.conv.weight.data = codes * grid.scales[0] + grid.minimum
     x = torch.from_numpy(found.inputs["x"])
     found = case(tmp_path, module, [x])
-    export = replace(found.export, precision="uint8", grids=(grid,))
+    export = replace(found.export, grids=(grid,))
     artifact = tfjs.convert(export, tmp_path)
     (group,) = json.loads((artifact.path / "model.json").read_text())["weightsManifest"]
     (kernel,) = (spec for spec in group["weights"] if len(spec["shape"]) == 4)
     assert kernel["shape"] == [3, 3, CHANNELS, 3]
     assert kernel["quantization"]["dtype"] == "uint8"
     assert worst(tfjs_outputs(artifact, found.inputs), found.outputs) <= 1e-6
+
+
+@pytest.mark.parametrize("how", ["on a grid", "wide"])
+def test_tflite_stores_no_sums_of_a_kernel_that_is_to_be_stored_as_it_is(
+    how: str, tmp_path: Path
+) -> None:
+    module = Enlarged(3, 1, bias=False)
+    module.conv.weight.data = torch.randint(-9, 9, module.conv.weight.shape) * 0.25
+    found = case(tmp_path, module, [torch.randn(1, CHANNELS, 6, 7)], precision="float16")
+    wide = (fingerprint(module.conv.weight.detach().numpy()),)
+    options = {"grids": (Encoding("int8", (0.25,)),)} if how == "on a grid" else {"wide": wide}
+    artifact = tflite.convert(replace(found.export, **options), tmp_path)
+    assert operations(artifact.path).count("CONV_2D") == 1
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
 def test_tflite_stores_the_kernel_of_the_frame_once(tmp_path: Path) -> None:
