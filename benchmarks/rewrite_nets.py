@@ -59,7 +59,32 @@ class Enlarged(nn.Module):
         self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return self.conv(_twice(x))
+
+
+class Drawn(nn.Module):
+    """Nearest enlargement, a convolution that keeps its size, and back by averaging."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = _conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(self.conv(self.enlarged(x)), 2)
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        return _twice(x)
+
+
+class DrawnWhereKnown(Drawn):
+    """The same, of maps times a mask, both enlarged, as in partial convolutions."""
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        return _twice(x) * _twice(x[:, :1].clamp(0, 1))
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _conv() -> nn.Conv2d:
@@ -100,6 +125,8 @@ NETS: Mapping[str, Callable[[], nn.Module]] = {
         )
     ),
     "pixel-shuffle-of-conv": lambda: Repeated(_shuffled),
+    "pointwise-before-nearest": lambda: Repeated(DrawnWhereKnown),
+    "conv-of-nearest": lambda: Repeated(Drawn),
     "pad-as-slices": lambda: Repeated(_reflected),
     "nearest-as-concats": lambda: Repeated(Enlarged),
     "max-pool-after-relu": lambda: Repeated(_pooled, stride=1),

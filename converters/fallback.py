@@ -54,19 +54,25 @@ def lowered(export: Export, target: Target, via: Via) -> tuple[Lowered, tuple[st
     """
     if via == "onnx2tf":
         return _converted(export), (_note("as asked"),)
-    from converters.lowering.graph import read_graph
-    from converters.lowering.lower import lower
-    from converters.lowering.rewrites import rewritten
-
-    graph = read_graph(export.onnx)
     try:
-        return lower(rewritten(graph, target), export.inputs, export.outputs, target), ()
+        return emitted(export, target), ()
     except UnsupportedOperation as reason:
         try:
             return _converted(export), (_note(reason.what),)
         except ConversionFailed as error:
             what = f"{reason.what}; and {error.what}"
             raise UnsupportedOperation(what, where=reason.where, do=reason.do) from error
+
+
+def emitted(export: Export, target: Target) -> Lowered:
+    """What our own lowering makes of an export; UnsupportedOperation for what it does not know."""
+    from converters.lowering.graph import read_graph
+    from converters.lowering.lower import lower
+    from converters.lowering.rewrites import rewritten
+
+    as_stored = bool(export.wide or (export.grids and target == "tflite"))  # TF.js sums later
+    graph = rewritten(read_graph(export.onnx), target, as_stored=as_stored)
+    return lower(graph, export.inputs, export.outputs, target)
 
 
 def _converted(export: Export) -> Lowered:

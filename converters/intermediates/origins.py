@@ -45,17 +45,14 @@ def origins(export: Export, target: str) -> Origins:
 
 
 def main() -> None:
-    from converters.lowering.graph import read_graph
-    from converters.lowering.lower import lower
-    from converters.lowering.rewrites import rewritten
+    from converters.fallback import emitted
     from model_defs.errors import UnsupportedOperation
 
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     export, target = Export.from_json(json.load(sys.stdin)), sys.argv[1]
-    graph = read_graph(export.onnx)
     try:
-        lowered = lower(rewritten(graph, target), export.inputs, export.outputs, target)  # type: ignore[arg-type]
+        lowered = emitted(export, target)  # type: ignore[arg-type]
     except UnsupportedOperation as error:
         json.dump({"refused": error.what}, answer)
     else:

@@ -30,7 +30,7 @@ def pad(call: Call) -> Value:
     for i, axis in enumerate(axes):
         widths[axis % rank] = (flat[i], flat[i + len(axes)])
     pads = [widths[axis] for axis in value.order]
-    x = _cropped(as_tensor(value), pads)
+    x = cropped(as_tensor(value), pads)
     pads = [(max(before, 0), max(after, 0)) for before, after in pads]
     if a.mode == "constant":
         fill = call.constant(2, "fill").item() if call.has(2) else a.value
@@ -47,7 +47,7 @@ def pad(call: Call) -> Value:
     return Value(gen_array_ops.mirror_pad(x, np.array(pads, np.int32), "REFLECT"), value.order)
 
 
-def _cropped(x: Tensor, pads: Pads) -> Tensor:
+def cropped(x: Tensor, pads: Pads) -> Tensor:
     if all(before >= 0 and after >= 0 for before, after in pads):
         return x
     begin = np.array([max(-before, 0) for before, _ in pads], np.int32)

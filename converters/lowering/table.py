@@ -13,6 +13,7 @@ from converters.lowering import (
     matmul,
     norm,
     pad,
+    phases,
     pool,
     reduce,
     resize,
@@ -134,7 +135,10 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Xor": binary(m.not_equal),
 }
 
-OWN: dict[str, Callable[[Call], Results]] = {"RepeatPixels": resize.repeat_pixels}
+OWN: dict[str, Callable[[Call], Results]] = {
+    "ConvOfNearest": phases.conv_of_nearest,
+    "RepeatPixels": resize.repeat_pixels,
+}
 """What rewrites put in the place of ONNX's operations."""
 
 _OUTSIDE = "its result has no fixed size: leave it to the code around the network"

@@ -8,6 +8,9 @@ import pytest
 
 from converters import tflite
 from converters.capture import capture, export
+from converters.lowering.call import Target
+from converters.lowering.graph import read_graph
+from converters.lowering.rewrites import rewritten
 from model_defs import zoo
 from tests.converters.tf_checks import operations
 
@@ -25,6 +28,16 @@ def is_whole_and_nhwc(name: str, directory: Path) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_model_is_one_partition_without_transposes(name: str, tmp_path: Path) -> None:
     is_whole_and_nhwc(name, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["tflite", "tfjs"])
+def test_inpainting_convolves_the_small_maps_that_it_enlarges(
+    target: Target, tmp_path: Path
+) -> None:
+    found = export(capture(zoo.load("inpaint-lite")), tmp_path)
+    graph = rewritten(read_graph(found.onnx), target)
+    assert [node.op for node in graph.nodes].count("ConvOfNearest") == 3
+    assert "nearest" not in [node.attributes.get("mode") for node in graph.nodes]
 
 
 @pytest.mark.slow

@@ -12,12 +12,14 @@ from typing import Protocol
 from converters.lowering.call import Target
 from converters.lowering.graph import Graph
 from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
+from converters.lowering.rewrites.conv_of_nearest import ConvOfNearest
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
 from converters.lowering.rewrites.nearest_as_concats import NearestAsConcats
 from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
+from converters.lowering.rewrites.pointwise_before_nearest import PointwiseBeforeNearest
 from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
 
@@ -36,6 +38,8 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         BroadcastInPlace(),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
+        PointwiseBeforeNearest(),
+        ConvOfNearest(per_weight=8192),
         PadAsSlices(),
         NearestAsConcats(),
         MaxPoolAfterRelu(),
@@ -45,14 +49,21 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         BroadcastInPlace(ops=FAST_ON_WASM),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),
+        PointwiseBeforeNearest(),
+        ConvOfNearest(per_weight=256),
         PadAsSlices(modes=("edge", "wrap")),
         SelectAsProduct(broadcasting=True),
     ),
 }
 
 
-def rewritten(graph: Graph, target: Target) -> Graph:
-    """The graph after the target's rewrites, in their order."""
+def rewritten(graph: Graph, target: Target, *, as_stored: bool = False) -> Graph:
+    """The graph after the target's rewrites, in their order.
+
+    `as_stored` leaves kernels the numbers that an export says how to store: neither sums of
+    their taps, which lie on no grid, nor parts of them.
+    """
     for rewrite in REWRITES[target]:
-        graph = rewrite(graph)
+        if not (as_stored and isinstance(rewrite, ConvOfNearest)):
+            graph = rewrite(graph)
     return graph

@@ -79,6 +79,21 @@ class Edit:
         self.shapes[name], self.types[name] = shape, kind
         return name
 
+    def shape(self, name: str) -> Shape:
+        """The shape of a value of the graph, or of a new one."""
+        return self.shapes[name] if name in self.shapes else self.graph.shapes[name]
+
+    def part(self, name: str, source: str, axis: int, start: int, end: int) -> Node:
+        """A slice along one axis, whose result has the node's name."""
+        bounds = [
+            self.constant(f"{name}/{what}", np.array([n], np.int64))
+            for what, n in (("start", start), ("end", end), ("axis", axis))
+        ]
+        shape = self.shape(source)
+        kind = self.types.get(source) or self.graph.types[source]
+        result = self.value(name, (*shape[:axis], end - start, *shape[axis + 1 :]), kind)
+        return node("Slice", name, [source, *bounds], [result])
+
     def done(self) -> Graph:
         """The graph with all replacements; the same object if there are none."""
         if not self.placed:

@@ -28,13 +28,13 @@ class NearestAsConcats:
     def __call__(self, graph: Graph) -> Graph:
         edit = Edit(graph)
         for old in graph.nodes:
-            if old.op == "Resize" and (times := _times(graph, old)) is not None:
-                new = node("RepeatPixels", old.name, old.inputs[:1], old.outputs, **times)
+            if old.op == "Resize" and (found := times(graph, old)) is not None:
+                new = node("RepeatPixels", old.name, old.inputs[:1], old.outputs, **found)
                 edit.replace([old], [new])
         return edit.done()
 
 
-def _times(graph: Graph, old: Node) -> dict[str, int] | None:
+def times(graph: Graph, old: Node) -> dict[str, int] | None:
     """How often a Resize repeats each row and each pixel; None where it is blocked."""
     a = old.read(**resize.DEFAULTS)
     before, after = graph.shapes[old.inputs[0]], graph.shapes.get(old.outputs[0], ())

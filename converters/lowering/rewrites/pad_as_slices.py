@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from converters.lowering.graph import Graph, Node
 from converters.lowering.rewrites.edit import Edit, node
 
@@ -67,26 +65,14 @@ def _slices(edit: Edit, pad: Node, widths: list[tuple[int, int]]) -> list[Node]:
         size, place = shape[axis], PLACES[pad.attributes["mode"]]
         head = [place(i, size) for i in range(-before, 0)]
         tail = [place(i, size) for i in range(size, size + after)]
-        rows = {i: _row(edit, f"{pad.name}/axis{axis}", source, axis, i) for i in head + tail}
+        prefix = f"{pad.name}/axis{axis}"
+        rows = {i: edit.part(f"{prefix}/row{i}", source, axis, i, i + 1) for i in head + tail}
         shape = (*shape[:axis], size + before + after, *shape[axis + 1 :])
         last = axis == padded[-1]
-        result = pad.outputs[0] if last else edit.value(f"{pad.name}/axis{axis}", shape, kind)
+        result = pad.outputs[0] if last else edit.value(prefix, shape, kind)
         names = [rows[i].outputs[0] for i in head], [rows[i].outputs[0] for i in tail]
         parts = [*names[0], source, *names[1]]
         nodes += rows.values()
         nodes.append(node("Concat", f"{pad.name}/join{axis}", parts, [result], axis=axis))
         source = result
     return nodes
-
-
-def _row(edit: Edit, prefix: str, source: str, axis: int, place: int) -> Node:
-    """The slice of one element along an axis."""
-    shape = edit.shapes.get(source) or edit.graph.shapes[source]
-    name = f"{prefix}/row{place}"
-    bounds = [
-        edit.constant(f"{name}/{what}", np.array([n], np.int64))
-        for what, n in (("start", place), ("end", place + 1), ("axis", axis))
-    ]
-    kind = edit.types.get(source) or edit.graph.types[source]
-    row = edit.value(name, (*shape[:axis], 1, *shape[axis + 1 :]), kind)
-    return node("Slice", name, [source, *bounds], [row])
