@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from converters.encodings import Encoding, fingerprint
+from converters.encodings import Encoding
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
 
@@ -46,11 +46,9 @@ class Program:
         return tuple(dict.fromkeys(e for e in self.encodings.values() if e.is_grid))
 
     @property
-    def wide(self) -> tuple[str, ...]:
-        """The fingerprints of the parameters that are to stay float32 beside narrower ones."""
-        named = dict(self.module.named_parameters(remove_duplicate=False))
-        kept = [name for name, e in self.encodings.items() if e.dtype == "float32"]
-        return tuple(fingerprint(named[name].numpy()) for name in kept if name in named)
+    def mixed(self) -> bool:
+        """Whether some of its numbers are to stay float32 beside float16."""
+        return any(encoding.dtype == "float32" for encoding in self.encodings.values())
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ class Export:
 
     `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
     and outputs named as in the spec), the latter only where a target needs it. `precision` and
-    `grids` are the program's, `wide` the fingerprints of what stays float32 in it whatever its
-    precision, `digest` is the SHA-256 of graph, weights and constants.
+    `grids` are the program's, `mixed` says that some of it stays float32 whatever its precision,
+    `digest` is the SHA-256 of graph, weights and constants.
     """
 
     directory: Path
@@ -69,7 +67,7 @@ class Export:
     precision: str
     digest: str = ""
     grids: tuple[Encoding, ...] = ()
-    wide: tuple[str, ...] = ()
+    mixed: bool = False
 
     @property
     def torchscript(self) -> Path:
@@ -91,7 +89,7 @@ class Export:
             data["precision"],
             data["digest"],
             tuple(map(Encoding.from_json, data["grids"])),
-            tuple(data["wide"]),
+            data["mixed"],
         )
 
 

@@ -260,7 +260,7 @@ def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
     directory.mkdir(parents=True, exist_ok=True)
     spec = program.spec
     traced = trace(program)
-    how = (program.precision, _digest(traced), program.grids, program.wide)
+    how = (program.precision, _digest(traced), program.grids, program.mixed)
     result = Export(directory, spec.inputs, spec.outputs, *how)
     traced.save(str(result.torchscript))
     if onnx:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from converters.encodings import Encoding, fingerprint, place
+from converters.encodings import Encoding, is_exact, place
 
 NAME = "mlship::store_on_grids"
 SMALLEST = 16
@@ -20,19 +20,19 @@ def target(grids: Sequence[Encoding]) -> str:
     return "iOS18" if newer else "iOS16"
 
 
-def precision(name: str, wide: Collection[str]) -> Any:
-    """In what coremltools computes: all in float32, or what reads no `wide` kernel in float16."""
+def precision(name: str, *, mixed: bool) -> Any:
+    """In what coremltools computes: all in float32, or in float16, but for what is to be wide."""
     import coremltools as ct
 
     if name == "float32":
         return ct.precision.FLOAT32
-    if not wide:
+    if not mixed:
         return ct.precision.FLOAT16
-    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not is_wide(op, wide))
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not is_wide(op))
 
 
-def is_wide(operation: Any, wide: Collection[str]) -> bool:
-    """Whether an operation reads a `wide` kernel, or none, but the result of one that does.
+def is_wide(operation: Any) -> bool:
+    """Whether an operation reads a kernel that float16 does not hold, or the result of such a one.
 
     So what follows a convolution in float32 stays there up to the next one: its result need
     not fit float16.
@@ -40,8 +40,8 @@ def is_wide(operation: Any, wide: Collection[str]) -> bool:
     inputs = [v for given in operation.inputs.values() for v in _listed(given)]
     kernels = [v.val for v in inputs if _is_large(v.val)]
     if kernels:
-        return any(fingerprint(kernel) in wide for kernel in kernels)
-    return any(v.op is not None and v.val is None and is_wide(v.op, wide) for v in inputs)
+        return not all(map(is_exact, kernels))
+    return any(v.op is not None and v.val is None and is_wide(v.op) for v in inputs)
 
 
 def _listed(given: Any) -> list[Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,24 +94,24 @@ class Encoding:
 HALF = Encoding("float16")
 
 
-def is_half(array: np.ndarray, precision: str, wide: Collection[str] = ()) -> bool:
+def is_half(array: np.ndarray, precision: str, *, mixed: bool = False) -> bool:
     """Whether a constant that lies on no grid is stored as float16.
 
-    Not where the precision is another, not scalars (among them every epsilon), not what float16
-    cannot hold, and not the kernels whose fingerprints are in `wide`.
+    Not where the precision is another, not scalars (among them every epsilon), and not what
+    float16 cannot hold. In a `mixed` file what it does not hold exactly stays float32 as well:
+    what was to become float16 is exact already, and a converter may have multiplied the rest.
     """
-    return bool(
-        precision == "float16"
-        and array.dtype == np.float32
-        and array.ndim > 0
-        and np.abs(array).max() <= np.finfo(np.float16).max
-        and not (wide and fingerprint(array) in wide)
-    )
+    if precision != "float16" or array.dtype != np.float32 or array.ndim == 0:
+        return False
+    if mixed:
+        return is_exact(array)
+    return bool(np.abs(array).max() <= np.finfo(np.float16).max)
 
 
-def fingerprint(array: np.ndarray) -> str:
-    """The same for the same float32 numbers in any order and shape: a kernel's, transposed."""
-    return hashlib.sha256(np.sort(array, axis=None).astype(np.float32).tobytes()).hexdigest()
+def is_exact(array: np.ndarray) -> bool:
+    """Whether float16 holds each of these numbers."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(array.astype(np.float16).astype(array.dtype), array)
 
 
 def place(array: np.ndarray, grids: Iterable[Encoding]) -> Encoding | None:

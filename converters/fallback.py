@@ -70,7 +70,7 @@ def emitted(export: Export, target: Target) -> Lowered:
     from converters.lowering.lower import lower
     from converters.lowering.rewrites import rewritten
 
-    as_stored = bool(export.wide or (export.grids and target == "tflite"))  # TF.js sums later
+    as_stored = bool(export.mixed or (export.grids and target == "tflite"))  # TF.js sums later
     graph = rewritten(read_graph(export.onnx), target, as_stored=as_stored)
     return lower(graph, export.inputs, export.outputs, target)
 

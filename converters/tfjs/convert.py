@@ -38,7 +38,7 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     from converters.tfjs.write import written
 
     grids = stored_as(export.grids)
-    path, storing = directory / FOLDER, Storing(export.precision, grids, frozenset(export.wide))
+    path, storing = directory / FOLDER, Storing(export.precision, grids, export.mixed)
     graph = multiplied(shared(fused(lowered.graph)), export.grids)
     save(written(graph, lowered.inputs, lowered.outputs, storing), path)
     notes += storing.left(graph)

@@ -19,12 +19,12 @@ class Storing:
     """The precision of constants, and the grids on which some of them lie.
 
     A constant is stored as codes only if a grid holds each of its numbers to the bit; others at
-    the precision, but for kernels that are to stay float32 (`wide`, by their fingerprints).
+    the precision, of a `mixed` file only what float16 holds exactly.
     """
 
     precision: str
     grids: tuple[Encoding, ...] = ()
-    wide: frozenset[str] = frozenset()
+    mixed: bool = False
 
     def encoding_of(self, array: np.ndarray) -> Encoding | None:
         """How an array is stored; None as it is."""
@@ -32,7 +32,7 @@ class Storing:
             return None
         if (grid := place(array, self.grids)) is not None:
             return grid
-        return HALF if is_half(array, self.precision, self.wide) else None
+        return HALF if is_half(array, self.precision, mixed=self.mixed) else None
 
     def left(self, graph: GraphDef) -> tuple[str, ...]:
         """A note on the large constants that lie on no grid although codes were wanted."""

@@ -41,9 +41,12 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     """
     lowered, notes = fallback.lowered(export, "tflite", via)
     from converters.tflite.store import stored
+    from converters.tflite.weights import left
 
-    how = (export.precision, export.grids, export.wide)
-    data = stored(to_flatbuffer(lowered), lowered, *how)
+    how = (export.precision, export.grids, export.mixed)
+    plain = to_flatbuffer(lowered)
+    notes += left(plain, export.grids, export.precision)
+    data = stored(plain, lowered, *how)
     path = directory / FILE
     try:
         path.write_bytes(data)

@@ -6,7 +6,7 @@ file is always the same, and from that one we store each constant as we choose.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
@@ -47,7 +47,7 @@ def stored(
     lowered: Lowered,
     precision: str,
     grids: Sequence[Encoding] = (),
-    wide: Collection[str] = (),
+    mixed: bool = False,
 ) -> bytes:
     """The file with a signature of the ports' names, its weights stored as an export says."""
     model = schema.ModelT.InitFromPackedBuf(data)
@@ -60,7 +60,7 @@ def stored(
             signatureKey=SIGNATURE,
         )
     ]
-    weights.store(model, precision, grids, wide)
+    weights.store(model, precision, grids, mixed=mixed)
     return packed(model)
 
 

@@ -7,7 +7,7 @@ those of PyTorch to the bit.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import flatbuffers
 import numpy as np
@@ -28,7 +28,8 @@ def store(
     model: schema.ModelT,
     precision: str,
     grids: Sequence[Encoding] = (),
-    wide: Collection[str] = (),
+    *,
+    mixed: bool = False,
 ) -> None:
     """Stores each constant that lies on a grid as codes, and others at the precision.
 
@@ -40,7 +41,7 @@ def store(
     (graph,) = model.subgraphs
     operators = []
     zeros: dict[int, int] = {}
-    for index, (array, encoding) in _chosen(model, precision, grids, wide).items():
+    for index, (array, encoding) in _chosen(model, precision, grids, mixed).items():
         source = _packed(model, graph.tensors[index], array, encoding)
         if encoding.is_grid:
             graph.tensors[source].quantization = Scales(encoding, zeros)
@@ -53,7 +54,7 @@ def store(
 
 
 def _chosen(
-    model: schema.ModelT, precision: str, grids: Sequence[Encoding], wide: Collection[str]
+    model: schema.ModelT, precision: str, grids: Sequence[Encoding], mixed: bool
 ) -> dict[int, tuple[np.ndarray, Encoding]]:
     """Tensor -> its numbers and how they are stored.
 
@@ -67,9 +68,29 @@ def _chosen(
     readers = [set(map(int, operator.inputs)) for operator in graph.operators]
     beside = set().union(*(inputs for inputs in readers if inputs & found.keys()))
     for index, array in large.items():
-        if index not in found and index not in beside and is_half(array, precision, wide):
+        if index not in found and index not in beside and is_half(array, precision, mixed=mixed):
             found[index] = (array, HALF)
     return dict(sorted(found.items()))
+
+
+LARGE = 4096
+"""Numbers from which on it is said that a constant lies on no grid."""
+
+
+def left(data: bytes, grids: Sequence[Encoding], precision: str) -> tuple[str, ...]:
+    """A note on the large constants of a float32 file that lie on none of the grids wanted."""
+    if not grids:
+        return ()
+    model = schema.ModelT.InitFromPackedBuf(data)
+    tensors = {t.name.decode(): float32_constant(model, t) for t in model.subgraphs[0].tensors}
+    others = {
+        name: array.size
+        for name, array in tensors.items()
+        if array is not None and array.size >= LARGE and not place(array, grids)
+    }
+    size = sum(others.values()) * (2 if precision == "float16" else 4)
+    what = f"stores {size / 1e6:.2f} MB in {precision}, on no grid"
+    return (f"{what}: {', '.join(sorted(others))}",) if others else ()
 
 
 def _packed(

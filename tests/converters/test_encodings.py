@@ -14,7 +14,7 @@ from torch import nn
 from converters import formats, mil
 from converters.api import Artifact, Program
 from converters.capture import capture, export
-from converters.encodings import Encoding, fingerprint, is_half, place
+from converters.encodings import Encoding, is_half, place
 from converters.mil.plan import Scope, plan_block
 from converters.tflite import partitions
 from converters.worker import Worker
@@ -174,10 +174,7 @@ def test_a_spared_layer_stays_float32_in_every_file(tmp_path: Path) -> None:
     kernel = program.module.get_parameter("conv.weight").numpy().copy()
     for step in recipe.load():
         program = step(program)
-    assert program.wide == (
-        fingerprint(kernel),
-        fingerprint(program.module.get_parameter("conv.bias").numpy()),
-    )
+    assert program.mixed
     for target in targets.TARGETS:
         folder = tmp_path / target
         folder.mkdir()
@@ -224,7 +221,48 @@ def test_float16_is_not_for_scalars_large_numbers_and_what_is_spared() -> None:
     assert not is_half(array, "float32")
     assert not is_half(np.float32(1e-9).reshape(()), "float16")
     assert not is_half(np.array([1e5], np.float32), "float16")
-    assert not is_half(array, "float16", {fingerprint(array[::-1])})
+    assert not is_half(array, "float16", mixed=True)
+    assert is_half(np.array([0.5, 0.25], np.float32), "float16", mixed=True)
+
+
+class Scaled(Kernels):
+    """A converter multiplies the first kernel by what follows it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.up(self.depthwise(self.grouped(self.conv(x) * 0.3).relu()))
+        return self.linear(x.mean((2, 3)))
+
+
+def test_a_kernel_that_the_converter_moved_off_its_grid_is_named(tmp_path: Path) -> None:
+    class Large(Scaled):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.grouped = nn.Conv2d(3, 256, 3), nn.Conv2d(256, 32, 3, groups=2)
+
+    program = program_of(Large())
+    for step in recipes.find("weights-int8").load():
+        program = step(program)
+    (note,) = converted(program, "android", tmp_path).notes
+    assert "0.03 MB in float32, on no grid" in note
+
+
+def test_a_spared_kernel_that_the_converter_multiplies_stays_float32(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    program = program_of(Scaled())
+    kernel = program.module.get_parameter("conv.weight").numpy().copy()
+    for step in replace(recipes.find("fp16"), keep={"conv": "for this test"}).load():
+        program = step(program)
+    model = schema.ModelT.InitFromPackedBuf(
+        converted(program, "android", tmp_path).path.read_bytes()
+    )
+    wide = [
+        np.frombuffer(bytes(model.buffers[t.buffer].data), np.float32)
+        for t in model.subgraphs[0].tensors
+        if t.type == schema.TensorType.FLOAT32 and model.buffers[t.buffer].data is not None
+    ]
+    want = np.sort((kernel * np.float32(0.3)).ravel())
+    assert any(w.size == want.size and np.allclose(np.sort(w), want, rtol=1e-6) for w in wide)
 
 
 def test_codes_and_numbers_of_a_palette_are_inverse() -> None:

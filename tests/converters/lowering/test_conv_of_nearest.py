@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters import tfjs, tflite
-from converters.encodings import Encoding, fingerprint
+from converters.encodings import Encoding
 from converters.lowering.graph import read_graph
 from converters.lowering.phases import Phases
 from converters.lowering.rewrites import REWRITES, rewritten
@@ -177,16 +177,16 @@ def test_tfjs_stores_the_kernel_as_it_was_as_codes_where_it_lies_on_a_grid(tmp_p
     assert worst(tfjs_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
-@pytest.mark.parametrize("how", ["on a grid", "wide"])
+@pytest.mark.parametrize("how", ["on a grid", "mixed"])
 def test_tflite_stores_no_sums_of_a_kernel_that_is_to_be_stored_as_it_is(
     how: str, tmp_path: Path
 ) -> None:
     module = Enlarged(3, 1, bias=False)
     module.conv.weight.data = torch.randint(-9, 9, module.conv.weight.shape) * 0.25
     found = case(tmp_path, module, [torch.randn(1, CHANNELS, 6, 7)], precision="float16")
-    wide = (fingerprint(module.conv.weight.detach().numpy()),)
-    options = {"grids": (Encoding("int8", (0.25,)),)} if how == "on a grid" else {"wide": wide}
-    artifact = tflite.convert(replace(found.export, **options), tmp_path)
+    on_grid = replace(found.export, grids=(Encoding("int8", (0.25,)),))
+    export = on_grid if how == "on a grid" else replace(found.export, mixed=True)
+    artifact = tflite.convert(export, tmp_path)
     assert operations(artifact.path).count("CONV_2D") == 1
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
