@@ -126,6 +126,8 @@ NOTES: dict[str, Note] = {
             "It learned nothing yet: its layers are wired by hand so that colours come in from the"
             " hole's border (`toolchain/training/filling.py`), and training can start there."
             " Three in ten of its channels are 0.",
+            "What is wired was chosen among a few rules by the examination above: its figures"
+            " flatter a little.",
             "Large holes become blurs and streaks of the colours around them; no texture, edge or"
             " thing is continued.",
             "Deeper than 250 pixels from the border of a hole (of 512 x 680) it draws black.",
