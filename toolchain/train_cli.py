@@ -17,7 +17,9 @@ def add_to(group: click.Group) -> None:
 
 
 @click.argument("model")
-@click.option("--steps", type=click.IntRange(1), default=2000, show_default=True)
+@click.option(
+    "--steps", type=click.IntRange(0), default=2000, show_default=True, help="0: where it starts."
+)
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning, at most.")
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True)

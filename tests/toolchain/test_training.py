@@ -20,7 +20,7 @@ from toolchain.cli import main
 from toolchain.training import loop, task
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, train
-from toolchain.training.state import Settings, rate_at
+from toolchain.training.state import Settings, State, rate_at
 from toolchain.training.task import HELD_OUT, Item, Task
 
 
@@ -213,6 +213,34 @@ def test_the_command_trains_and_says_what_came_of_it(
     assert again.exit_code == 2
     assert json.loads(again.stdout)["error"]["kind"] == "BadCheckpoint"
     assert json.loads(CliRunner().invoke(main, [*command, "--resume"]).stdout) == said
+
+
+def test_no_steps_write_the_weights_where_training_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wire(net: nn.Module) -> None:
+        assert isinstance(net, Net)
+        nn.init.constant_(net.out.bias, 7)
+
+    monkeypatch.setattr(task, "find", lambda name: replace(TASK, wire=wire))
+    command = ["train", "brightness", "--out", str(tmp_path), "--steps", "0", "--json"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    weights = Path(json.loads(result.stdout)["weights"])
+    assert load_file(weights)["out.bias"] == 7
+    assert [run["steps"] for run in files.history(weights)] == [0]
+
+
+def test_weights_to_start_from_replace_what_is_wired(tmp_path: Path) -> None:
+    def wire(net: nn.Module) -> None:
+        assert isinstance(net, Net)
+        nn.init.constant_(net.out.bias, 7)
+
+    base = tmp_path / "base.safetensors"
+    files.write(base, {"out.bias": torch.tensor([3.0])}, [])
+    state = State.fresh(replace(TASK, wire=wire), SETTINGS, base)
+    assert isinstance(state.average, Net)
+    assert state.average.out.bias == 3
 
 
 def test_a_model_without_a_task_exits_2() -> None:

@@ -106,8 +106,7 @@ def card(result: Result) -> str:
         "",
         *_training(history(spec.weights)),
         "",
-        "AdamW, warm-up and cosine, moving average of the weights. The commands give such a net,",
-        "not the same bits: training was still being made faster between one stage and the next.",
+        *_trained(history(spec.weights)),
         "",
         f"Data: {note.data} Loss: {note.loss} No person's picture, click or look was used.",
         "",
@@ -130,6 +129,18 @@ def _training(runs: list[dict[str, Any]]) -> list[str]:
         commands.append(_command(run, base, out))
         base = f"{out}/weights.safetensors"
     return ["```console", *commands, "```"]
+
+
+def _trained(runs: list[dict[str, Any]]) -> list[str]:
+    """How, and how far the commands give the same again."""
+    if not any(run["steps"] for run in runs):
+        return [
+            "No step was trained: this is where training starts, and the command gives it again."
+        ]
+    return [
+        "AdamW, warm-up and cosine, moving average of the weights. The commands give such a net,",
+        "not the same bits: training was still being made faster between one stage and the next.",
+    ]
 
 
 def _command(run: dict[str, Any], base: str, out: str) -> str:

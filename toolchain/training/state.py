@@ -65,6 +65,8 @@ class State:
         net = task.net(settings.size)
         learned = net.get_submodule(task.part)
         start.draw(learned)
+        if task.wire is not None:
+            task.wire(learned)
         if base is not None:
             start.load(learned, base)
         learner = task.learner(net).to(settings.device).train()
