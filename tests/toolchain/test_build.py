@@ -56,7 +56,14 @@ def test_the_bundle_is_complete(shared: Path, target: str) -> None:
     manifest = found.manifest
     assert (found.directory / ARTIFACTS[target]).exists()
     assert manifest["parity"]["ok"] is True
-    assert manifest["recipe"] == {"name": "fp16", "passes": ["fold-batchnorm", "weights-fp16"]}
+    recipe = manifest["recipe"]
+    assert (recipe["name"], recipe["passes"]) == ("fp16", ["fold-batchnorm", "weights-fp16"])
+    assert (recipe["layers"], recipe["keep"]) == ({}, {})
+    before, folded, halved = recipe["ledger"]
+    assert [e["after"] for e in recipe["ledger"]] == ["as trained", *recipe["passes"]]
+    assert halved["bytes"] * 2 == folded["bytes"] <= before["bytes"]
+    assert halved["macs"] == before["macs"] > 0
+    assert before["moved"] == 0 < halved["moved"]
     assert manifest["artifact"]["precision"] == "float16"
     assert manifest["model"]["parameters"] == 125
     assert manifest["model"]["weights"] == "untrained, seed 0"
@@ -461,5 +468,5 @@ def test_a_recipe_that_a_target_cannot_store_is_refused_with_the_nearest(
     result = mlship("build", "depth", "--target", target, "--recipe", "uint8")
     assert result.exit_code == 2
     assert f"{format} does not store uint8 weights" in result.stderr
-    assert "--recipe fp16" in result.stderr
+    assert "--recipe weights-int8, the nearest" in result.stderr
     assert "--target web" in result.stderr
