@@ -46,8 +46,10 @@ def on_grids(
             continue
         if id(layer.weight) not in chosen:
             kernel = layer.weight.detach().numpy()
+            if not kernel.any():
+                continue
             grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
-            if not kernel.any() or grid.bytes(kernel.size) > HALF * kernel.size:
+            if grid.bytes(kernel.size) > HALF * kernel.size:
                 continue
             layer.weight.copy_(torch.from_numpy(rounded(kernel, grid, seen.get(name))))
             chosen[id(layer.weight)] = grid
