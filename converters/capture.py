@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -47,7 +48,7 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     notes = _settle(module)
     path = weights or spec.weights
     if path is not None:
-        load_weights(module, path, spec.part)
+        notes += load_weights(module, path, spec.part, example(spec))
     _check_numbers(module)
     _check_forward(spec, module)
     return Program(spec, module, notes=tuple(notes))
@@ -108,12 +109,17 @@ def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def load_weights(module: nn.Module, path: Path, part: str = "") -> None:
+def load_weights(
+    module: nn.Module, path: Path, part: str = "", inputs: Sequence[torch.Tensor] = ()
+) -> list[str]:
     """Load a state dict that fits exactly; BadWeights names the keys that do not.
 
-    Of a file that has tensors below `part`, these are taken.
+    Of a file that has tensors below `part`, these are taken. Where `inputs` are given, and the
+    file is of the same net with fewer channels, these are taken out of the module, which is
+    returned as a note.
     """
     found = _below(part, read_weights(path))
+    notes = _narrowed(module, inputs, found) if inputs else []
     wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -132,6 +138,24 @@ def load_weights(module: nn.Module, path: Path, part: str = "") -> None:
             do="pass the file that belongs to this architecture, saved from its state_dict()",
         )
     module.load_state_dict(found)
+    return notes
+
+
+def _narrowed(
+    module: nn.Module, inputs: Sequence[torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Takes channels out of the module until the tensors fit, if they can; what was done."""
+    from converters.channels.fit import fit
+
+    whole = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    pruned = any(name in whole and whole[name] != tensor.shape for name, tensor in found.items())
+    if not pruned or not fit(module, inputs, found):
+        return []
+    before, after = (
+        sum(map(math.prod, sizes))
+        for sizes in (whole.values(), (tensor.shape for tensor in found.values()))
+    )
+    return [f"the weights are a pruned net's: {after / before:.0%} of {before:,} numbers"]
 
 
 def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
