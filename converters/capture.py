@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from converters.api import Export, Program
 from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
-from model_defs.spec import ModelSpec
+from model_defs.spec import ModelSpec, TensorSpec
 
 OPSET = 17
 SEED = 0
@@ -56,9 +56,14 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
 
 def example(spec: ModelSpec, seed: int = SEED) -> tuple[torch.Tensor, ...]:
     """Uniform noise within each input's bounds (0..1 where it has none), in the spec's order."""
+    return example_of(spec.inputs, seed)
+
+
+def example_of(inputs: Sequence[TensorSpec], seed: int = SEED) -> tuple[torch.Tensor, ...]:
+    """The same of inputs alone."""
     generator = torch.Generator().manual_seed(seed)
     tensors = []
-    for tensor in spec.inputs:
+    for tensor in inputs:
         low = 0.0 if tensor.low is None else tensor.low
         high = low + 1.0 if tensor.high is None else tensor.high
         tensors.append(torch.rand(tensor.shape, generator=generator) * (high - low) + low)

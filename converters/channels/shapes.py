@@ -102,7 +102,8 @@ def _expanded(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]
 def _repeated(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
     labels, times = follow.of(args[0]), list(args[1])
     more = [np.zeros(1, np.int64)] * (len(times) - len(labels))
-    return [tuple(np.tile(*pair) for pair in zip([*more, *labels], times, strict=True))]
+    pairs = zip([*more, *labels], times, strict=True)
+    return [tuple(np.tile(each, often) for each, often in pairs)]
 
 
 def _sliced(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:

@@ -66,6 +66,7 @@ class State:
         learned = net.get_submodule(task.part)
         start.draw(learned)
         if base is not None:
+            start.narrow(learned, base, task.learned(settings.size))
             start.load(learned, base)
         learner = task.learner(net).to(settings.device).train()
         learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
