@@ -23,14 +23,14 @@ def channels_of(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Channels:
     """What may go of a module in eval mode that takes these inputs.
 
     A group of which the net's own code needs all is found by running the net, without numbers,
-    without one channel of the group: a slice at a fixed place, or a width written as a number.
+    without the ends of the group: a slice at a fixed place, or a width written as a number.
     """
     seen = follow.run(*follow.hollow(module), inputs, follow.named(module))
     labels = follow.named(module)
     found = Channels(_groups(seen, labels), tuple(seen.calls), labels, tuple(sorted(seen.unknown)))
     if all(explains(found, module, inputs, trial) for trial in _trials(found)):
         return found
-    sound = [g for g in found.groups if explains(found, module, inputs, {g.name: _middle(g)})]
+    sound = [g for g in found.groups if explains(found, module, inputs, {g.name: _ends(g)})]
     refused = tuple(group.name for group in found.groups if group not in sound)
     return replace(found, groups=tuple(sound), refused=refused)
 
@@ -59,16 +59,17 @@ def explains(
 
 
 def _trials(channels: Channels) -> list[Chosen]:
-    """One channel of half of the groups each: any two groups are on two sides once."""
+    """The ends of half of the groups each: any two groups are on two sides once."""
     groups = channels.groups
     return [
-        {group.name: _middle(group) for number, group in enumerate(groups, 1) if number >> bit & 1}
+        {group.name: _ends(group) for number, group in enumerate(groups, 1) if number >> bit & 1}
         for bit in range(len(groups).bit_length())
     ]
 
 
-def _middle(group: Group) -> np.ndarray:
-    return np.array([group.size // 2])
+def _ends(group: Group) -> np.ndarray:
+    """Without its first channel and its last, what is between is elsewhere from either side."""
+    return np.array([0, group.size - 1] if group.size > 2 else [0])
 
 
 def _left(labels: Labels, gone: np.ndarray) -> Labels:

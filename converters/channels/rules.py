@@ -63,7 +63,8 @@ def _normalised(follow: Follow, args: Args, results: list[Tensor]) -> list[Label
     for tensor in args[1:5]:
         if isinstance(tensor, Tensor):
             follow.link(follow.of(tensor)[0], labels[1])
-    return [labels]
+    statistics = (r.shape for r in results[1:])
+    return [labels, *((labels[1],) if s == (len(labels[1]),) else fixed(s) for s in statistics)]
 
 
 def _layer_normalised(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
@@ -118,6 +119,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "fill_"), _same),
     **dict.fromkeys(("empty", "zeros", "ones", "full", "arange", "linspace", "device"), _made),
     "copy_": _copied,
+    "_prelu_kernel": _pointwise,
     **dict.fromkeys(
         ("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
         _normalised,

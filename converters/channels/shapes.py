@@ -107,9 +107,9 @@ def _repeated(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]
 
 
 def _sliced(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
-    place, start, end, step = (*args[1:5], *(0, None, None, 1)[len(args) - 1 :])
-    labels = list(follow.of(args[0]))
-    labels[place] = labels[place][slice(start, end, step)]
+    labels, given = list(follow.of(args[0])), [*args[1:5]]
+    place = given[0] if given else 0
+    labels[place] = labels[place][slice(*given[1:])] if given[1:] else labels[place]
     return [tuple(labels)]
 
 

@@ -10,6 +10,7 @@ from converters.api import Program
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
     "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
+    "prune-weights": "toolchain.passes.prune_weights:PruneWeights",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
     "weights-int8": "toolchain.passes.weights_int8:WeightsInt8",
     "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
