@@ -148,7 +148,7 @@ def _share(
     """What a stage takes of the net as it is now; all stages together take what is wanted."""
     part = stage / stages
     if wanted.macs is not None:
-        left = wanted.macs**part * _macs(whole) / _macs(now)
+        left = wanted.macs**part * work(whole) / work(now)
         return replace(wanted, macs=min(1.0, left))
     if wanted.params is not None:
         left = wanted.params**part * parameters(whole.module) / parameters(now.module)
@@ -175,10 +175,10 @@ def _cut(program: Program, stage: PruneChannels, path: Path, weights: Path | Non
     files.write(path, files.state_of(pruned.module), [*before, told])
 
 
-def _macs(program: Program) -> int:
+def work(program: Program) -> int:
     return macs(program.module, example(program.spec))
 
 
 def _sizes(task: Task, program: Program, settings: Settings) -> Sizes:
     score = loop.score(task, task.around(program.module), replace(settings, size=1.0))
-    return Sizes(_macs(program), parameters(program.module), score)
+    return Sizes(work(program), parameters(program.module), score)

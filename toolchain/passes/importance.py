@@ -111,7 +111,7 @@ def _gradients(program: Program, examples: int, task: str) -> Any:
         loss: Tensor = learner(*(tensor[None] for tensor in given[number]))
         if not torch.isfinite(loss):
             raise MlshipError(
-                f"the loss of example {number} is {float(loss)}",
+                f"the loss of example {number} is {float(loss.detach())}",
                 where=f"task of {found.spec.name}",
                 do="rank channels by magnitude",
             )

@@ -64,11 +64,10 @@ class PruneChannels:
         for name, share in (("macs", self.macs), ("params", self.params)):
             if share is not None and not 0 < share <= 1:
                 raise _wrong(f"{name} is {share:g}", "give the share that is to be left, up to 1")
-        for name, count in (("least", self.least), ("multiple", self.multiple)):
-            if count < 1:
+        for name in ("bytes", "least", "multiple", "examples"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
                 raise _wrong(f"{name} is {count}", "give 1 or more")
-        if self.examples < 1:
-            raise _wrong(f"examples is {self.examples}", "give 1 or more")
         if sum(target is not None for target in (self.macs, self.params, self.bytes)) > 1:
             raise _wrong("there are several targets", "give one of macs, params and bytes")
         if self.importance not in IMPORTANCES:

@@ -83,7 +83,7 @@ class PruneWeights:
             return False
         rows = kernel.movedim(1, -1)
         blocks = rows.unflatten(-1, (-1, self._of))
-        least = blocks.abs().argsort(-1, stable=True)[..., : self._of - self._stay]
+        least = blocks.abs().argsort(dim=-1, stable=True)[..., : self._of - self._stay]
         kernel.copy_(blocks.scatter(-1, least, 0.0).flatten(-2).movedim(-1, 1))
         return True
 
