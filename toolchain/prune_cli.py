@@ -32,6 +32,7 @@ def add_to(group: click.Group) -> None:
 @click.option(
     "--scope", default="global", show_default=True, help="global, or layer: alike from each."
 )
+@click.option("--most", type=float, help="Of a layer, in a stage.  [default: 0.5]")
 @click.option("--multiple", default=8, show_default=True, help="Of channels, that layers keep.")
 @click.option("--stages", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="A stage.")
@@ -45,6 +46,7 @@ def prune(
     size_: int | None,
     importance: str,
     scope: str,
+    most: float | None,
     multiple: int,
     stages: int,
     steps: int,
@@ -82,6 +84,7 @@ def prune(
         bytes=size_,
         importance=importance,  # type: ignore[arg-type]  # checked there
         scope=scope,  # type: ignore[arg-type]
+        most=most,
         multiple=multiple,
         task=model,
     )

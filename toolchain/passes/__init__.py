@@ -72,6 +72,8 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
+    "prune-channels": Option("ratio", bounds=(0, 1), example="prune-channels=0.3"),
+    "prune-weights": Option("ratio", bounds=(0, 1), example="prune-weights=0.5"),
     "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),
     "palettize": Option("bits", (8, 6, 4, 3, 2), optional=False, example="palettize=4"),
 }

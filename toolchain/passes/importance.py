@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from converters.api import Program
 from converters.channels.groups import Channels, Group
-from model_defs.errors import MlshipError
+from model_defs.errors import BadRecipe
+from toolchain.passes.gradients import squared_gradients
 
 Importance = Literal["magnitude", "batchnorm", "taylor", "hessian"]
 IMPORTANCES: tuple[Importance, ...] = get_args(Importance)
-FROM_DATA: tuple[Importance, ...] = ("taylor", "hessian")
+COMPARABLE: tuple[Importance, ...] = ("taylor", "hessian")
+"""Those whose scores have a unit, so that they may be divided by a price."""
 
 Scores = Mapping[str, np.ndarray]
 """By a group's name, a number for each of its channels."""
@@ -31,13 +33,18 @@ def scores(
     `magnitude`: the squared length of all its weights, as a share of its group's mean (Li 2017,
     for groups). `batchnorm`: the size of its BatchNorm's scale (Liu 2017), likewise; where there
     is none, the magnitude. `taylor`: the squared change of the loss that its weights' gradients
-    foretell (Molchanov 2019, equation 8). `hessian`: the loss that it costs to zero its weights,
-    by the diagonal of the Fisher information (LeCun 1990; Theis 2018). The last two are in the
-    loss's own unit, over examples of the model's training task, or of the task named.
+    foretell, over examples of the model's training task or of the task named (Molchanov 2019,
+    equation 8). `hessian`: how far its weights, zeroed, would move the outputs, by the diagonal
+    of the Gauss-Newton matrix (LeCun 1990), which needs no examples. These two compare layers
+    with each other; the others are shares.
     """
-    if by in FROM_DATA:
-        return _from_gradients(program, channels, by, examples, task)
+    if by == "taylor":
+        return _taylor(program, channels, examples, task)
     weights = dict(program.module.named_parameters())
+    if by == "hessian":
+        slopes = squared_gradients(program)
+        costs = {n: w.detach() ** 2 * torch.from_numpy(slopes[n]) / 2 for n, w in weights.items()}
+        return {g.name: _collected(g, costs, torch.Tensor.detach) for g in channels.groups}
     if by == "batchnorm":
         scales = _scales(program.module)
         return {
@@ -80,40 +87,34 @@ def _shares(values: np.ndarray) -> np.ndarray:
     return values / max(float(values.mean()), 1e-30)
 
 
-def _from_gradients(
-    program: Program, channels: Channels, by: Importance, examples: int, task: str
-) -> Scores:
+def _taylor(program: Program, channels: Channels, examples: int, task: str) -> Scores:
     total = {group.name: np.zeros(group.size) for group in channels.groups}
-    for weights, slopes in _gradients(program, examples, task):
-        products = {name: weights[name].detach() * slopes[name] for name in slopes}
+    for products in _products(program, examples, task):
         for group in channels.groups:
-            if by == "hessian":
-                total[group.name] += _collected(group, products, torch.square) / 2
-                continue
             for (name, place), members in group.members.items():
                 if name in products:
                     total[group.name] += _along(products[name], place)[members].sum(1) ** 2
     return {name: each / examples for name, each in total.items()}
 
 
-def _gradients(program: Program, examples: int, task: str) -> Any:
-    """The weights and the gradients of the loss of one example, then of the next."""
+def _products(program: Program, examples: int, task: str) -> Iterator[dict[str, Tensor]]:
+    """Each weight times its gradient, of the loss of one example and then of the next."""
     from toolchain.training import task as tasks
 
     found = tasks.find(task or program.spec.name)
     net = copy.deepcopy(program.module)
     learner = found.learner(found.around(net)).eval()
     net.requires_grad_(True)
-    weights = dict(net.named_parameters())
     given = tasks.Examples(found, 1.0, 0, examples)
     for number in range(examples):
         net.zero_grad()
         loss: Tensor = learner(*(tensor[None] for tensor in given[number]))
         if not torch.isfinite(loss):
-            raise MlshipError(
+            raise BadRecipe(
                 f"the loss of example {number} is {float(loss.detach())}",
                 where=f"task of {found.spec.name}",
                 do="rank channels by magnitude",
             )
         loss.backward()
-        yield weights, {n: w.grad for n, w in weights.items() if w.grad is not None}
+        weights = net.named_parameters()
+        yield {n: w.detach() * w.grad for n, w in weights if w.grad is not None}

@@ -14,8 +14,8 @@ from converters.capture import example
 from converters.channels.find import channels_of, explains
 from converters.channels.groups import Channels, Chosen, Group
 from converters.channels.remove import remove
-from model_defs.errors import MlshipError, PassFailed, UnknownName
-from toolchain.passes.importance import FROM_DATA, IMPORTANCES, Importance, Scores, scores
+from model_defs.errors import BadRecipe, PassFailed, UnknownName
+from toolchain.passes.importance import COMPARABLE, IMPORTANCES, Importance, Scores, scores
 
 FINEST = 12
 """A target is met by the smallest of 2^12 steps of pruning."""
@@ -31,8 +31,9 @@ class PruneChannels:
     `ratio` of them, or so many that `macs` or `params` are at most this share of what they were,
     or float32 weights at most `bytes`: a target takes the ratio's place. `scope` "global"
     compares all channels, "layer" takes alike from each layer. `layers` are ratios for layers
-    below a path. Of the other layers each keeps `1 - most` of its channels, every one keeps
-    `least`, and a multiple of `multiple` where it has at least two of that.
+    below a path. Of the other layers none loses more than `most` of its channels (None: half, or
+    the ratio if that is more). Each keeps `least`, and a multiple of `multiple` where it has at
+    least two of that.
 
     Blocked for inputs, outputs and what goes with them; where a slice, a reduction or a width
     written in the code says which channels there are; and for operations that the analysis does
@@ -50,16 +51,16 @@ class PruneChannels:
     scope: Literal["global", "layer"] = "global"
     layers: tuple[tuple[str, float], ...] = ()
     least: int = 1
-    most: float = 0.5
+    most: float | None = None
     multiple: int = 8
     examples: int = 32
     task: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (("ratio", self.ratio), ("most", self.most), *self.layers):
+        for name, value in (("ratio", self.ratio), ("most", self._most), *self.layers):
             if not 0 <= value < 1:
                 raise _wrong(f"{name} is {value:g}", "give a share from 0 up to, not with, 1")
-        if self.ratio > self.most:
+        if self.ratio > self._most:
             raise _wrong(f"ratio {self.ratio:g} is beyond most, {self.most:g}", "raise most")
         for name, share in (("macs", self.macs), ("params", self.params)):
             if share is not None and not 0 < share <= 1:
@@ -74,6 +75,10 @@ class PruneChannels:
             raise UnknownName.among("importance", self.importance, IMPORTANCES)
         if self.scope not in ("global", "layer"):
             raise UnknownName.among("scope", self.scope, ("global", "layer"))
+
+    @property
+    def _most(self) -> float:
+        return max(0.5, self.ratio) if self.most is None else self.most
 
     def __call__(self, program: Program) -> Program:
         if program.encodings:
@@ -109,7 +114,7 @@ class PruneChannels:
         if measured is None:
             return at(self.ratio)
         if measured(at(1.0)) > target:
-            raise MlshipError(
+            raise BadRecipe(
                 f"{unit} cannot be {target:,}",
                 do=f"the least possible is {measured(at(1.0)):,} of {measured({}):,}",
             )
@@ -152,7 +157,8 @@ class PruneChannels:
         """Of a share from 0 to 1, the channels that go; of a larger one, these and more."""
         if self.scope == "layer" or not groups:
             return lambda share: {
-                g.name: self._least(g, found, round(min(share, self.most) * g.size)) for g in groups
+                g.name: self._least(g, found, round(min(share, self._most) * g.size))
+                for g in groups
             }
         ranks = np.concatenate([found[g.name] / self._price(channels, g) for g in groups])
         owner = np.concatenate([np.full(g.size, number) for number, g in enumerate(groups)])
@@ -160,7 +166,7 @@ class PruneChannels:
 
         def at(share: float) -> dict[str, np.ndarray]:
             counts = np.bincount(owner[: round(share * len(owner))], minlength=len(groups))
-            counts = np.minimum(counts, [int(self.most * g.size) for g in groups])
+            counts = np.minimum(counts, [int(self._most * g.size) for g in groups])
             return {
                 g.name: self._least(g, found, int(n)) for g, n in zip(groups, counts, strict=True)
             }
@@ -170,7 +176,7 @@ class PruneChannels:
     def _price(self, channels: Channels, group: Group) -> float:
         """What one channel takes of the target; 1 where that, or the score, is a mere ratio."""
         measured, _, _ = self._target(channels)
-        if measured is None or self.importance not in FROM_DATA:
+        if measured is None or self.importance not in COMPARABLE:
             return 1.0
         return max(1.0, measured({}) - measured({group.name: np.array([0])}))
 
@@ -184,8 +190,8 @@ class PruneChannels:
         return np.sort(order[: size - min(kept, size)])
 
 
-def _wrong(what: str, do: str) -> MlshipError:
-    return MlshipError(f"{PruneChannels.name}: {what}", do=do)
+def _wrong(what: str, do: str) -> BadRecipe:
+    return BadRecipe(f"{PruneChannels.name}: {what}", do=do)
 
 
 def _below(name: str, path: str) -> bool:

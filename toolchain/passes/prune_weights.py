@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from converters.api import Program
-from model_defs.errors import MlshipError, UnknownName
-from toolchain.passes.affine import LAYERS
+from model_defs.errors import BadRecipe, UnknownName
+from toolchain.passes.grids import LAYERS
 
 
 @dataclass(frozen=True)
@@ -109,5 +109,5 @@ def _zero_least(kernels: list[Tensor], ratio: float) -> None:
         kernel.mul_(mask.reshape(kernel.shape))
 
 
-def _wrong(what: str, do: str) -> MlshipError:
-    return MlshipError(f"{PruneWeights.name}: {what}", do=do)
+def _wrong(what: str, do: str) -> BadRecipe:
+    return BadRecipe(f"{PruneWeights.name}: {what}", do=do)
