@@ -42,6 +42,8 @@ def stored_by(step: str) -> str:
     """The type that the numbers of a step such as `weights-int4=32` need; "" if any does."""
     name, _, option = step.partition("=")
     stored = STORES.get(name, "")
+    if not stored:
+        return ""
     return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
 
 
