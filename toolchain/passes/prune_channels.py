@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
-
-import numpy as np
 
 from converters.api import Program
 from converters.capture import example
 from converters.channels.find import channels_of, explains
-from converters.channels.groups import Channels, Chosen, Group
+from converters.channels.groups import Channels, Chosen
 from converters.channels.remove import remove
 from model_defs.errors import BadRecipe, PassFailed, UnknownName
-from toolchain.passes.importance import COMPARABLE, IMPORTANCES, Importance, Scores, scores
-
-FINEST = 12
-"""A target is met by the smallest of 2^12 steps of pruning."""
+from toolchain.passes.choice import Choice, below
+from toolchain.passes.importance import IMPORTANCES, Importance, scores
 
 
 @dataclass(frozen=True)
@@ -28,8 +23,8 @@ class PruneChannels:
     Before: x -> Conv2d(3, 64) -> BatchNorm2d(64) -> ReLU -> Conv2d(64, 8) -> y
     After:  x -> Conv2d(3, 40) -> BatchNorm2d(40) -> ReLU -> Conv2d(40, 8) -> y
 
-    `ratio` of them, or so many that `macs` or `params` are at most this share of what they were,
-    or float32 weights at most `bytes`: a target takes the ratio's place. `scope` "global"
+    Up to `ratio` of them, or so many that `macs` or `params` are at most this share of what they
+    were, or float32 weights at most `bytes`: a target takes the ratio's place. `scope` "global"
     compares all channels, "layer" takes alike from each layer. `layers` are ratios for layers
     below a path. Of the other layers none loses more than `most` of its channels (None: half, or
     the ratio if that is more). Each keeps `least`, and a multiple of `multiple` where it has at
@@ -57,10 +52,10 @@ class PruneChannels:
     task: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (("ratio", self.ratio), ("most", self._most), *self.layers):
+        for name, value in (("ratio", self.ratio), ("most", self.loses), *self.layers):
             if not 0 <= value < 1:
                 raise _wrong(f"{name} is {value:g}", "give a share from 0 up to, not with, 1")
-        if self.ratio > self._most:
+        if self.ratio > self.loses:
             raise _wrong(f"ratio {self.ratio:g} is beyond most, {self.most:g}", "raise most")
         for name, share in (("macs", self.macs), ("params", self.params)):
             if share is not None and not 0 < share <= 1:
@@ -77,7 +72,8 @@ class PruneChannels:
             raise UnknownName.among("scope", self.scope, ("global", "layer"))
 
     @property
-    def _most(self) -> float:
+    def loses(self) -> float:
+        """The largest share that a layer loses without a ratio of its own."""
         return max(0.5, self.ratio) if self.most is None else self.most
 
     def __call__(self, program: Program) -> Program:
@@ -86,7 +82,7 @@ class PruneChannels:
         channels = channels_of(program.module, example(program.spec))
         self._check_layers(channels)
         found = scores(program, channels, self.importance, self.examples, self.task)
-        chosen = self._chosen(channels, found)
+        chosen = Choice(self, channels, found).made()
         if not any(len(gone) for gone in chosen.values()):
             return program
         if not explains(channels, program.module, example(program.spec), chosen):
@@ -99,103 +95,12 @@ class PruneChannels:
     def _check_layers(self, channels: Channels) -> None:
         names = [group.name for group in channels.groups]
         for path, _ in self.layers:
-            if not any(_below(name, path) for name in names):
+            if not any(below(name, path) for name in names):
                 raise UnknownName.among("layer that can be pruned", path, names)
-
-    def _chosen(self, channels: Channels, found: Scores) -> Chosen:
-        """The channels that go: those of the ratio, or the fewest that meet the target."""
-        fixed, rest = self._fixed(channels, found), self._rest(channels)
-        ordered = self._ordered(channels, rest, found)
-
-        def at(share: float) -> Chosen:
-            return fixed | ordered(share)
-
-        measured, target, unit = self._target(channels)
-        if measured is None:
-            return at(self.ratio)
-        if measured(at(1.0)) > target:
-            raise BadRecipe(
-                f"{unit} cannot be {target:,}",
-                do=f"the least possible is {measured(at(1.0)):,} of {measured({}):,}",
-            )
-        low, high = 0, 2**FINEST
-        while low < high:
-            middle = (low + high) // 2
-            meets = measured(at(middle / 2**FINEST)) <= target
-            low, high = (low, middle) if meets else (middle + 1, high)
-        return at(low / 2**FINEST)
-
-    def _target(self, channels: Channels) -> tuple[Callable[[Chosen], int] | None, int, str]:
-        if self.macs is not None:
-            return channels.macs, int(self.macs * channels.macs({})), "multiply-adds"
-        if self.params is not None:
-            return channels.numbers, int(self.params * channels.numbers({})), "numbers"
-        if self.bytes is not None:
-            return (lambda chosen: 4 * channels.numbers(chosen)), self.bytes, "bytes"
-        return None, 0, ""
-
-    def _fixed(self, channels: Channels, found: Scores) -> dict[str, np.ndarray]:
-        """The channels of the layers that have a ratio of their own."""
-        ratios = {
-            group.name: (group, ratio)
-            for path, ratio in self.layers
-            for group in channels.groups
-            if _below(group.name, path)
-        }
-        return {
-            name: self._least(group, found, round(ratio * group.size))
-            for name, (group, ratio) in ratios.items()
-        }
-
-    def _rest(self, channels: Channels) -> list[Group]:
-        own = [path for path, _ in self.layers]
-        return [g for g in channels.groups if not any(_below(g.name, path) for path in own)]
-
-    def _ordered(
-        self, channels: Channels, groups: list[Group], found: Scores
-    ) -> Callable[[float], dict[str, np.ndarray]]:
-        """Of a share from 0 to 1, the channels that go; of a larger one, these and more."""
-        if self.scope == "layer" or not groups:
-            return lambda share: {
-                g.name: self._least(g, found, round(min(share, self._most) * g.size))
-                for g in groups
-            }
-        ranks = np.concatenate([found[g.name] / self._price(channels, g) for g in groups])
-        owner = np.concatenate([np.full(g.size, number) for number, g in enumerate(groups)])
-        owner = owner[np.argsort(ranks, kind="stable")]
-
-        def at(share: float) -> dict[str, np.ndarray]:
-            counts = np.bincount(owner[: round(share * len(owner))], minlength=len(groups))
-            counts = np.minimum(counts, [int(self._most * g.size) for g in groups])
-            return {
-                g.name: self._least(g, found, int(n)) for g, n in zip(groups, counts, strict=True)
-            }
-
-        return at
-
-    def _price(self, channels: Channels, group: Group) -> float:
-        """What one channel takes of the target; 1 where that, or the score, is a mere ratio."""
-        measured, _, _ = self._target(channels)
-        if measured is None or self.importance not in COMPARABLE:
-            return 1.0
-        return max(1.0, measured({}) - measured({group.name: np.array([0])}))
-
-    def _least(self, group: Group, found: Scores, count: int) -> np.ndarray:
-        """About that many of a group's channels, those of the lowest scores, in order."""
-        size = group.size
-        kept = max(size - count, self.least)
-        if size >= 2 * self.multiple:
-            kept = -(-kept // self.multiple) * self.multiple
-        order = np.argsort(found[group.name], kind="stable")
-        return np.sort(order[: size - min(kept, size)])
 
 
 def _wrong(what: str, do: str) -> BadRecipe:
     return BadRecipe(f"{PruneChannels.name}: {what}", do=do)
-
-
-def _below(name: str, path: str) -> bool:
-    return f"{name}.".startswith(f"{path}.")
 
 
 def _summary(channels: Channels, chosen: Chosen) -> str:
