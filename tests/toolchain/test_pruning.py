@@ -205,6 +205,27 @@ def test_a_pruned_net_builds_for_every_target_and_the_build_proves_it(
     assert result.exit_code == 1, "the whole net is another net"
 
 
+def test_a_recipe_that_prunes_builds_and_blames_no_layer(file: str, tmp_path: Path) -> None:
+    recipe = ["--recipe", "prune-channels=0.4,prune-weights=0.3,weights-fp16"]
+    build = ["build", f"{file}:spec", "--target", "android", "--out", str(tmp_path), *recipe]
+    result = CliRunner().invoke(main, build)
+    assert result.exit_code == 0, result.output
+    asked = ["blame", str(tmp_path / "shade-android"), "--model", f"{file}:spec", "--json"]
+    result = CliRunner().invoke(main, asked)
+    assert '"off": false' in result.stdout
+    assert '"off": true' not in result.stdout
+    assert "Infinity" not in result.stdout
+
+
+@pytest.mark.parametrize("step", ["prune-channels=1", "prune-channels=x", "prune-weights=0"])
+def test_a_ratio_out_of_range_is_refused_before_anything_is_built(step: str, file: str) -> None:
+    result = CliRunner().invoke(
+        main, ["build", f"{file}:spec", "--target", "ios", "--recipe", step]
+    )
+    assert result.exit_code == 2
+    assert "ratio is between 0 and 1" in result.output
+
+
 def test_an_unknown_task_and_a_wrong_target_are_short_errors(tmp_path: Path) -> None:
     runner = CliRunner()
     result = runner.invoke(main, ["prune", "depht"])

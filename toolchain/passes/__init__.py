@@ -28,6 +28,9 @@ EXACT = frozenset({"fold-batchnorm"})
 NEAR = frozenset({"weights-fp16", "weights-uint16"})
 """Passes that move the outputs by less than a model's tolerance."""
 
+PRUNES = frozenset({"prune-channels", "prune-weights"})
+"""Passes after which it is another net: what numbers lose on the way is lost to that one."""
+
 STORES = {
     **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
     **{"weights-fp16": "float16", "palettize": "palette{}"},
