@@ -102,10 +102,10 @@ def _plan(
 
 
 def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
-    """Writes the plan, or finds the same one. Raises BadCheckpoint."""
+    """Writes the plan, or finds the same one; one that came to nothing is not in the way."""
     path = out / PLAN
     if not resume:
-        if path.exists():
+        if (out / "1" / START).exists():
             raise BadCheckpoint(
                 "there is a pruning here already",
                 where=str(out),
