@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import re
 import traceback
@@ -123,8 +122,10 @@ def load_weights(
     file is of the same net with fewer channels, these are taken out of the module, which is
     returned as a note.
     """
+    from converters.channels.fit import narrowed
+
     found = _below(part, read_weights(path))
-    notes = _narrowed(module, inputs, found) if inputs else []
+    notes = narrowed(module, inputs, found) if inputs else []
     wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -144,23 +145,6 @@ def load_weights(
         )
     module.load_state_dict(found)
     return notes
-
-
-def _narrowed(
-    module: nn.Module, inputs: Sequence[torch.Tensor], found: Mapping[str, torch.Tensor]
-) -> list[str]:
-    """Takes channels out of the module until the tensors fit, if they can; what was done."""
-    from converters.channels.fit import fit
-
-    whole = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    pruned = any(name in whole and whole[name] != tensor.shape for name, tensor in found.items())
-    if not pruned or not fit(module, inputs, found):
-        return []
-    before, after = (
-        sum(map(math.prod, sizes))
-        for sizes in (whole.values(), (tensor.shape for tensor in found.values()))
-    )
-    return [f"the weights are a pruned net's: {after / before:.0%} of {before:,} numbers"]
 
 
 def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

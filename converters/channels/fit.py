@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +31,19 @@ def fit(
         return False
     remove(module, channels.cuts(chosen))
     return all(tensors[name].shape == tensor.shape for name, tensor in module.state_dict().items())
+
+
+def narrowed(
+    module: nn.Module, inputs: Sequence[torch.Tensor], tensors: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """The same, if the tensors are not the whole module's; what was done, as notes."""
+    whole = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    pruned = any(name in whole and whole[name] != tensor.shape for name, tensor in tensors.items())
+    if not pruned or not fit(module, inputs, tensors):
+        return []
+    before = sum(map(math.prod, whole.values()))
+    left = sum(tensor.numel() for tensor in tensors.values())
+    return [f"the weights are a pruned net's: {left / before:.0%} of {before:,} numbers"]
 
 
 def _missing(channels: Channels, shapes: Mapping[str, tuple[int, ...]]) -> Chosen | None:

@@ -55,11 +55,9 @@ def _draw_kernel(conv: nn.Conv2d) -> None:
 
 def narrow(net: nn.Module, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
     """Takes channels out of a net where the file is of the same net, pruned."""
-    from converters.channels.fit import fit
+    from converters.channels.fit import narrowed
 
-    theirs, own = read_weights(path), net.state_dict()
-    if theirs.keys() == own.keys() and any(theirs[k].shape != own[k].shape for k in own):
-        fit(net.eval(), example_of(inputs), theirs)
+    narrowed(net.eval(), example_of(inputs), read_weights(path))
 
 
 @torch.no_grad()
