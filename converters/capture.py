@@ -13,7 +13,7 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from converters.api import Export, Program
 from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
-from model_defs.spec import ModelSpec
+from model_defs.spec import ModelSpec, TensorSpec
 
 OPSET = 17
 SEED = 0
@@ -47,7 +47,7 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     notes = _settle(module)
     path = weights or spec.weights
     if path is not None:
-        load_weights(module, path, spec.part)
+        notes += load_weights(module, path, spec.part, example(spec))
     _check_numbers(module)
     _check_forward(spec, module)
     return Program(spec, module, notes=tuple(notes))
@@ -55,9 +55,14 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
 
 def example(spec: ModelSpec, seed: int = SEED) -> tuple[torch.Tensor, ...]:
     """Uniform noise within each input's bounds (0..1 where it has none), in the spec's order."""
+    return example_of(spec.inputs, seed)
+
+
+def example_of(inputs: Sequence[TensorSpec], seed: int = SEED) -> tuple[torch.Tensor, ...]:
+    """The same of inputs alone."""
     generator = torch.Generator().manual_seed(seed)
     tensors = []
-    for tensor in spec.inputs:
+    for tensor in inputs:
         low = 0.0 if tensor.low is None else tensor.low
         high = low + 1.0 if tensor.high is None else tensor.high
         tensors.append(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
@@ -108,12 +113,19 @@ def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def load_weights(module: nn.Module, path: Path, part: str = "") -> None:
+def load_weights(
+    module: nn.Module, path: Path, part: str = "", inputs: Sequence[torch.Tensor] = ()
+) -> list[str]:
     """Load a state dict that fits exactly; BadWeights names the keys that do not.
 
-    Of a file that has tensors below `part`, these are taken.
+    Of a file that has tensors below `part`, these are taken. Where `inputs` are given, and the
+    file is of the same net with fewer channels, these are taken out of the module, which is
+    returned as a note.
     """
+    from converters.channels.fit import narrowed
+
     found = _below(part, read_weights(path))
+    notes = narrowed(module, inputs, found) if inputs else []
     wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -132,6 +144,7 @@ def load_weights(module: nn.Module, path: Path, part: str = "") -> None:
             do="pass the file that belongs to this architecture, saved from its state_dict()",
         )
     module.load_state_dict(found)
+    return notes
 
 
 def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

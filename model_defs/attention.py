@@ -22,7 +22,6 @@ class AttentiveConvLSTM(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], steps: int = 4) -> None:
         super().__init__()
-        self.channels = channels
         self.size = size
         self.steps = steps
         self.attend_input = _conv(channels, channels)  # U_a
@@ -54,7 +53,8 @@ class AttentiveConvLSTM(nn.Module):
         return x * attention.reshape(-1, 1, height, width)
 
     def _activated(self, gates: Tensor) -> tuple[Tensor, ...]:
-        sigmoids, new = gates.split((3 * self.channels, self.channels), 1)
+        channels = self.gates_hidden.out_channels // 4  # fewer in a pruned net
+        sigmoids, new = gates.split((3 * channels, channels), 1)
         return *sigmoids.sigmoid().chunk(3, 1), new.tanh()
 
 

@@ -20,6 +20,7 @@ from converters.intermediates.backends import WATCHES, Guide, Observed
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
 from toolchain import pipeline, recipes, stages
 from toolchain.build import Say
+from toolchain.passes import PRUNES
 from toolchain.stages import Stage
 from toolchain.subjects import Subject
 
@@ -189,12 +190,12 @@ def _watched(subject: Subject, chosen: Sequence[str]) -> list[str]:
 def _before(
     program: Program, passes: Sequence[Pass], folder: Path, inputs: Tensors
 ) -> Guide | None:
-    """The program before its first inexact pass; None where no pass is."""
-    exact: list[Pass] = []
+    """The program before the first pass that rounds its numbers; None where none does."""
+    first: list[Pass] = []
     for step in passes:
-        if not step.exact:
-            return Guide(export(pipeline.run(program, exact), folder, onnx=False), inputs)
-        exact.append(step)
+        if not step.exact and step.name not in PRUNES:
+            return Guide(export(pipeline.run(program, first), folder, onnx=False), inputs)
+        first.append(step)
     return None
 
 

@@ -11,7 +11,15 @@ from typing import Any, get_args
 
 import click
 
-from toolchain import apply_cli, eval_cli, recipes, shrink_cli, targets, train_cli
+from toolchain import (
+    apply_cli,
+    eval_cli,
+    prune_cli,
+    recipes,
+    shrink_cli,
+    targets,
+    train_cli,
+)
 from toolchain.command import EXIT_CODES, command_of, print_error
 
 
@@ -27,6 +35,7 @@ def main() -> None:
 command = command_of(main)
 main.add_command(apply_cli.apply)
 train_cli.add_to(main)
+prune_cli.add_to(main)
 eval_cli.add_to(main)
 shrink_cli.add_to(main)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,24 +17,52 @@ def add_to(group: click.Group) -> None:
     command_of(group)(train)
 
 
+def warm(steps: int) -> int:
+    """Steps in which the learning rate rises."""
+    return min(50, steps // 10 + 1)
+
+
+OPTIONS = (
+    click.option("--batch", type=click.IntRange(1), default=16, show_default=True),
+    click.option(
+        "--rate", type=float, default=1e-3, show_default=True, help="Of learning, at most."
+    ),
+    click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True),
+    click.option(
+        "--size",
+        type=click.FloatRange(0.05, 1),
+        default=1.0,
+        show_default=True,
+        help="Of the input.",
+    ),
+    click.option(
+        "--half", is_flag=True, help="Compute in bfloat16: twice as fast on many machines."
+    ),
+    click.option("--out", type=Path, help="The folder.  [default: runs/MODEL]"),
+    click.option("--resume", is_flag=True, help="Go on from the folder's checkpoint."),
+    click.option("--every", type=click.IntRange(1), default=200, help="Steps between checkpoints."),
+    click.option(
+        "--workers", type=click.IntRange(0), default=0, help="Processes that make examples."
+    ),
+    click.option("--threads", type=click.IntRange(1), help="That compute.  [default: PyTorch's]"),
+    click.option("--device", default="auto", help="cpu, cuda.  [default: cuda where there is one]"),
+)
+"""Of every command that trains, beside `--steps`."""
+
+
+def training(function: Callable[..., int]) -> Callable[..., int]:
+    """The function with these options."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
 @click.argument("model")
 @click.option(
     "--steps", type=click.IntRange(0), default=2000, show_default=True, help="0: where it starts."
 )
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True)
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning, at most.")
-@click.option("--seed", type=click.IntRange(0, 1_000_000), default=0, show_default=True)
-@click.option(
-    "--size", type=click.FloatRange(0.05, 1), default=1.0, show_default=True, help="Of the input."
-)
-@click.option("--half", is_flag=True, help="Compute in bfloat16: twice as fast on many machines.")
 @click.option("--from", "base", type=Path, help="Start from what fits of another net's weights.")
-@click.option("--out", type=Path, help="The folder.  [default: runs/MODEL]")
-@click.option("--resume", is_flag=True, help="Go on from the folder's checkpoint.")
-@click.option("--every", type=click.IntRange(1), default=200, help="Steps between checkpoints.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that make examples.")
-@click.option("--threads", type=click.IntRange(1), help="That compute.  [default: PyTorch's]")
-@click.option("--device", default="auto", help="cpu, cuda.  [default: cuda where there is one]")
+@training
 def train(
     model: str,
     steps: int,
@@ -66,7 +95,7 @@ def train(
         steps=steps,
         batch=batch,
         rate=rate,
-        warm=min(50, steps // 10 + 1),
+        warm=warm(steps),
         seed=seed,
         size=size,
         half=half,

@@ -125,6 +125,9 @@ def _training(runs: list[dict[str, Any]]) -> list[str]:
     """The commands that made the weights, in a fenced block."""
     commands, base = [], ""
     for number, run in enumerate(runs, 1):
+        if "pruned" in run:
+            commands.append(f"# pruned: {'; '.join(run['pruned'])}")
+            continue
         out = f"runs/{number}"
         commands.append(_command(run, base, out))
         base = f"{out}/weights.safetensors"

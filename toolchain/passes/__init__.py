@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
+    "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
+    "prune-weights": "toolchain.passes.prune_weights:PruneWeights",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
     "weights-int8": "toolchain.passes.weights_int8:WeightsInt8",
     "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
@@ -27,6 +29,9 @@ EXACT = frozenset({"fold-batchnorm"})
 NEAR = frozenset({"weights-fp16", "weights-uint16"})
 """Passes that move the outputs by less than a model's tolerance."""
 
+PRUNES = frozenset({"prune-channels", "prune-weights"})
+"""Passes after which it is another net: what numbers lose on the way is lost to that one."""
+
 STORES = {
     **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
     **{"weights-fp16": "float16", "palettize": "palette{}"},
@@ -41,6 +46,8 @@ def stored_by(step: str) -> str:
     """The type that the numbers of a step such as `weights-int4=32` need; "" if any does."""
     name, _, option = step.partition("=")
     stored = STORES.get(name, "")
+    if not stored:
+        return ""
     return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
 
 
@@ -71,6 +78,8 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
+    "prune-channels": Option("ratio", bounds=(0, 1), example="prune-channels=0.3"),
+    "prune-weights": Option("ratio", bounds=(0, 1), example="prune-weights=0.5"),
     "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),
     "palettize": Option("bits", (8, 6, 4, 3, 2), optional=False, example="palettize=4"),
 }

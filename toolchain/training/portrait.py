@@ -66,12 +66,12 @@ class Learner(nn.Module):
         super().__init__()
         assert isinstance(net, (PortraitNet, PortraitVideo))
         self.net = net
-        self.edges = nn.Conv2d(8, 1, 3, padding=1, bias=False)
+        self.edges = nn.Conv2d(_still(net).score.in_channels, 1, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor, changed: Tensor, *others: Tensor) -> Tensor:
         *previous, mask = others
         both = torch.cat([torch.cat((picture, *previous), 1) for picture in (image, changed)])
-        net = self.net.net if isinstance(self.net, PortraitVideo) else self.net
+        net = _still(self.net)
         features = net.features(both)
         background, person = net.score(features).float().chunk(2, 1)
         original, other = (person - background).chunk(2)
@@ -80,6 +80,11 @@ class Learner(nn.Module):
         loss = loss + F.binary_cross_entropy_with_logits(other, mask)
         loss = loss + EDGES * losses.focal(edge, losses.edges(mask))
         return loss + CONSISTENCY * losses.consistency(original, other)
+
+
+def _still(net: PortraitNet | PortraitVideo) -> PortraitNet:
+    """The net for one picture that a video's net is made of."""
+    return net.net if isinstance(net, PortraitVideo) else net
 
 
 @torch.no_grad()

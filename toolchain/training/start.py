@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from converters.capture import example_of, read_weights
 from model_defs.blocks import tent
 from model_defs.errors import BadWeights
+from model_defs.spec import TensorSpec
 
 QUIET = 0.1
 """How much the last convolution's kernel is made smaller."""
@@ -51,6 +53,13 @@ def _draw_kernel(conv: nn.Conv2d) -> None:
     conv.weight[:, :, rows // 2, columns // 2] = middle[:, :, 0, 0]
 
 
+def narrow(net: nn.Module, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
+    """Takes channels out of a net where the file is of the same net, pruned."""
+    from converters.channels.fit import narrowed
+
+    narrowed(net.eval(), example_of(inputs), read_weights(path))
+
+
 @torch.no_grad()
 def load(net: nn.Module, path: Path) -> int:
     """Copies into a net what fits of another's weights; returns how many tensors that were.
@@ -59,8 +68,6 @@ def load(net: nn.Module, path: Path) -> int:
     Of a kernel that sees more channels than the other's, those beyond are 0. Raises BadWeights
     where nothing fits.
     """
-    from converters.capture import read_weights
-
     theirs, copied = read_weights(path), 0
     for name, mine in net.state_dict().items():
         match = next((k for k in theirs if _same_name(k, name) and _fits(theirs[k], mine)), None)

@@ -68,6 +68,7 @@ class State:
         if task.wire is not None:
             task.wire(learned)
         if base is not None:
+            start.narrow(learned, base, task.learned(settings.size))
             start.load(learned, base)
         learner = task.learner(net).to(settings.device).train()
         learner = learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

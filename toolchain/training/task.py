@@ -61,12 +61,24 @@ class Task:
         height, width = (side * self.multiple for side in sides)
         return replace(spec, shape=(*spec.shape[:2], height, width))
 
+    def learned(self, share: float) -> tuple[TensorSpec, ...]:
+        """The inputs of the part whose weights the model has, at this share of their size."""
+        return self.spec.inputs if self.part else self.sized(share)
+
     def net(self, share: float = 1) -> nn.Module:
         """The net, untrained, for inputs at this share of their size."""
         if self.build is None:
             return self.spec.build()
         _, _, height, width = self.sized(share)[0].shape
         return self.build(height, width)
+
+    def around(self, model: nn.Module) -> nn.Module:
+        """The net, in eval mode, of which this is the model: itself, but for a part."""
+        if not self.part:
+            return model
+        net = self.net()
+        net.set_submodule(self.part, model)
+        return net.eval()
 
 
 class Examples(Dataset[Item]):
