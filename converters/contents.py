@@ -114,12 +114,17 @@ def _readers(graph: Any) -> dict[int, str]:
     names: dict[int, str] = {}
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
         output = int(operator.Outputs(0))
-        fused = graph.Tensors(output).Name().decode().split(";")[-1]
-        layer = fused.rpartition("/")[0] if "/" in fused else fused
+        layer = tflite_layer(graph.Tensors(output).Name().decode())
         if operator.InputsLength() == 1 and output in names:
             layer = names[output]
         names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
     return names
+
+
+def tflite_layer(result: str) -> str:
+    """The layer of an operation by the name of its result, which may stand for several fused."""
+    fused = result.split(";")[-1]
+    return fused.rpartition("/")[0] if "/" in fused else fused
 
 
 def _tfjs(path: Path) -> Iterator[Item]:

@@ -11,7 +11,15 @@ from typing import Any, get_args
 
 import click
 
-from toolchain import apply_cli, eval_cli, recipes, shrink_cli, targets, train_cli
+from toolchain import (
+    apply_cli,
+    bench_cli,
+    eval_cli,
+    recipes,
+    shrink_cli,
+    targets,
+    train_cli,
+)
 from toolchain.command import EXIT_CODES, command_of, print_error
 
 
@@ -29,6 +37,7 @@ main.add_command(apply_cli.apply)
 train_cli.add_to(main)
 eval_cli.add_to(main)
 shrink_cli.add_to(main)
+bench_cli.add_to(main)
 
 
 @command

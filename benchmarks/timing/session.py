@@ -1,0 +1,299 @@
+"""Several files timed side by side: a process each, asked in turns, in shuffled rounds.
+
+In each round every process does one block of runs, in an order drawn anew, so that the
+machine's moods meet all alike; blocks are what is compared (`benchmarks.significance`).
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.significance import FEWEST, interval, percentile
+from benchmarks.timing.layers import by_layer
+from benchmarks.timing.loaded import COPIED, PEAK_SIZE
+from benchmarks.timing.runtimes import NODE, PEAKS, Runtime
+from converters.host import Host
+from model_defs.errors import BadArtifact, MlshipError
+
+SECONDS = 900.0
+"""How long loading, or one block, may take."""
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How much is run: `rounds` of blocks of `runs`, after MLPerf Mobile (its 1024 runs and 60 s).
+
+    A file has more rounds until it took `least` seconds; its blocks get smaller, down to one
+    run, and then its rounds fewer, down to FEWEST, so that it does not take more than `most`.
+    """
+
+    name: str
+    rounds: int
+    runs: int
+    least: float
+    most: float
+
+
+MODES = {
+    mode.name: mode for mode in (Mode("quick", 16, 4, 0, 8), Mode("full", 32, 32, 60, float("inf")))
+}
+MOST_ROUNDS = 10_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file and what runs it; `file` is not looked at for PEAKS."""
+
+    runtime: Runtime
+    file: Path
+
+
+@dataclass(frozen=True)
+class Times:
+    """What came of one entry, in milliseconds and bytes; a block is a list of runs.
+
+    `cpu` is empty where the runtime counts only by the clock. `layers` are the medians of each
+    layer's milliseconds, where they were asked for and the runtime can tell.
+    """
+
+    load: float
+    first: float
+    wall: tuple[tuple[float, ...], ...]
+    cpu: tuple[tuple[float, ...], ...]
+    resident: int
+    peak: int
+    threads: int = 1
+    layers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> tuple[float, ...]:
+        return tuple(ms for block in self.wall for ms in block)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.runs)
+
+    @property
+    def p90(self) -> float:
+        return percentile(self.runs, 0.9)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The median's 95 % confidence interval, from the blocks' medians."""
+        return interval([statistics.median(block) for block in self.wall])
+
+    @property
+    def blocks(self) -> tuple[float, ...]:
+        """What is compared: each block's median, of CPU time on one thread, else by the clock.
+
+        On one thread CPU time is what the clock says, but for the moments in which another
+        process has the core.
+        """
+        chosen = self.cpu if self.cpu and self.threads == 1 else self.wall
+        return tuple(statistics.median(block) for block in chosen)
+
+    @property
+    def own_memory(self) -> int | None:
+        """Bytes beyond what the runtime took before it had the file; None where it cannot tell."""
+        return max(self.peak - self.resident, 0) if self.resident else None
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = self.interval
+        return {
+            "median_ms": round(self.median, 4),
+            "p90_ms": round(self.p90, 4),
+            "interval_ms": [round(low, 4), round(high, 4)],
+            "load_ms": round(self.load, 3),
+            "first_ms": round(self.first, 3),
+            "runs": len(self.runs),
+            "threads": self.threads,
+            "blocks_ms": [round(ms, 4) for ms in self.blocks],
+            "peak_bytes": self.peak,
+            "own_bytes": self.own_memory,
+            "layers_ms": {name: round(ms, 4) for name, ms in self.layers.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Session:
+    """What was timed in the same rounds, and why the rest was not."""
+
+    times: Mapping[str, Times]
+    failed: Mapping[str, str]
+
+    @property
+    def roof(self) -> Roof | None:
+        """What the machine could do in these rounds; None if that was not timed."""
+        if not PEAKS.keys() <= self.times.keys():
+            return None
+        single, every, copy = (self.times[name].median for name in ("peak-1", "peak", "copy"))
+        work = PEAK_SIZE**3 / 1e6
+        return Roof(work / single, work / every, 2 * COPIED / copy / 1e6)
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The roofline's two roofs (Williams et al., CACM 2009): multiply-adds and memory.
+
+    In GMAC/s on one thread and on all, and GB/s.
+    """
+
+    gmacs_single: float
+    gmacs: float
+    gigabytes: float
+
+    def least_ms(self, macs: int, count: int, threads: int) -> float:
+        """Milliseconds below which so many multiply-adds over so many bytes cannot be done."""
+        peak = self.gmacs_single if threads == 1 else self.gmacs
+        return max(macs / peak, count / self.gigabytes) / 1e6
+
+    def to_json(self) -> dict[str, float]:
+        return {
+            "gmacs_1_thread": round(self.gmacs_single, 1),
+            "gmacs": round(self.gmacs, 1),
+            "gigabytes_per_second": round(self.gigabytes, 1),
+        }
+
+
+class Process:
+    """A runtime that has loaded a file, in a process of its own. Raises BadArtifact."""
+
+    def __init__(self, entry: Entry) -> None:
+        runtime = entry.runtime
+        runtime.look()
+        self._in_node, self._file = runtime.load is None, entry.file
+        cwd = NODE if self._in_node else None
+        command = runtime.command(entry.file)
+        self._host = Host(runtime.name, command, cwd=cwd, env=runtime.environment)
+        self.threads = runtime.threads
+        self.started = self._told(self._host.listen(SECONDS)[0])
+
+    def run(self, runs: int, most: float = float("inf")) -> dict[str, Any]:
+        """Up to so many runs, none after so many milliseconds: `wall`, `cpu`, `peak`."""
+        bound = min(most, SECONDS * 1e3)
+        return self._told(self._host.ask({"runs": runs, "most": bound}, {}, SECONDS)[0])
+
+    def layers(self) -> dict[str, float]:
+        """Milliseconds of each layer; nothing where the runtime cannot tell."""
+        found = self._told(self._host.ask({"layers": True}, {}, SECONDS)[0])["layers"]
+        return by_layer(found, self._file) if self._in_node else dict(found)
+
+    def close(self) -> None:
+        self._host.close()
+
+    def _told(self, header: dict[str, Any]) -> dict[str, Any]:
+        if "error" in header:
+            self.close()
+            raise BadArtifact(str(header["error"]))
+        return header
+
+
+class _Log:
+    """What one process has answered so far."""
+
+    def __init__(self, process: Process, mode: Mode) -> None:
+        self.process, self.mode = process, mode
+        self.answers: list[dict[str, Any]] = []
+        self.layers: list[dict[str, float]] = []
+        self.spent = 0.0
+        self._each = process.started["first"]
+
+    @property
+    def wants_more(self) -> bool:
+        count = len(self.answers)
+        if count < FEWEST:
+            return True
+        if self.spent >= self.mode.most or count >= MOST_ROUNDS:
+            return False
+        return count < self.mode.rounds or self.spent < self.mode.least
+
+    def run(self) -> None:
+        share = self.mode.most / self.mode.rounds * 1e3 / max(self._each, 1e-3)
+        runs = max(1, int(min(share, self.mode.runs)))
+        start = time.perf_counter()
+        self.process.run(1)  # after others had the caches
+        answer = self.process.run(runs)
+        self.spent += time.perf_counter() - start
+        self._each = statistics.median(answer["wall"])
+        self.answers.append(answer)
+
+    def times(self) -> Times:
+        started = self.process.started
+        cpu = tuple(tuple(a["cpu"]) for a in self.answers if a["cpu"])
+        names = dict.fromkeys(name for found in self.layers for name in found)
+        return Times(
+            started["load"],
+            started["first"],
+            tuple(tuple(a["wall"]) for a in self.answers),
+            cpu,
+            started["resident"],
+            self.answers[-1]["peak"],
+            self.process.threads,
+            {n: statistics.median(f[n] for f in self.layers if n in f) for n in names},
+        )
+
+
+PROFILES = 3
+"""How often the layers are timed: their medians are kept."""
+
+
+def measure(
+    entries: Mapping[str, Entry],
+    mode: Mode,
+    *,
+    layers: Iterable[str] = (),
+    say: Say = lambda what, stage: None,
+    seed: int = 0,
+) -> Session:
+    """Time the entries side by side; those in `layers` also layer by layer, at the end.
+
+    What cannot be started, or ends, is told in `failed` and does not stop the others.
+    """
+    failed: dict[str, str] = {}
+    with ExitStack() as stack:
+        logs = {}
+        for name, entry in entries.items():
+            say("timing", f"loading {name}")
+            try:
+                process = Process(entry)
+            except MlshipError as error:
+                failed[name] = error.what
+                continue
+            stack.callback(process.close)
+            logs[name] = _Log(process, mode)
+        _in_rounds(logs, failed, say, random.Random(seed))
+        for _ in range(PROFILES):
+            for name in [n for n in layers if n in logs]:
+                _try(name, logs, failed, lambda log: log.layers.append(log.process.layers()))
+        say("timing", "")
+        return Session({name: log.times() for name, log in logs.items()}, failed)
+
+
+def _in_rounds(
+    logs: dict[str, _Log], failed: dict[str, str], say: Say, shuffled: random.Random
+) -> None:
+    number = 0
+    while waiting := [name for name, log in logs.items() if log.wants_more]:
+        number += 1
+        say("timing", f"round {number}, {len(waiting)} files")
+        for name in shuffled.sample(waiting, len(waiting)):
+            _try(name, logs, failed, _Log.run)
+
+
+def _try(
+    name: str, logs: dict[str, _Log], failed: dict[str, str], act: Callable[[_Log], None]
+) -> None:
+    try:
+        act(logs[name])
+    except MlshipError as error:
+        failed[name] = error.what
+        del logs[name]
