@@ -14,6 +14,7 @@ import click
 from toolchain import (
     apply_cli,
     bench_cli,
+    ci_cli,
     eval_cli,
     recipes,
     shrink_cli,
@@ -38,6 +39,7 @@ train_cli.add_to(main)
 eval_cli.add_to(main)
 shrink_cli.add_to(main)
 bench_cli.add_to(main)
+ci_cli.add_to(main)
 
 
 @command
@@ -158,6 +160,8 @@ def _show_failure(built: Any) -> None:
     for problem in built.report.problems:
         click.echo(f"  {problem}", err=True)
     click.echo("  no bundle was written; an older one, if any, was left as it was", err=True)
+    if built.rejected is not None:
+        click.echo(f"  to see which layer: mlship blame {built.rejected.directory}", err=True)
 
 
 @command

@@ -43,7 +43,7 @@ PROJECT: dict[str, type] = {
     "require": list,
 }
 MODEL: dict[str, type] = {"spec": str, "weights": str, "targets": list, "recipe": str}
-WORDS = {list: "a list of names", str: "a text"}
+WORDS: dict[Any, str] = {list: "a list of names", str: "a text"}
 Budgets = Mapping[tuple[str, str], tuple[Budget, ...]]
 
 
