@@ -73,7 +73,7 @@ LIMITS: dict[str, Limit] = {
     "wire": Limit(BYTES, "the artifact as its platform ships it"),
     "overhead": Limit(RATIO, "disk over the bare numbers"),
     "duplicates": Limit(BYTES, "stored more than once"),
-    "latency": Limit(TIME, "median of a run, of CPU time on one thread"),
+    "latency": Limit(TIME, "a run, of CPU time on one thread"),
     "first_run": Limit(TIME, "the first run, once loaded"),
     "memory": Limit(BYTES, "the process at its most"),
     "parity": Limit(SHARE, "worst error, of what the model tolerates"),

@@ -61,7 +61,7 @@ class Entry:
 class Times:
     """What came of one entry, in milliseconds and bytes; a block is a list of runs.
 
-    `cpu` is empty where the runtime counts only by the clock. `layers` are the medians of each
+    `cpu` is empty where the runtime counts only by the clock. `layers` are the best of each
     layer's milliseconds, where they were asked for and the runtime can tell.
     """
 
@@ -93,13 +93,13 @@ class Times:
 
     @property
     def blocks(self) -> tuple[float, ...]:
-        """What is compared: each block's median, of CPU time on one thread, else by the clock.
+        """What is compared: each block's best run, of CPU time on one thread, else by the clock.
 
-        On one thread CPU time is what the clock says, but for the moments in which another
-        process has the core.
+        The best, because what else a machine does only ever adds. On one thread CPU time is what
+        the clock says, but for the moments in which another process has the core.
         """
         chosen = self.cpu if self.cpu and self.threads == 1 else self.wall
-        return tuple(statistics.median(block) for block in chosen)
+        return tuple(map(min, chosen))
 
     @property
     def own_memory(self) -> int | None:
@@ -238,12 +238,12 @@ class _Log:
             started["resident"],
             self.answers[-1]["peak"],
             self.process.threads,
-            {n: statistics.median(f[n] for f in self.layers if n in f) for n in names},
+            {n: min(f[n] for f in self.layers if n in f) for n in names},
         )
 
 
-PROFILES = 3
-"""How often the layers are timed: their medians are kept."""
+PROFILES = 5
+"""How often the layers are timed: the best is kept."""
 
 
 def measure(

@@ -112,8 +112,8 @@ def test_an_unknown_runtime_is_told_the_nearest() -> None:
 def test_one_thread_is_compared_by_cpu_time_and_several_by_the_clock() -> None:
     single = Times(0, 1, ((2.0, 4.0),), ((1.0, 1.0),), 1, 2, 1)
     assert single.blocks == (1.0,)
-    assert Times(0, 1, ((2.0, 4.0),), ((1.0, 1.0),), 1, 2, 2).blocks == (3.0,)
-    assert Times(0, 1, ((2.0, 4.0),), (), 1, 2, 1).blocks == (3.0,)
+    assert Times(0, 1, ((2.0, 4.0),), ((1.0, 1.0),), 1, 2, 2).blocks == (2.0,)
+    assert Times(0, 1, ((2.0, 4.0),), (), 1, 2, 1).blocks == (2.0,)
 
 
 def test_the_fingerprint_is_of_processor_and_versions() -> None:
