@@ -1,4 +1,4 @@
-"""`mlship ci`, `mlship diff`: a project's checks, and what changed between two measurements."""
+"""`mlship init`, `ci`, `approve`, `diff`: a project of one's own and its checks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,35 @@ from toolchain.command import command_of
 
 def add_to(group: click.Group) -> None:
     """Adds the commands to a group."""
-    for function in (ci, diff):
+    for function in (init, ci, approve, diff):
         command_of(group)(function)
 
 
-@click.option("--project", type=Path, default=Path(), help="The folder of mlship.toml, or a file.")
+PROJECT = click.option(
+    "--project", type=Path, default=Path(), help="The folder of mlship.toml, or a file."
+)
+REPORTS = "mlship-report"
+
+
+@click.argument("folder", type=Path, default=Path())
+def init(folder: Path, as_json: bool) -> int:
+    """Write a project into FOLDER: mlship.toml, a model, a workflow for GitHub.
+
+    Then: mlship ci --update-baseline, once, and mlship ci from then on.
+    """
+    from toolchain import template
+
+    written = template.init(folder)
+    if as_json:
+        click.echo(json.dumps([str(path) for path in written], indent=2))
+    else:
+        for path in written:
+            click.echo(f"wrote {path}")
+        click.echo("next: mlship ci --update-baseline")
+    return 0
+
+
+@PROJECT
 @click.option(
     "--baseline", metavar="FILE|REV", help="A file, or a git revision whose baseline is meant."
 )
@@ -50,7 +74,7 @@ def ci(
         ran = run.run(found, before, MODES["full" if full else "quick"], again=retime, say=say)
     if update:
         ran = update_baseline.updated(found, ran)
-    folder = report or found.folder / "mlship-report"
+    folder = report or found.folder / REPORTS
     ci_files.write(folder, ran)
     _say(ran, folder, as_json)
     return ran.exit_code
@@ -77,6 +101,29 @@ def _say(ran: object, folder: Path, as_json: bool) -> None:
     if summary:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(ci_text.markdown(ran))
+
+
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@PROJECT
+@click.option("--report", type=Path, help="The folder of the reports.  [default: mlship-report]")
+def approve(models: tuple[str, ...], project: Path, report: Path | None, as_json: bool) -> int:
+    """Make the pictures that the last `mlship ci` saw the golden ones: of MODELs, or all.
+
+    Look at them first: its report.html shows before, after and difference.
+    """
+    from toolchain import config
+    from toolchain.ci import snapshots
+
+    found = config.read(project)
+    accepted = snapshots.approve(found, report or found.folder / REPORTS, models)
+    if as_json:
+        click.echo(json.dumps([{"picture": f, "was": s} for f, s in accepted], indent=2))
+    else:
+        for file, state in accepted:
+            click.echo(f"{'removed' if state == 'gone' else 'approved'} {file} ({state})")
+        if not accepted:
+            click.echo("nothing to approve: every picture is as its golden one")
+    return 0
 
 
 @click.argument("before", type=Path)

@@ -16,6 +16,7 @@ from toolchain import (
     bench_cli,
     ci_cli,
     eval_cli,
+    lock_cli,
     recipes,
     shrink_cli,
     targets,
@@ -40,6 +41,7 @@ eval_cli.add_to(main)
 shrink_cli.add_to(main)
 bench_cli.add_to(main)
 ci_cli.add_to(main)
+lock_cli.add_to(main)
 
 
 @command

@@ -16,11 +16,12 @@ from toolchain import harness
 from toolchain.blame import blame
 from toolchain.build import Built, Say
 from toolchain.ci import checks as judged
-from toolchain.ci import latency
+from toolchain.ci import latency, snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.latency import Latency
 from toolchain.ci.measure import measured
+from toolchain.ci.snapshots import Snapshot
 from toolchain.ci.state import Measured, State
 from toolchain.config import Model, Project
 from toolchain.harness import Choice, Outcome
@@ -45,6 +46,7 @@ class Run:
     baseline: State | None
     checks: tuple[Check, ...]
     results: Mapping[str, Result] = field(default_factory=dict)
+    snapshots: tuple[Snapshot, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -91,15 +93,19 @@ def run(
     context = _Context(project, baseline, latency.Machine(here.fingerprint, then), mode, again, say)
     checks: list[Check] = []
     results: dict[str, Result] = {}
+    pictures: list[Snapshot] = []
     for model in project.models:
         for found in _of_model(model, context):
             if isinstance(found, Check):
                 checks.append(found)
+            elif isinstance(found, Snapshot):
+                pictures.append(found)
             else:
                 results[found.difference.after.bundle] = found
-    checks += _missing(project, baseline, results, checks)
+    checks += [*snapshots.checks(pictures), *_missing(project, baseline, results, checks)]
     bundles = {name: result.latency.measured for name, result in results.items()}
-    return Run(State(here.fingerprint, str(here), bundles), baseline, tuple(checks), results)
+    state = State(here.fingerprint, str(here), bundles)
+    return Run(state, baseline, tuple(checks), results, tuple(pictures))
 
 
 def _missing(
@@ -113,7 +119,7 @@ def _missing(
             yield Check(name, "bundle", "failed", why=why)
 
 
-def _of_model(model: Model, context: _Context) -> Iterator[Check | Result]:
+def _of_model(model: Model, context: _Context) -> Iterator[Check | Result | Snapshot]:
     wanted = Wanted(model.targets, model.recipe, context.project.cases, weights=model.weights)
     subjects: list[Subject] = []
     try:
@@ -131,6 +137,8 @@ def _of_model(model: Model, context: _Context) -> Iterator[Check | Result]:
         for target in model.targets:
             yield Check(f"{model.name}-{target.name}", "bundle", "failed", why=error.what + where)
         return
+    if subjects:
+        yield from snapshots.of_model(subjects[0], context.project.snapshots)
     yield from _judged(subjects, context)
 
 

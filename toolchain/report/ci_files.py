@@ -1,4 +1,4 @@
-"""The files of `mlship ci --report DIR`: report.html, report.json, report.md, junit.xml."""
+"""The files of `mlship ci --report DIR`: report.html, .json, .md, junit.xml, new pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from toolchain import bundle as bundles
+from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.run import Run
 from toolchain.report.ci_page import page
@@ -14,7 +15,7 @@ from toolchain.report.ci_text import markdown, verdicts
 
 
 def write(folder: Path, ran: Run) -> None:
-    """Write all four. Raises CannotWrite."""
+    """Write them all. Raises CannotWrite."""
     with bundles.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(ran.to_json(), indent=1)
@@ -22,6 +23,7 @@ def write(folder: Path, ran: Run) -> None:
         (folder / "junit.xml").write_text(junit(ran), encoding="utf-8")
         (folder / "report.md").write_text(markdown(ran), encoding="utf-8")
         (folder / "report.html").write_text(page(ran), encoding="utf-8")
+    snapshots.keep(folder / snapshots.FOLDER, ran.snapshots)
 
 
 def junit(ran: Run) -> str:

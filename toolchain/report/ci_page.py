@@ -6,14 +6,18 @@ import statistics
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from model_defs.spec import TensorSpec
 from toolchain.ci.checks import Check
 from toolchain.ci.differences import LayerChange
 from toolchain.ci.run import Result, Run
+from toolchain.ci.snapshots import Snapshot
+from toolchain.report import html, pictures
 from toolchain.report.ci_text import (
     SHOWN,
     TITLES,
     figure,
     headline,
+    rows,
     side,
     tables,
     verdicts,
@@ -32,7 +36,29 @@ def page(ran: Run) -> str:
     verdict = f'<p><span class="verdict {kind}">{escape(headline(ran))}</span></p>'
     machine = f'<p class="faint">{escape(ran.state.machine)}</p>'
     sections = "".join(_section(ran, name) for name in verdicts(ran))
-    return render("mlship ci", verdict + machine + _worse(ran) + _bundles(ran) + sections)
+    top = verdict + machine + _worse(ran) + _pictures(ran) + _bundles(ran)
+    return render("mlship ci", top + sections)
+
+
+def _pictures(ran: Run) -> str:
+    """Each picture that is not as its golden one: before, after and difference."""
+    return "".join(_strip(one) for one in ran.snapshots if one.state != "same")
+
+
+def _strip(one: Snapshot) -> str:
+    tiles = []
+    shape = (1, 1, 1, 1) if one.before is None else one.before.shape
+    spec = one.spec or TensorSpec("gone", shape, "mask", low=one.low, high=one.high)
+    if one.before is not None:
+        tiles.append(html.figure(pictures.of_tensor(spec, one.before), "golden"))
+    if one.after is not None:
+        like = one.after if one.before is None else one.before
+        tiles.append(html.figure(pictures.of_tensor(spec, one.after, like), "now"))
+    if one.before is not None and one.after is not None and one.before.shape == one.after.shape:
+        uri, top = pictures.of_difference(one.before, one.after, one.tolerance)
+        tiles.append(html.figure(uri, f"difference, darkest is {top:.2g}"))
+    title = escape(f"{one.model}, {one.name}: {one.state}")
+    return f'<div class="worst"><h3>{title}</h3><div class="pictures">{"".join(tiles)}</div></div>'
 
 
 def _worse(ran: Run) -> str:
@@ -48,8 +74,10 @@ def _item(check: Check) -> str:
 
 def _bundles(ran: Run) -> str:
     head = "".join(f"<th class=number>{TITLES[key]}</th>" for key in SHOWN)
-    rows = "".join(_line(ran, name, verdict) for name, verdict in verdicts(ran).items())
-    return f'<div class="scroll"><table><tr><th>bundle</th>{head}<th></th></tr>{rows}</table></div>'
+    lines = "".join(_line(ran, name, verdict) for name, verdict in rows(ran).items())
+    return (
+        f'<div class="scroll"><table><tr><th>bundle</th>{head}<th></th></tr>{lines}</table></div>'
+    )
 
 
 def _line(ran: Run, name: str, verdict: str) -> str:
@@ -74,8 +102,8 @@ def _checks(checks: Iterable[Check]) -> str:
         "<th>check</th><th class=number>before</th><th class=number>now</th>"
         "<th class=number>allowed</th><th></th><th>verdict</th>"
     )
-    rows = "".join(map(_check, checks))
-    return f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
+    lines = "".join(map(_check, checks))
+    return f'<div class="scroll"><table><tr>{head}</tr>{lines}</table></div>'
 
 
 def _check(check: Check) -> str:
@@ -111,19 +139,19 @@ def _latency(result: Result) -> str:
     before, after = result.difference.before, result.difference.after
     if not after.blocks:
         return f"<p class=faint>latency: {escape(result.latency.why)}</p>"
-    rows = [("now", after.blocks)]
+    sides = [("now", after.blocks)]
     if before is not None and before.blocks and before.artifact != after.artifact:
-        rows.insert(0, ("baseline", before.blocks))
+        sides.insert(0, ("baseline", before.blocks))
     title = f"latency on {escape(after.runtime)}, ms"
     why = f"<p class=faint>{escape(result.latency.why)}</p>"
-    return f'<div class="worst"><h3>{title}</h3>{why}{_dots(rows)}</div>'
+    return f'<div class="worst"><h3>{title}</h3>{why}{_dots(sides)}</div>'
 
 
-def _dots(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
-    top = max(value for _, values in rows for value in values) * 1.05
+def _dots(sides: Sequence[tuple[str, Sequence[float]]]) -> str:
+    top = max(value for _, values in sides for value in values) * 1.05
     scale = (WIDTH - LEFT - RIGHT) / top
     parts = []
-    for index, (name, values) in enumerate(rows):
+    for index, (name, values) in enumerate(sides):
         y = index * ROW + ROW / 2
         middle = statistics.median(values)
         parts.append(_text(0, y, name))
@@ -135,7 +163,7 @@ def _dots(rows: Sequence[tuple[str, Sequence[float]]]) -> str:
         x = LEFT + middle * scale
         parts.append(_stroke(x, y))
         parts.append(_text(WIDTH - RIGHT + 16, y, f"{middle:.2f} ms"))
-    return _svg(len(rows) * ROW, parts)
+    return _svg(len(sides) * ROW, parts)
 
 
 def _layer_chart(changes: Sequence[LayerChange], what: str) -> str:

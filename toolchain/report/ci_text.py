@@ -73,7 +73,7 @@ def _bundles(ran: Run) -> Iterator[str]:
     """One line a bundle: the figures that people ask for, before and after."""
     yield f"| bundle | | {' | '.join(TITLES[key] for key in SHOWN)} |"
     yield "|---|---|" + "---:|" * len(SHOWN)
-    for name, verdict in verdicts(ran).items():
+    for name, verdict in rows(ran).items():
         cells = [""] * len(SHOWN)
         if name in ran.results:
             cells = [figure(ran.results[name].difference, key) for key in SHOWN]
@@ -93,6 +93,11 @@ def verdicts(ran: Run) -> dict[str, str]:
         worst = found.get(check.bundle, "passed")
         found[check.bundle] = min(worst, check.verdict if counts else worst, key=order.index)
     return found
+
+
+def rows(ran: Run) -> dict[str, str]:
+    """The verdicts of what has figures, or did not pass: golden pictures have none."""
+    return {k: v for k, v in verdicts(ran).items() if k in ran.results or v != "passed"}
 
 
 def figure(changed: Difference, key: str) -> str:
@@ -164,7 +169,7 @@ def terminal_table(ran: Run) -> Table:
     marks = {**terminal.MARKS, "warned": "[yellow]warned[/]"}
     right = tuple(TITLES[key] for key in SHOWN)
     made = terminal.table("", "bundle", *right, "verdict", right=right)
-    for name, verdict in verdicts(ran).items():
+    for name, verdict in rows(ran).items():
         cells = ["-"] * len(SHOWN)
         if name in ran.results:
             cells = [figure(ran.results[name].difference, key) for key in SHOWN]

@@ -1,0 +1,235 @@
+"""Golden pictures: what each model's outputs look like, and whether that has changed.
+
+    snapshots/portrait/photo.mask.png    an output of a case, its range in the file's own text
+
+They are PyTorch's, which every bundle is proved equal to: they change with weights and code.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from converters.api import Tensors
+from model_defs.errors import BadPicture, BadRecord, UnknownName
+from model_defs.spec import TensorSpec
+from toolchain import bundle as bundles
+from toolchain.build import GOLDEN
+from toolchain.ci.checks import Check
+from toolchain.config import Project
+from toolchain.report.pictures import bounds
+from toolchain.subjects import Subject
+
+KEY = "mlship"
+LEVELS = 255
+FOLDER = "snapshots"
+"""Where a report keeps the pictures of its run, for `mlship approve`."""
+State = Literal["same", "changed", "new", "gone"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One output of one case, as its golden picture has it and as it is now.
+
+    Values are (1, C, H, W) in the output's unit, rounded to the picture's LEVELS between `low`
+    and `high`. `spec` is None for what no case makes any more.
+    """
+
+    model: str
+    name: str
+    spec: TensorSpec | None
+    before: np.ndarray | None
+    after: np.ndarray | None
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def file(self) -> Path:
+        return Path(self.model, f"{self.name}.png")
+
+    @property
+    def tolerance(self) -> float:
+        """What may differ: what the model tolerates, and the rounding of two pictures."""
+        own = float(self.spec.tolerance or 0.0) if self.spec else 0.0
+        return own + (self.high - self.low) / LEVELS
+
+    @property
+    def difference(self) -> float:
+        """The largest; infinite where there are not two pictures of one size."""
+        if self.before is None or self.after is None or self.before.shape != self.after.shape:
+            return float("inf")
+        return float(np.abs(self.before - self.after).max())
+
+    @property
+    def state(self) -> State:
+        if self.after is None:
+            return "gone"
+        if self.before is None:
+            return "new"
+        return "same" if self.difference <= self.tolerance else "changed"
+
+
+def of_model(subject: Subject, folder: Path) -> list[Snapshot]:
+    """The pictures of a model, beside the golden ones in a folder. Raises BadPicture."""
+    model = subject.bundle.name
+    found = [
+        _snapshot(model, case, spec, subject.expected[case], folder)
+        for case in _cases(subject)
+        for spec in subject.bundle.outputs
+        if _is_picture(spec)
+    ]
+    known = {one.file.name for one in found}
+    gone = [p for p in sorted((folder / model).glob("*.png")) if p.name not in known]
+    return [*found, *(Snapshot(model, p.stem, None, read(p)[0], None) for p in gone)]
+
+
+def _cases(subject: Subject) -> list[str]:
+    """Pictures of the user's own, all of them; else the cases of the golden vectors."""
+    own = [case for case in subject.inputs if Path(case).suffix]
+    return own or [case for case in GOLDEN if case in subject.inputs]
+
+
+def _is_picture(spec: TensorSpec) -> bool:
+    return len(spec.shape) == 4 and spec.shape[1] in (1, 3) and spec.kind != "features"
+
+
+def _snapshot(model: str, case: str, spec: TensorSpec, outputs: Tensors, folder: Path) -> Snapshot:
+    name = f"{case}.{spec.name}"
+    path = folder / model / f"{name}.png"
+    values = outputs[spec.name]
+    if not path.is_file():
+        low, high = bounds(spec, values)
+        return Snapshot(model, name, spec, None, _rounded(values, low, high), low, high)
+    before, low, high = read(path)
+    return Snapshot(model, name, spec, before, _rounded(values, low, high), low, high)
+
+
+def _rounded(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as a picture holds them."""
+    return _unpacked(_packed(values, low, high), low, high)
+
+
+def _packed(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(1, C, H, W) values as 8-bit levels, (H, W, C); NaN and what lies below are 0."""
+    share = np.nan_to_num((values[0].astype(np.float64) - low) / (high - low)).clip(0, 1)
+    return np.rint(share * LEVELS).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    return pixels.transpose(2, 0, 1)[None].astype(np.float64) / LEVELS * (high - low) + low
+
+
+def write(path: Path, one: Snapshot) -> None:
+    """Write a snapshot's new picture. Raises CannotWrite."""
+    assert one.after is not None
+    pixels = _packed(one.after, one.low, one.high)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(KEY, json.dumps({"low": one.low, "high": one.high}))
+    partial = path.with_name(f".{path.name}.partial")
+    with bundles.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.squeeze()).save(partial, "PNG", pnginfo=text)
+        partial.replace(path)
+
+
+def read(path: Path) -> tuple[np.ndarray, float, float]:
+    """A golden picture's values and their range; BadPicture for one that we did not write."""
+    try:
+        with Image.open(path) as image:
+            about = json.loads(getattr(image, "text", {})[KEY])
+            pixels = np.asarray(image)
+        low, high = float(about["low"]), float(about["high"])
+    except (OSError, UnidentifiedImageError, KeyError, ValueError, TypeError) as error:
+        raise BadPicture(
+            f"this is no golden picture: {error}",
+            where=str(path),
+            do="delete it, then: mlship ci, mlship approve",
+        ) from error
+    return _unpacked(pixels.reshape(*pixels.shape[:2], -1), low, high), low, high
+
+
+def checks(snapshots: Iterable[Snapshot]) -> Iterator[Check]:
+    """A check for each picture: one that is new could not be compared, which is no success."""
+    for one in snapshots:
+        why = WHY[one.state].format(difference=one.difference, share=_share(one))
+        allowed = f"at most {one.tolerance:.2g}" if one.spec else ""
+        shown = "" if one.state in ("new", "gone") else f"{one.difference:.2g}"
+        verdict = VERDICTS[one.state]
+        yield Check(one.model, f"picture {one.name}", verdict, "", shown, allowed, why)
+
+
+VERDICTS: Mapping[State, Literal["passed", "failed", "skipped"]] = {
+    "same": "passed",
+    "changed": "failed",
+    "new": "skipped",
+    "gone": "failed",
+}
+WHY: Mapping[State, str] = {
+    "same": "",
+    "changed": "it looks different: by up to {difference:.2g}, in {share:.1%} of its pixels; "
+    "where that is meant: mlship approve",
+    "new": "there is no golden picture of it: mlship approve",
+    "gone": "no case makes this picture any more: mlship approve removes it",
+}
+
+
+def _share(one: Snapshot) -> float:
+    """Of the pixels, those that differ by more than the tolerance."""
+    if one.before is None or one.after is None or one.before.shape != one.after.shape:
+        return 1.0
+    return float((np.abs(one.before - one.after).max(axis=1) > one.tolerance).mean())
+
+
+def keep(folder: Path, snapshots: Iterable[Snapshot]) -> None:
+    """Keep what is not as its golden picture beside a report, for `approve`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    index = {}
+    for one in snapshots:
+        if one.state != "same":
+            index[one.file.as_posix()] = one.state
+        if one.state in ("changed", "new"):
+            write(folder / one.file, one)
+    with bundles.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[str, State]]:
+    """What the last run saw becomes golden, of these models or of all. Raises BadRecord."""
+    folder = report / FOLDER
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadRecord("no run has been kept", where=str(report), do="mlship ci") from error
+    chosen = list(names)
+    known = [model.name for model in project.models]
+    for name in chosen:
+        if name not in known:
+            raise UnknownName.among("model", name, known)
+    accepted = []
+    for file, state in index.items():
+        if not chosen or Path(file).parts[0] in chosen:
+            _accept(folder / file, project.snapshots / file, state)
+            accepted.append((file, state))
+    left = {file: state for file, state in index.items() if (file, state) not in accepted}
+    with bundles.writing(folder):
+        (folder / "index.json").write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
+    return accepted
+
+
+def _accept(kept: Path, golden: Path, state: State) -> None:
+    with bundles.writing(golden):
+        if state == "gone":
+            golden.unlink(missing_ok=True)
+            return
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        partial = golden.with_name(f".{golden.name}.partial")
+        shutil.copyfile(kept, partial)
+        partial.replace(golden)
