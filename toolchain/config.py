@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.budgets import Budget, Level, budget, level_of
 from converters import backends
-from model_defs.errors import BadConfig, UnknownName
+from model_defs.errors import BadConfig, MlshipError, UnknownName
 from toolchain import models, recipes, targets
 from toolchain.recipes import Recipe
 from toolchain.targets import TARGETS, Target
@@ -134,14 +134,11 @@ class _Reader:
         if weights is not None and not weights.is_file():
             raise self._error(f"there is no file {table['weights']}", f"{where} weights")
         chosen = tuple(table.get("targets", common.get("targets", ("all",))))
-        recipe = table.get("recipe", common.get("recipe", recipes.DEFAULT))
-        return Model(
-            name,
-            expanded,
-            weights,
-            self._named(lambda: targets.find(chosen), f"{where} targets"),
-            self._named(lambda: recipes.find(recipe), f"{where} recipe"),
-        )
+        text = table.get("recipe", common.get("recipe", recipes.DEFAULT))
+        places = self._named(lambda: targets.find(chosen), f"{where} targets")
+        recipe = self._named(lambda: recipes.find(text), f"{where} recipe")
+        self._named(lambda: targets.check_recipe(places, recipe), f"{where} recipe")
+        return Model(name, expanded, weights, places, recipe)
 
     def _budgets(self, known: Mapping[str, Model]) -> Budgets:
         """The budgets of each bundle: those of all, of its model, of itself; the last one wins."""
@@ -206,11 +203,11 @@ class _Reader:
                 raise UnknownName(error.what, where=f"{self.path}: {where}", do=error.do)
 
     def _named(self, look: Any, where: str) -> Any:
-        """What a look-up finds; its UnknownName with the place in this file."""
+        """What a look-up finds; its error with the place in this file."""
         try:
             return look()
-        except UnknownName as error:
-            raise UnknownName(error.what, where=f"{self.path}: {where}", do=error.do) from error
+        except MlshipError as error:
+            raise type(error)(error.what, where=f"{self.path}: {where}", do=error.do) from error
 
     def _error(self, what: str, where: str, do: str = "") -> BadConfig:
         return BadConfig(what, where=f"{self.path}: {where}".rstrip(": "), do=do)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from own_models import tiny
 
-from model_defs.errors import BadConfig, MlshipError, UnknownName
+from model_defs.errors import (
+    BadConfig,
+    BadRecipe,
+    ConversionFailed,
+    MlshipError,
+    UnknownName,
+)
 from toolchain import config
 
 WHOLE = """
@@ -87,6 +93,12 @@ ONE = "[models.depth]\n"
         (f"{ONE}[project]\nrecipe = 16", BadConfig, "recipe is not a text"),
         (f"{ONE}[project]\ntargets = ['iso']", UnknownName, "did you mean 'ios'"),
         (f"{ONE}[project]\nrecipe = 'fp61'", UnknownName, "did you mean 'fp16'"),
+        (f"{ONE}[project]\nrecipe = 'weights-int4=0'", BadRecipe, "write weights-int4"),
+        (
+            f"{ONE}[project]\nrecipe = 'uint8'\ntargets = ['ios']",
+            ConversionFailed,
+            "does not store",
+        ),
         (f"{ONE}[project]\nrequire = ['litr']", UnknownName, "did you mean 'litert'"),
         ("[models.dpeth]", UnknownName, "did you mean 'depth'"),
         ("[models.depth]\nweigths = 'x'", UnknownName, "did you mean 'weights'"),

@@ -85,7 +85,10 @@ def test_a_changed_model_is_named_when_it_is_rebuilt(project: Path) -> None:
         (lambda d: d["bundles"]["tiny-web"].update(spec="s"), "tiny-web: spec is not"),
         (lambda d: d["bundles"]["tiny-web"].update(recipe=["fp32"]), "tiny-web: recipe is not"),
         (lambda d: d["bundles"]["tiny-web"]["files"].popitem(), "not none"),
-        (lambda d: d["bundles"].pop("tiny-web"), "tiny-web: bundle is not as locked: built, not absent"),
+        (
+            lambda d: d["bundles"].pop("tiny-web"),
+            "tiny-web: bundle is not as locked: built, not absent",
+        ),
         (lambda d: d["bundles"].update(old=d["bundles"]["tiny-web"]), "old: bundle is not"),
     ],
 )
