@@ -19,6 +19,7 @@ from toolchain import (
     lock_cli,
     recipes,
     shrink_cli,
+    size_cli,
     targets,
     train_cli,
 )
@@ -42,6 +43,7 @@ shrink_cli.add_to(main)
 bench_cli.add_to(main)
 ci_cli.add_to(main)
 lock_cli.add_to(main)
+size_cli.add_to(main)
 
 
 @command
@@ -352,25 +354,6 @@ def run(
         click.echo(json.dumps(result, indent=2))
     else:
         click.echo(f"{result['out']}: {result['output']} of {bundle} on {result['backend']}")
-    return 0
-
-
-@command
-@click.argument("bundles", type=Path, nargs=-1, required=True)
-@click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
-def size(bundles: tuple[Path, ...], html: Path | None, as_json: bool) -> int:
-    """Weigh BUNDLES: on disk, on the wire, layer by layer."""
-    from toolchain import weighing
-    from toolchain.bundle import writing
-
-    rows = [weighing.weigh(path) for path in bundles]
-    if html is not None:
-        with writing(html):
-            html.write_text(weighing.page(rows), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps([weighing.to_json(*row) for row in rows], indent=2))
-    else:
-        weighing.show(rows)
     return 0
 
 

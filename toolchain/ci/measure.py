@@ -6,18 +6,16 @@ from collections.abc import Mapping
 
 from benchmarks.budgets import LIMITS
 from benchmarks.size import SizeRow
-from benchmarks.size import measure as weigh
-from converters.api import Artifact
 from toolchain.bundle import Bundle
 from toolchain.ci.state import Measured, artifact_digest
 from toolchain.parity import ParityReport
 from toolchain.report.table import WORST
+from toolchain.weighing import weigh
 
 
 def measured(bundle: Bundle, report: ParityReport) -> Measured:
     """A bundle with its sizes and how near it is to PyTorch; latencies come later."""
-    artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
-    row = weigh(artifact, int(bundle.manifest["model"]["parameters"]))
+    _, row = weigh(bundle.directory)
     return Measured(
         f"{bundle.name}-{bundle.target}",
         bundle.name,
