@@ -82,6 +82,7 @@ def ci(
 
 def _say(ran: object, folder: Path, as_json: bool) -> None:
     from toolchain import terminal
+    from toolchain.bundle import writing
     from toolchain.ci.run import Run
     from toolchain.report import ci_text
 
@@ -99,7 +100,7 @@ def _say(ran: object, folder: Path, as_json: bool) -> None:
             click.echo(line, err=as_json)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        with open(summary, "a", encoding="utf-8") as file:
+        with writing(Path(summary)), open(summary, "a", encoding="utf-8") as file:
             file.write(ci_text.markdown(ran))
 
 

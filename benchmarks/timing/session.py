@@ -175,7 +175,11 @@ class Process:
         command = runtime.command(entry.file)
         self._host = Host(runtime.name, command, cwd=cwd, env=runtime.environment)
         self.threads = runtime.threads
-        self.started = self._told(self._host.listen(SECONDS)[0])
+        try:
+            self.started = self._told(self._host.listen(SECONDS)[0])
+        except BadArtifact:
+            self.close()
+            raise
 
     def run(self, runs: int, most: float = float("inf")) -> dict[str, Any]:
         """Up to so many runs, none after so many milliseconds: `wall`, `cpu`, `peak`."""
@@ -192,7 +196,6 @@ class Process:
 
     def _told(self, header: dict[str, Any]) -> dict[str, Any]:
         if "error" in header:
-            self.close()
             raise BadArtifact(str(header["error"]))
         return header
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
-from toolchain.ci.snapshots import Snapshot, read, write
+from toolchain.ci.snapshots import Snapshot, checks, read, write
 from toolchain.cli import main
 
 CONFIG = '[project]\ntargets = ["android"]\n[models.two]\nspec = "net.py:spec"\n'
@@ -134,7 +134,10 @@ def test_rounding_is_no_change_and_more_than_the_tolerance_is() -> None:
 
 
 def test_another_size_is_a_change() -> None:
-    assert shot(np.zeros((1, 1, 4, 6)), np.zeros((1, 1, 6, 4))).state == "changed"
+    one = shot(np.zeros((1, 1, 4, 6)), np.zeros((1, 1, 6, 4)))
+    assert one.state == "changed"
+    (check,) = checks([one])
+    assert check.why.startswith("it has another size")
 
 
 def test_a_picture_comes_back_as_it_was_written(tmp_path: Path) -> None:

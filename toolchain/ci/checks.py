@@ -183,7 +183,9 @@ def _layer(change: LayerChange | None, budget: Budget, otherwise: str) -> str:
         return otherwise
     what = "bytes" if budget.key in BY_BYTES else "ms"
     before = "nothing" if change.before is None else amount(change.before, what)
-    return f"most of it is layer {change.name}: {before} to {amount(change.after or 0, what)}"
+    kind = change.name.strip("()")
+    name = f"layer {kind}" if kind == change.name else f"the {kind}"
+    return f"most of it is {name}: {before} to {amount(change.after or 0, what)}"
 
 
 def amount(value: float, what: str) -> str:

@@ -158,7 +158,8 @@ def read(path: Path) -> tuple[np.ndarray, float, float]:
 def checks(snapshots: Iterable[Snapshot]) -> Iterator[Check]:
     """A check for each picture: one that is new could not be compared, which is no success."""
     for one in snapshots:
-        why = WHY[one.state].format(difference=one.difference, share=_share(one))
+        why = SIZE if _resized(one) else WHY[one.state]
+        why = why.format(difference=one.difference, share=_share(one))
         allowed = f"at most {one.tolerance:.2g}" if one.spec else ""
         shown = "" if one.state in ("new", "gone") else f"{one.difference:.2g}"
         verdict = VERDICTS[one.state]
@@ -178,6 +179,14 @@ WHY: Mapping[State, str] = {
     "new": "there is no golden picture of it: mlship approve",
     "gone": "no case makes this picture any more: mlship approve removes it",
 }
+
+
+SIZE = "it has another size; where that is meant: mlship approve"
+
+
+def _resized(one: Snapshot) -> bool:
+    both = one.before is not None and one.after is not None
+    return both and one.difference == float("inf")
 
 
 def _share(one: Snapshot) -> float:

@@ -36,7 +36,7 @@ def page(ran: Run) -> str:
     verdict = f'<p><span class="verdict {kind}">{escape(headline(ran))}</span></p>'
     machine = f'<p class="faint">{escape(ran.state.machine)}</p>'
     sections = "".join(_section(ran, name) for name in verdicts(ran))
-    top = verdict + machine + _worse(ran) + _pictures(ran) + _bundles(ran)
+    top = verdict + machine + _worse(ran) + _bundles(ran) + _pictures(ran)
     return render("mlship ci", top + sections)
 
 

@@ -60,9 +60,8 @@ def _since(ran: Run) -> str:
 
 
 def _item(check: Check) -> str:
-    mark = {"failed": "❌", "warned": "⚠️", "skipped": "❔"}[check.verdict]
     where = f". {_capital(check.layer)}" if check.layer else ""
-    return f"- {mark} **{check.bundle}, {check.name}**: {check.why}{where}"
+    return f"- **{check.bundle}, {check.name}** {check.verdict}: {check.why}{where}"
 
 
 def _capital(text: str) -> str:
