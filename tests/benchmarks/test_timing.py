@@ -10,7 +10,8 @@ from benchmarks import machine
 from benchmarks.significance import FEWEST
 from benchmarks.timing import runtimes
 from benchmarks.timing.runtimes import PEAKS, RUNTIMES
-from benchmarks.timing.session import Entry, Mode, Process, Times, measure
+from benchmarks.timing.session import Entry, Mode, Process, measure
+from benchmarks.timing.times import Times
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, UnknownName
 from toolchain import bundle

@@ -15,7 +15,8 @@ from PIL import Image
 
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
-from toolchain.ci.snapshots import Snapshot, checks, read, write
+from toolchain.ci.golden import read, write
+from toolchain.ci.snapshots import Snapshot, checks
 from toolchain.cli import main
 
 CONFIG = '[project]\ntargets = ["android"]\n[models.two]\nspec = "net.py:spec"\n'
@@ -57,8 +58,7 @@ def change(path: Path) -> None:
     """Make a golden picture brighter in one corner."""
     values, low, high = read(path)
     values[..., :8, :8] = np.minimum(values[..., :8, :8] + 0.3 * (high - low), high)
-    name = path.stem
-    write(path, Snapshot("two", name, SPEC, None, values, low, high))
+    write(path, values, low, high)
 
 
 def test_a_changed_mask_is_caught_shown_and_approved(project: Path) -> None:
@@ -143,7 +143,7 @@ def test_another_size_is_a_change() -> None:
 def test_a_picture_comes_back_as_it_was_written(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((1, 3, 5, 7)) * 4 - 2
     path = tmp_path / "a.png"
-    write(path, Snapshot("two", "a", SPEC, None, values, -2.0, 2.0))
+    write(path, values, -2.0, 2.0)
     found, low, high = read(path)
     assert (low, high) == (-2.0, 2.0)
     assert np.abs(found - values).max() <= 4 / 255 / 2 + 1e-9

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.machine import Machine, this
 from benchmarks.timing.runtimes import PEAKS, RUNTIMES, Runtime, of_format
-from benchmarks.timing.session import Entry, Mode, Session, Times, measure
+from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.times import Session, Times
 from converters.contents import disk_bytes
 from model_defs.errors import BackendUnavailable, UnknownName
 from toolchain.build import Built, Say

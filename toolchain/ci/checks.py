@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ from benchmarks.budgets import Budget
 from benchmarks.significance import P
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
+from toolchain.harness import Outcome
+from toolchain.report.table import lines
 
 Verdict = Literal["passed", "warned", "failed", "skipped"]
 GROWN = {"disk_growth": "disk", "wire_growth": "wire", "memory_growth": "memory"}
@@ -53,6 +55,31 @@ def exit_code(checks: Sequence[Check]) -> int:
         return 1
     unmade = any(check.verdict == "skipped" and check.required for check in checks)
     return 3 if unmade or not verdicts & {"passed", "warned"} else 0
+
+
+def of_parity(outcome: Outcome) -> Iterator[Check]:
+    """A check for each output on each backend that ran, and one for each that should have."""
+    name = outcome.subject.name
+    for line in lines(outcome.report.rows):
+        row = line.worst
+        known = row.error is not None and row.tolerance is not None
+        yield Check(
+            name,
+            f"parity of {line.output} on {line.backend}",
+            "failed" if line.verdict == "failed" else "passed" if known else "skipped",
+            after=f"{row.error:.1e}" if known else "",
+            allowed=f"at most {row.tolerance:.1e}" if known else "",
+            why="" if line.verdict == "passed" else _why(row),
+            share=(row.error or 0) / (row.tolerance or 1) if known else None,
+            required=False,
+        )
+    for problem in outcome.report.absences:
+        yield Check(name, "parity", "failed", why=problem)
+
+
+def _why(row: Any) -> str:
+    where = f" {row.where}" if row.where else ""
+    return f"case {row.case}: {row.note}{where}" + (f"; {row.hint}" if row.hint else "")
 
 
 def of_budgets(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.significance import FEWEST, compare
 from benchmarks.timing.runtimes import PEAKS, main_of
-from benchmarks.timing.session import Entry, Mode, Session, measure
+from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.times import Session
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadBundle
 from toolchain import bundle as bundles

@@ -13,10 +13,10 @@ from benchmarks.timing.session import Mode
 from converters import backends, formats
 from model_defs.errors import BadConfig, MlshipError
 from toolchain import harness
-from toolchain.blame import blame
 from toolchain.build import Built, Say
 from toolchain.ci import checks as judged
 from toolchain.ci import latency, snapshots
+from toolchain.ci.blaming import layer_to_blame
 from toolchain.ci.checks import Check
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.latency import Latency
@@ -25,7 +25,6 @@ from toolchain.ci.snapshots import Snapshot
 from toolchain.ci.state import Measured, State
 from toolchain.config import Model, Project
 from toolchain.harness import Choice, Outcome
-from toolchain.report.table import lines
 from toolchain.subjects import Subject, Wanted, find
 
 
@@ -168,23 +167,6 @@ def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> I
     yield Check(name, "parity", "failed", why=f"not built: {why}", layer=layer)
 
 
-def layer_to_blame(subject: Subject, say: Say) -> str:
-    """The first layer that does not compute what it should, else the one that adds most error."""
-    try:
-        found = blame(subject, say=say)
-    except MlshipError as error:
-        return f"no layer can be named: {error.what}"
-    for backend in found.backends:
-        if backend.layers:
-            layer = backend.first or backend.ranked[0]
-            said = "is to blame" if backend.first else "adds most error"
-            return (
-                f"layer {layer.name} {said} on {backend.backend}: "
-                f"{layer.note or f'{layer.added:.2g} of its largest value'}"
-            )
-    return "no layer can be named: no backend shows its values"
-
-
 def _judged(subjects: Sequence[Subject], context: _Context) -> Iterator[Check | Result]:
     """Parity of all of a model's bundles, then their latencies side by side, then budgets."""
     choice = Choice(_mains(context.project), context.project.require, keep=True)
@@ -222,7 +204,7 @@ def _checks(
     subject: Subject, outcome: Outcome, changed: Difference, one: Latency, context: _Context
 ) -> list[Check]:
     budgets = context.budgets(subject)
-    made = [*_parity(outcome), *judged.of_budgets(budgets, changed, one, "")]
+    made = [*judged.of_parity(outcome), *judged.of_budgets(budgets, changed, one, "")]
     accuracy = {b.key for b in budgets if b.kind.metric or b.key == "parity"}
     lost = [c for c in made if c.verdict in ("failed", "warned") and _is_accuracy(c, accuracy)]
     if not lost:
@@ -233,31 +215,6 @@ def _checks(
 
 def _is_accuracy(check: Check, keys: set[str]) -> bool:
     return check.name in keys or check.name.startswith("parity")
-
-
-def _parity(outcome: Outcome) -> Iterator[Check]:
-    """A check for each output on each backend that ran, and one for each that should have."""
-    name = outcome.subject.name
-    for line in lines(outcome.report.rows):
-        row = line.worst
-        known = row.error is not None and row.tolerance is not None
-        yield Check(
-            name,
-            f"parity of {line.output} on {line.backend}",
-            "failed" if line.verdict == "failed" else "passed" if known else "skipped",
-            after=f"{row.error:.1e}" if known else "",
-            allowed=f"at most {row.tolerance:.1e}" if known else "",
-            why="" if line.verdict == "passed" else _why(row),
-            share=(row.error or 0) / (row.tolerance or 1) if known else None,
-            required=False,
-        )
-    for problem in outcome.report.absences:
-        yield Check(name, "parity", "failed", why=problem)
-
-
-def _why(row: Any) -> str:
-    where = f" {row.where}" if row.where else ""
-    return f"case {row.case}: {row.note}{where}" + (f"; {row.hint}" if row.hint else "")
 
 
 def baseline_of(given: str | None, project: Project) -> State | None:

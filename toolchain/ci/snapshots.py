@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from converters.api import Tensors
-from model_defs.errors import BadPicture, BadRecord, UnknownName
+from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
 from toolchain import bundle as bundles
 from toolchain.build import GOLDEN
+from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.config import Project
 from toolchain.report.pictures import bounds
 from toolchain.subjects import Subject
 
-KEY = "mlship"
-LEVELS = 255
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""
 State = Literal["same", "changed", "new", "gone"]
@@ -58,7 +56,7 @@ class Snapshot:
     def tolerance(self) -> float:
         """What may differ: what the model tolerates, and the rounding of two pictures."""
         own = float(self.spec.tolerance or 0.0) if self.spec else 0.0
-        return own + (self.high - self.low) / LEVELS
+        return own + (self.high - self.low) / golden.LEVELS
 
     @property
     def difference(self) -> float:
@@ -87,7 +85,7 @@ def of_model(subject: Subject, folder: Path) -> list[Snapshot]:
     ]
     known = {one.file.name for one in found}
     gone = [p for p in sorted((folder / model).glob("*.png")) if p.name not in known]
-    return [*found, *(Snapshot(model, p.stem, None, read(p)[0], None) for p in gone)]
+    return [*found, *(Snapshot(model, p.stem, None, golden.read(p)[0], None) for p in gone)]
 
 
 def _cases(subject: Subject) -> list[str]:
@@ -107,52 +105,19 @@ def _snapshot(model: str, case: str, spec: TensorSpec, outputs: Tensors, folder:
     if not path.is_file():
         low, high = bounds(spec, values)
         return Snapshot(model, name, spec, None, _rounded(values, low, high), low, high)
-    before, low, high = read(path)
+    before, low, high = golden.read(path)
     return Snapshot(model, name, spec, before, _rounded(values, low, high), low, high)
 
 
 def _rounded(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values as a picture holds them."""
-    return _unpacked(_packed(values, low, high), low, high)
+    return golden.unpacked(golden.packed(values, low, high), low, high)
 
 
-def _packed(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """(1, C, H, W) values as 8-bit levels, (H, W, C); NaN and what lies below are 0."""
-    share = np.nan_to_num((values[0].astype(np.float64) - low) / (high - low)).clip(0, 1)
-    return np.rint(share * LEVELS).astype(np.uint8).transpose(1, 2, 0)
-
-
-def _unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    return pixels.transpose(2, 0, 1)[None].astype(np.float64) / LEVELS * (high - low) + low
-
-
-def write(path: Path, one: Snapshot) -> None:
-    """Write a snapshot's new picture. Raises CannotWrite."""
+def write(folder: Path, one: Snapshot) -> None:
+    """Write a snapshot's new picture to its place in a folder. Raises CannotWrite."""
     assert one.after is not None
-    pixels = _packed(one.after, one.low, one.high)
-    text = PngImagePlugin.PngInfo()
-    text.add_text(KEY, json.dumps({"low": one.low, "high": one.high}))
-    partial = path.with_name(f".{path.name}.partial")
-    with bundles.writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.squeeze()).save(partial, "PNG", pnginfo=text)
-        partial.replace(path)
-
-
-def read(path: Path) -> tuple[np.ndarray, float, float]:
-    """A golden picture's values and their range; BadPicture for one that we did not write."""
-    try:
-        with Image.open(path) as image:
-            about = json.loads(getattr(image, "text", {})[KEY])
-            pixels = np.asarray(image)
-        low, high = float(about["low"]), float(about["high"])
-    except (OSError, UnidentifiedImageError, KeyError, ValueError, TypeError) as error:
-        raise BadPicture(
-            f"this is no golden picture: {error}",
-            where=str(path),
-            do="delete it, then: mlship ci, mlship approve",
-        ) from error
-    return _unpacked(pixels.reshape(*pixels.shape[:2], -1), low, high), low, high
+    golden.write(folder / one.file, one.after, one.low, one.high)
 
 
 def checks(snapshots: Iterable[Snapshot]) -> Iterator[Check]:
@@ -204,7 +169,7 @@ def keep(folder: Path, snapshots: Iterable[Snapshot]) -> None:
         if one.state != "same":
             index[one.file.as_posix()] = one.state
         if one.state in ("changed", "new"):
-            write(folder / one.file, one)
+            write(folder, one)
     with bundles.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
@@ -233,12 +198,12 @@ def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[
     return accepted
 
 
-def _accept(kept: Path, golden: Path, state: State) -> None:
-    with bundles.writing(golden):
+def _accept(kept: Path, path: Path, state: State) -> None:
+    with bundles.writing(path):
         if state == "gone":
-            golden.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
-        golden.parent.mkdir(parents=True, exist_ok=True)
-        partial = golden.with_name(f".{golden.name}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
         shutil.copyfile(kept, partial)
-        partial.replace(golden)
+        partial.replace(path)

@@ -25,7 +25,7 @@ def updated(project: Project, ran: Run) -> Run:
         return left
     for one in ran.snapshots:
         if one.state == "new":
-            snapshots.write(project.snapshots / one.file, one)
+            snapshots.write(project.snapshots, one)
     write_atomically(project.baseline, json.dumps(ran.state.to_json(), indent=1) + "\n")
     rest = tuple(one for one in ran.snapshots if one.state != "new")
     return replace(left, baseline=ran.state, snapshots=rest)
