@@ -23,16 +23,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import latency, lowering_page
+from benchmarks import lowering_page
 from benchmarks.build_time import ROOT, machine
 from benchmarks.peers.install import python_of
+from benchmarks.timing.loaded import PEAK_SIZE
+from benchmarks.timing.runtimes import PEAKS, RUNTIMES
+from benchmarks.timing.session import Entry, Process
 from model_defs import zoo
 from model_defs.counting import count
+from model_defs.errors import MlshipError
 
 RESULTS = Path(__file__).parent / "results" / "lowering.json"
-NODE = ROOT / "converters" / "tfjs" / "node"
 OFFICIAL = "tensorflowjs"
 SECONDS = 900
+ENOUGH = 5_000.0
+"""Milliseconds after which a file that takes long is not run again."""
 
 
 class Failed(Exception):
@@ -120,19 +125,24 @@ def times(
     for _ in range(rounds):
         for name in shuffled.sample(sorted(found), len(found)):
             try:
-                spent = json.loads(said([*_timing(files.get(name)), str(runs)]))
-            except Failed as error:
-                failed[name] = f"the file does not run: {error}"
+                spent = _cpu_times(files.get(name), runs)
+            except MlshipError as error:
+                failed[name] = f"the file does not run: {error.what}"
                 del found[name]
             else:
                 found[name].append(round(statistics.median(spent), 3))
     return found, failed
 
 
-def _timing(file: Path | None) -> list[str]:
-    if file is not None and file.is_dir():
-        return ["node", str(Path(__file__).with_name("latency.mjs")), str(NODE), str(file)]
-    return [sys.executable, "-m", "benchmarks.latency", str(file or "peak")]
+def _cpu_times(file: Path | None, runs: int) -> list[float]:
+    """CPU milliseconds of runs on one thread in a process of its own; no file: the matrices."""
+    web = file is not None and file.is_dir()
+    runtime = RUNTIMES["tfjs-wasm" if web else "litert-1"] if file else PEAKS["peak-1"]
+    process = Process(Entry(runtime, file or Path()))
+    try:
+        return list(process.run(runs, ENOUGH)["cpu"])
+    finally:
+        process.close()
 
 
 def size(file: Path) -> int:
@@ -148,7 +158,7 @@ def measure(model: str, rounds: int, runs: int) -> dict[str, Any]:
         found = files_of(model, Path(folder))
         files = {name: file for name, file in found.items() if isinstance(file, Path)}
         measured, broken = times(files, rounds, runs)
-        peak = latency.PEAK_SIZE**3 / statistics.median(measured.pop("peak")) / 1e6
+        peak = PEAK_SIZE**3 / statistics.median(measured.pop("peak")) / 1e6
         return {
             "macs": count(zoo.load(model)).macs,
             "machine": machine(),

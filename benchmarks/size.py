@@ -50,7 +50,7 @@ class SizeRow:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Bytes of weights, graph and padding."""
+        """Bytes of weights, graph, metadata and padding."""
         counted: Counter[str] = Counter()
         for item in self.items:
             counted[item.kind] += item.bytes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 1160, 560
-COLOURS = {"weights": "#3b6ea5", "graph": "#c2703d", "padding": "#8a8f98"}
+COLOURS = {"weights": "#3b6ea5", "graph": "#c2703d", "metadata": "#5f8f5a", "padding": "#8a8f98"}
 
 
 @dataclass(frozen=True)

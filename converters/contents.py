@@ -14,7 +14,7 @@ import numpy as np
 from converters.api import Artifact
 from model_defs.errors import BadArtifact
 
-Kind = Literal["weights", "graph", "padding"]
+Kind = Literal["weights", "graph", "metadata", "padding"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Item:
 def contents(artifact: Artifact) -> tuple[Item, ...]:
     """Every byte of an artifact, once: the items add up to its size on disk.
 
-    Tensors keep the names that the format gave them. "padding" is what aligns them, "graph"
-    everything else. Raises BadArtifact for a file that is malformed.
+    Tensors keep the names that the format gave them. "padding" is what aligns them, "metadata"
+    what no runtime computes with, "graph" everything else. Raises BadArtifact for a file that is
+    malformed.
     """
     items = list(READERS[artifact.format](artifact.path))
     rest = disk_bytes(artifact.path) - sum(item.bytes for item in items)
@@ -74,6 +75,7 @@ def _coreml(path: Path) -> Iterator[Item]:
     if weights.is_file():
         stored = sum(item.bytes for item in seen.values())
         yield Item("alignment", "padding", weights.stat().st_size - stored)
+    yield Item("Manifest.json", "metadata", (path / "Manifest.json").stat().st_size)
 
 
 def _constants(block: Any) -> Iterator[tuple[str, Any]]:
@@ -94,6 +96,9 @@ def _tflite(path: Path) -> Iterator[Item]:
 
     model = schema.Model.GetRootAs(path.read_bytes())
     kinds = {value: name.lower() for name, value in vars(schema.TensorType).items()}
+    for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
+        count = model.Buffers(entry.Buffer()).DataLength()
+        yield Item(entry.Name().decode(), "metadata", count)
     seen = set()
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         readers = _readers(graph)
@@ -114,12 +119,17 @@ def _readers(graph: Any) -> dict[int, str]:
     names: dict[int, str] = {}
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
         output = int(operator.Outputs(0))
-        fused = graph.Tensors(output).Name().decode().split(";")[-1]
-        layer = fused.rpartition("/")[0] if "/" in fused else fused
+        layer = tflite_layer(graph.Tensors(output).Name().decode())
         if operator.InputsLength() == 1 and output in names:
             layer = names[output]
         names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
     return names
+
+
+def tflite_layer(result: str) -> str:
+    """The layer of an operation by the name of its result, which may stand for several fused."""
+    fused = result.split(";")[-1]
+    return fused.rpartition("/")[0] if "/" in fused else fused
 
 
 def _tfjs(path: Path) -> Iterator[Item]:

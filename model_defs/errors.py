@@ -10,6 +10,7 @@
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
     ├── BadRecipe               a recipe whose steps are not ones, or do not go together
+    ├── BadConfig               an mlship.toml that says what cannot be meant
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
     ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
@@ -89,6 +90,10 @@ class BadRecipe(MlshipError):
     """A recipe with a step that stands twice, or an option that a pass does not take."""
 
 
+class BadConfig(MlshipError):
+    """An mlship.toml that is missing, is no TOML, or says what cannot be meant."""
+
+
 class BadRecord(MlshipError):
     """A file of recorded results that is truncated, edited, or of another bundle."""
 
@@ -134,6 +139,7 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadBundle,
         BadPicture,
         BadRecipe,
+        BadConfig,
         BadRecord,
         BadCheckpoint,
         TrainingDiverged,

@@ -46,7 +46,10 @@ LOADING = Path(__file__).parent / "loading"
 
 @dataclass(frozen=True)
 class Built:
-    """What became of one model on one target: a bundle, a failed report, or an error."""
+    """What became of one model on one target: a bundle, a failed report, or an error.
+
+    `rejected` is what a failed report is of, kept in the cache so that it can be looked into.
+    """
 
     model: str
     target: str
@@ -54,6 +57,7 @@ class Built:
     report: ParityReport | None = None
     cached: bool = False
     error: MlshipError | None = None
+    rejected: Bundle | None = None
 
     @property
     def exit_code(self) -> int:
@@ -316,14 +320,15 @@ def _build_target(
             )
             say(what, "proving")
             report = _prove(artifact, prepared, recipe)
-            if not report.ok:
-                return Built(spec.name, target.name, report=report)
             for name in target.loading:
                 shutil.copy(LOADING / name, stage / name)
             manifest = _manifest(prepared, target, recipe, artifact, report)
             if target.format == "coreml":
                 manifest["compute"] = request.compute
             sealed = bundle.seal(stage, manifest)
+            if not report.ok:
+                rejected = cache.keep_rejected(sealed)
+                return Built(spec.name, target.name, report=report, rejected=rejected)
             cache.store(request, prepared.inputs, key, sealed.directory)
             shipped = bundle.publish(stage, where)
     except MlshipError as error:

@@ -3,6 +3,7 @@
     requests/<digest>.json      what was asked -> the files it read, and the key they led to
     objects/<key>/              a sealed bundle; the key is a digest of graph, weights, spec,
                                 recipe, target, our source and the installed packages
+    rejected/<name>-<target>/   the last bundle of that name that was not equal to PyTorch
 
 A request whose files are unchanged is answered without importing torch. A damaged object is
 not used: it is removed and built again.
@@ -132,6 +133,16 @@ def store(request: Request, inputs: frozenset[Path], object_key: str, built: Pat
         partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
         partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
         partial.rename(path)
+
+
+def keep_rejected(sealed: Bundle) -> Bundle | None:
+    """A copy of a bundle that failed, the last of its name; None where it cannot be written."""
+    target = home() / "rejected" / f"{sealed.name}-{sealed.target}"
+    with contextlib.suppress(OSError):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(sealed.directory, target)
+        return Bundle(target, sealed.manifest)
+    return None
 
 
 def _record(request: Request) -> Path:

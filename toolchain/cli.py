@@ -13,10 +13,14 @@ import click
 
 from toolchain import (
     apply_cli,
+    bench_cli,
+    ci_cli,
     eval_cli,
+    lock_cli,
     prune_cli,
     recipes,
     shrink_cli,
+    size_cli,
     targets,
     train_cli,
 )
@@ -38,6 +42,10 @@ train_cli.add_to(main)
 prune_cli.add_to(main)
 eval_cli.add_to(main)
 shrink_cli.add_to(main)
+bench_cli.add_to(main)
+ci_cli.add_to(main)
+lock_cli.add_to(main)
+size_cli.add_to(main)
 
 
 @command
@@ -158,6 +166,8 @@ def _show_failure(built: Any) -> None:
     for problem in built.report.problems:
         click.echo(f"  {problem}", err=True)
     click.echo("  no bundle was written; an older one, if any, was left as it was", err=True)
+    if built.rejected is not None:
+        click.echo(f"  to see which layer: mlship blame {built.rejected.directory}", err=True)
 
 
 @command
@@ -346,25 +356,6 @@ def run(
         click.echo(json.dumps(result, indent=2))
     else:
         click.echo(f"{result['out']}: {result['output']} of {bundle} on {result['backend']}")
-    return 0
-
-
-@command
-@click.argument("bundles", type=Path, nargs=-1, required=True)
-@click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
-def size(bundles: tuple[Path, ...], html: Path | None, as_json: bool) -> int:
-    """Weigh BUNDLES: on disk, on the wire, layer by layer."""
-    from toolchain import weighing
-    from toolchain.bundle import writing
-
-    rows = [weighing.weigh(path) for path in bundles]
-    if html is not None:
-        with writing(html):
-            html.write_text(weighing.page(rows), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps([weighing.to_json(*row) for row in rows], indent=2))
-    else:
-        weighing.show(rows)
     return 0
 
 

@@ -86,7 +86,7 @@ def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator
         cases.pictures_in(wanted.folder)
     truths = _Truths(wanted.folder, wanted.weights, wanted.case)
     for name in names:
-        if _is_bundle(name):
+        if is_bundle(name):
             yield truths.of(bundles.read(Path(name)), wanted.model)
             continue
         for model in models.expand(name):
@@ -97,7 +97,8 @@ def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator
                 yield one if one.bundle is None else truths.of(one.bundle, model)
 
 
-def _is_bundle(name: str) -> bool:
+def is_bundle(name: str) -> bool:
+    """Whether this names a bundle's folder and no model. BadBundle for one that is not there."""
     if Path(name).is_dir():
         return True
     if ".py" not in name and ("/" in name or name.endswith((".mlpackage", ".tflite", ".tfjs"))):

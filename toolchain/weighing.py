@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ from benchmarks import treemap
 from benchmarks.size import SPEEDS, SizeRow, measure
 from benchmarks.treemap import Cell
 from converters.api import Artifact
-from toolchain import bundle, terminal
+from model_defs.errors import BadBundle
+from toolchain import bundle, models, terminal
+from toolchain.build import Built, Say, build
 from toolchain.bundle import Bundle
+from toolchain.recipes import Recipe
+from toolchain.subjects import is_bundle
+from toolchain.targets import Target
 
 MOST_LAYERS = 12
 
@@ -29,6 +36,40 @@ def stored_bytes(found: Bundle) -> int:
     """What the bundle's numbers take, with their scales and palettes; 0 where it does not say."""
     ledger = found.manifest["recipe"].get("ledger", [])
     return int(ledger[-1]["bytes"]) if ledger else 0
+
+
+def weigh_all(
+    names: Iterable[str],
+    places: tuple[Target, ...],
+    recipe: Recipe,
+    weights: Path | None,
+    say: Say,
+) -> Iterator[tuple[Bundle, SizeRow]]:
+    """Each bundle, and each target of each model, which is built first.
+
+    Raises what building raises, BadBundle where a build was not equal to PyTorch.
+    """
+    for name in names:
+        if is_bundle(name):
+            yield weigh(Path(name))
+            continue
+        with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+            built = build(
+                models.expand(name), places, recipe, weights=weights, out=Path(work), say=say
+            )
+            for one in built:
+                yield _weighed(one)
+
+
+def _weighed(built: Built) -> tuple[Bundle, SizeRow]:
+    """What was built for this alone, under its name: its folder is gone soon."""
+    name = f"{built.model}-{built.target}"
+    if built.error is not None:
+        raise built.error
+    if built.bundle is None:
+        raise BadBundle(f"{name} is not equal to PyTorch", do=f"mlship build {built.model}")
+    _, row = weigh(built.bundle.directory)
+    return replace(built.bundle, directory=Path(name)), row
 
 
 def to_json(found: Bundle, row: SizeRow) -> dict[str, Any]:
@@ -130,6 +171,7 @@ text { font: 11px ui-monospace, monospace; fill: #fff; pointer-events: none; }
 <p>Area is bytes on disk. Hover over a rectangle for its name.
 <span class="key" style="background:#3b6ea5"></span>weights by layer
 <span class="key" style="background:#c2703d"></span>graph
+<span class="key" style="background:#5f8f5a"></span>metadata
 <span class="key" style="background:#8a8f98"></span>padding</p>
 {sections}
 </html>

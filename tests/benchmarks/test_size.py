@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from own_models import tiny
 
 from benchmarks.size import SPEEDS, SizeRow, layer_of, measure
 from converters.api import Artifact
@@ -125,3 +126,29 @@ class TestCommand:
         copy = shutil.copytree(shared / "dist" / "tiny-android", tmp_path / "copy")
         (copy / "tiny.tflite").write_bytes(b"rubbish")
         assert self.run(copy).exit_code == 2
+
+
+def test_a_model_is_built_and_weighed(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(tiny())
+    command = ["size", f"{tmp_path}/net.py:spec", "--target", "android", "--json"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert row["bundle"] == "tiny-android"
+    assert row["kinds"]["weights"] > 0
+
+
+def test_a_model_that_cannot_be_built_is_not_weighed(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(tiny("nothing"))
+    result = CliRunner().invoke(main, ["size", f"{tmp_path}/net.py:spec", "--target", "android"])
+    assert result.exit_code == 2
+    assert "nothing" in result.stderr
+
+
+@pytest.mark.parametrize(("target", "name"), [("ios", "Manifest.json"), ("android", None)])
+def test_what_nothing_computes_with_is_metadata(
+    shared: Path, target: str, name: str | None
+) -> None:
+    items = [i for i in contents(artifact_of(shared, target)) if i.kind == "metadata"]
+    assert all(item.bytes > 0 for item in items)
+    assert name is None or [item.name for item in items] == [name]

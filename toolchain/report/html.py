@@ -140,16 +140,16 @@ def _tile(spec: TensorSpec, values: object, caption: str, like: object = None) -
     if array.ndim != 4:
         return ""
     uri = pictures.of_tensor(spec, array, None if like is None else np.asarray(like))
-    return _figure(uri, caption)
+    return figure(uri, caption)
 
 
 def _difference(example: Example) -> str:
     if example.want.ndim != 4:
         return ""
     uri, top = pictures.of_difference(example.want, example.got, example.row.tolerance or 0.0)
-    return _figure(uri, f"difference, darkest is {top:.2g}")
+    return figure(uri, f"difference, darkest is {top:.2g}")
 
 
-def _figure(uri: str, caption: str) -> str:
+def figure(uri: str, caption: str) -> str:
     text = escape(caption)
     return f'<figure><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'

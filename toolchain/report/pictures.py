@@ -29,7 +29,7 @@ def of_tensor(spec: TensorSpec, values: np.ndarray, like: np.ndarray | None = No
     look the same only if they are.
     """
     like = values if like is None else like
-    plane = _scaled(values, *_bounds(spec, like))
+    plane = _scaled(values, *bounds(spec, like))
     if spec.kind == "image" and values.shape[1] == 3:
         turn = spec.preprocess is not None and spec.preprocess.colour == "BGR"
         pixels = plane[0].transpose(1, 2, 0)[..., :: -1 if turn else 1]
@@ -48,7 +48,8 @@ def of_difference(want: np.ndarray, got: np.ndarray, tolerance: float) -> tuple[
     return _uri(_coloured(worst / top, HEAT)), top
 
 
-def _bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
+def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
+    """The range that is shown: the spec's, or that of these values where the spec has none."""
     finite = like[np.isfinite(like)]
     low = float(finite.min(initial=0.0)) if spec.low is None else spec.low
     high = float(finite.max(initial=0.0)) if spec.high is None else spec.high

@@ -5,6 +5,7 @@
 //
 //   { do: 'open', backend, path }        -> { id, runtime, inputs, outputs }
 //   { do: 'run', id, tensors } + bytes   -> { tensors } + bytes
+//   { do: 'time', id, runs, tensors } .. -> { milliseconds } of each run, by the page's clock
 //   { do: 'close', id }                  -> {}
 //
 // An answer may be { error, kind } instead; kind is 'unavailable', 'artifact' or 'crash'.
@@ -80,6 +81,11 @@ const ACTIONS = {
     server.inputs = bytes;
     const described = await ask(models.get(id), (job) => window.backend.run(job), { id, tensors });
     return [{ tensors: described }, server.outputs];
+  },
+  async time({ id, runs, tensors }, bytes) {
+    server.inputs = bytes;
+    const job = { id, runs, tensors };
+    return [{ milliseconds: await ask(models.get(id), (j) => window.backend.time(j), job) }];
   },
   async close({ id }) {
     const frame = models.get(id);

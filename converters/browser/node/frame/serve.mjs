@@ -41,6 +41,16 @@ export function serve(engine) {
       await fetch('/outputs', { method: 'POST', body });
       return results.map(({ name, dtype, shape }) => ({ name, dtype, shape }));
     },
+    async time({ id, tensors, runs }) {
+      const arrays = split(await fetchBytes('/inputs'), tensors);
+      const times = [];
+      for (let i = 0; i < runs; i++) {
+        const start = performance.now();
+        await models.get(id).run(arrays);
+        times.push(performance.now() - start);
+      }
+      return times;
+    },
     close(id) {
       models.get(id)?.dispose();
       models.delete(id);

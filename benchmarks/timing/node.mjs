@@ -1,0 +1,131 @@
+// One TF.js model on WASM, one thread: `node node.mjs MODEL_FOLDER`, in the folder of TF.js.
+//
+// Speaks as worker.py does.
+
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const WARM = 3;
+const WARM_MS = 2000;
+const folder = process.argv[2];
+const require = createRequire(path.resolve('runner.mjs'));
+const tf = require('@tensorflow/tfjs-core');
+const { loadGraphModel } = require('@tensorflow/tfjs-converter');
+const { setWasmPaths } = require('@tensorflow/tfjs-backend-wasm');
+
+function send(header) {
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(text.length);
+  process.stdout.write(Buffer.concat([length, text]));
+}
+
+async function* requests() {
+  let held = Buffer.alloc(0);
+  for await (const chunk of process.stdin) {
+    held = Buffer.concat([held, chunk]);
+    for (;;) {
+      const end = held.length < 4 ? Infinity : 4 + held.readUInt32LE(0);
+      if (held.length < end) break;
+      yield JSON.parse(held.subarray(4, end).toString());
+      held = held.subarray(end);
+    }
+  }
+}
+
+function run(model, inputs) {
+  const results = [model.execute(inputs)].flat();
+  for (const result of results) result.dataSync();
+  tf.dispose(results);
+}
+
+// Up to `runs` runs, at least one, and none after these have taken `most` milliseconds.
+function timed(model, inputs, runs, most) {
+  const wall = [];
+  const cpu = [];
+  for (let sum = 0; wall.length < runs && (sum === 0 || sum < most); sum += wall.at(-1)) {
+    const start = performance.now();
+    const busy = process.cpuUsage();
+    run(model, inputs);
+    const { user, system } = process.cpuUsage(busy);
+    wall.push(performance.now() - start);
+    cpu.push((user + system) / 1e3);
+  }
+  return [wall, cpu];
+}
+
+// Milliseconds of each node's kernels. The executor keeps a copy of each node's result, which the
+// kernel Identity makes: by what was copied the kernel is known that made it.
+function layers(model, inputs) {
+  const engine = tf.engine();
+  const spent = new Map();
+  const copied = new Map();
+  const original = engine.runKernel;
+  engine.runKernel = function (name, given, ...rest) {
+    const start = performance.now();
+    const result = original.call(this, name, given, ...rest);
+    const ms = performance.now() - start;
+    for (const tensor of [result].flat()) {
+      if (name === 'Identity') copied.set(tensor.dataId, given.x.dataId);
+      if (tensor?.dataId && !spent.has(tensor.dataId)) spent.set(tensor.dataId, ms);
+    }
+    return result;
+  };
+  tf.env().set('KEEP_INTERMEDIATE_TENSORS', true);
+  try {
+    tf.dispose(model.execute(inputs));
+    const found = {};
+    for (const [node, tensors] of Object.entries(model.getIntermediateTensors())) {
+      const made = tensors.map((tensor) => copied.get(tensor?.dataId)).find((id) => spent.has(id));
+      if (made) found[node] = spent.get(made);
+      spent.delete(made);
+    }
+    return found;
+  } finally {
+    model.disposeIntermediateTensors();
+    tf.env().set('KEEP_INTERMEDIATE_TENSORS', false);
+    engine.runKernel = original;
+  }
+}
+
+// The most bytes of memory that this process has had. Linux hands maxRSS on from the process that
+// started this one, so it is only asked where there is nothing better.
+function peak() {
+  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
+}
+
+async function load() {
+  setWasmPaths(path.dirname(require.resolve('@tensorflow/tfjs-backend-wasm')) + path.sep);
+  await tf.setBackend('wasm');
+  const before = process.memoryUsage.rss();
+  const start = performance.now();
+  const { weightsManifest, ...json } = JSON.parse(readFileSync(path.join(folder, 'model.json')));
+  const paths = weightsManifest.flatMap((group) => group.paths);
+  const shards = paths.map((p) => readFileSync(path.join(folder, p)));
+  const weightSpecs = weightsManifest.flatMap((group) => group.weights);
+  const weightData = new Uint8Array(Buffer.concat(shards)).buffer;
+  const model = await loadGraphModel({ load: async () => ({ ...json, weightSpecs, weightData }) });
+  return { model, before, took: performance.now() - start };
+}
+
+try {
+  const { model, before, took } = await load();
+  const inputs = Object.fromEntries(
+    model.inputs.map(({ name, shape }) => [name, tf.randomUniform(shape.map((n) => Math.max(n, 1)))]),
+  );
+  const [[first]] = timed(model, inputs, 1, 0);
+  timed(model, inputs, WARM, WARM_MS);
+  send({ load: took, first, resident: before });
+  for await (const asked of requests()) {
+    if (asked.layers) {
+      send({ layers: layers(model, inputs) });
+      continue;
+    }
+    const [wall, cpu] = timed(model, inputs, asked.runs, asked.most);
+    send({ wall, cpu, peak: peak() });
+  }
+} catch (error) {
+  send({ error: String(error?.message ?? error).split('\n')[0] });
+}

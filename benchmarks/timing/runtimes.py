@@ -1,0 +1,182 @@
+"""Every runtime that can be timed here: the only list of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.timing import loaded
+from benchmarks.timing.loaded import Loaded
+from model_defs.errors import BackendUnavailable, UnknownName
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = ROOT / "converters" / "tfjs" / "node"
+Load = Callable[[Path, int], Loaded]
+CORES = os.cpu_count() or 1
+QUIET = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "KMP_BLOCKTIME": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONPATH": str(ROOT),
+}
+"""The environment of what is timed: threads that wait sleep, and do not take another's core."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs files of one format, on one thread or on all cores.
+
+    `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
+    of: references. `imports` are loaded before memory is counted. `node`: it is node.mjs.
+    `reference` is no way that the file ships.
+    """
+
+    name: str
+    format: str
+    summary: str
+    load: Load | None
+    imports: tuple[str, ...] = ()
+    threads: int = 1
+    reference: bool = False
+    system: str = ""
+
+    def look(self) -> None:
+        """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""
+        if self.system and sys.platform != self.system:
+            raise BackendUnavailable(f"{self.name} runs on {self.system} only")
+        for module in self.imports:
+            if find_spec(module) is None:
+                raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
+        self.program()
+
+    def program(self) -> list[str]:
+        """How its process is started, but for the file."""
+        if self.load is None:
+            from converters.tfjs.runner import node_program
+
+            return [node_program(), str(Path(__file__).with_name("node.mjs"))]
+        if self.name in IN_CHROMIUM:
+            from converters.browser.host import programs
+
+            programs()
+        return [sys.executable, "-P", "-m", "benchmarks.timing.worker", self.name]
+
+    def command(self, path: Path) -> list[str]:
+        """How its process is started on a file."""
+        given = [str(path.resolve())] if self.load is None else [str(path), str(self.threads)]
+        return [*self.program(), *given]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return QUIET | dict.fromkeys(counts, str(self.threads))
+
+
+def _core_ml(name: str, compute: str) -> Runtime:
+    load = functools.partial(loaded.coreml, compute=compute)
+    return Runtime(name, "coreml", f"Core ML, {compute}", load, ("coremltools",), system="darwin")
+
+
+def _chromium(name: str, format: str, summary: str) -> Runtime:
+    return Runtime(
+        name, format, summary, functools.partial(loaded.chromium, backend=name), threads=CORES
+    )
+
+
+IN_CHROMIUM = ("litertjs", "tfjs-wasm-chromium")
+LITERT = ("ai_edge_litert.interpreter",)
+
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("litert-1", "tflite", "LiteRT, XNNPACK, 1 thread", loaded.litert, LITERT),
+        Runtime("litert", "tflite", "LiteRT, XNNPACK, all cores", loaded.litert, LITERT, CORES),
+        _chromium("litertjs", "tflite", "LiteRT.js in Chromium"),
+        Runtime("tfjs-wasm", "tfjs", "TF.js on WASM in Node, 1 thread", None),
+        _chromium("tfjs-wasm-chromium", "tfjs", "TF.js on WASM in Chromium"),
+        _core_ml("coreml", "all"),
+        _core_ml("coreml-cpu", "cpu_only"),
+        _core_ml("coreml-gpu", "cpu_and_gpu"),
+        _core_ml("coreml-ane", "cpu_and_ne"),
+        Runtime("mil-1", "coreml", "our interpreter: no device's latency", loaded.mil, ("torch",)),
+        Runtime(
+            "onnxruntime-1",
+            "onnx",
+            "ONNX Runtime, 1 thread",
+            loaded.onnxruntime,
+            ("onnxruntime",),
+            reference=True,
+        ),
+        Runtime(
+            "onnxruntime",
+            "onnx",
+            "ONNX Runtime, all cores",
+            loaded.onnxruntime,
+            ("onnxruntime",),
+            CORES,
+            reference=True,
+        ),
+        Runtime(
+            "pytorch-1", "torchscript", "PyTorch, 1 thread", loaded.pytorch, ("torch",), 1, True
+        ),
+        Runtime(
+            "pytorch", "torchscript", "PyTorch, all cores", loaded.pytorch, ("torch",), CORES, True
+        ),
+    )
+}
+
+PEAKS: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("peak-1", "", "a product of matrices, 1 thread", loaded.product, ("numpy",)),
+        Runtime("peak", "", "the same on all cores", loaded.product, ("numpy",), CORES),
+        Runtime("copy", "", "a copy of memory", loaded.copy, ("numpy",)),
+    )
+}
+"""What this machine can do at most, measured in the same rounds."""
+
+MAIN = {"tflite": ("litert-1",), "tfjs": ("tfjs-wasm",), "coreml": ("coreml", "mil-1")}
+"""By format, what stands for the latency of a file in CI: the first that runs here. One thread
+where it can be had, because its CPU time is hardly moved by what else a machine does."""
+
+
+def find(name: str) -> Runtime:
+    """The runtime of that name; UnknownName for any other."""
+    every = RUNTIMES | PEAKS
+    if name not in every:
+        raise UnknownName.among("runtime", name, RUNTIMES)
+    return every[name]
+
+
+def loader(name: str) -> Load:
+    """What loads a file in one of Python's runtimes."""
+    load = find(name).load
+    assert load is not None, f"{name} is node.mjs"
+    return load
+
+
+def of_format(kind: str) -> tuple[Runtime, ...]:
+    """The runtimes of a format; those on all cores are left out where there is one core."""
+    every = [r for r in RUNTIMES.values() if r.format == kind]
+    singles = {r.name for r in every if r.name.endswith("-1")}
+    return tuple(r for r in every if CORES > 1 or f"{r.name}-1" not in singles)
+
+
+def main_of(kind: str) -> Runtime:
+    """What stands for a format's latency here; BackendUnavailable where nothing does."""
+    refused = BackendUnavailable(f"nothing here can time {kind}")
+    for name in MAIN[kind]:
+        try:
+            RUNTIMES[name].look()
+        except BackendUnavailable as error:
+            refused = error
+        else:
+            return RUNTIMES[name]
+    raise refused

@@ -1,0 +1,72 @@
+"""`mlship bench`: latency and memory of bundles on this machine's runtimes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolchain import recipes, targets
+from toolchain.command import command_of
+
+
+def add_to(group: click.Group) -> None:
+    """Adds the command to a group."""
+    command_of(group)(bench)
+
+
+@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
+@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
+@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
+@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
+@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@click.option("--runtime", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
+@click.option("--full", is_flag=True, help="1024 runs and 60 s each, not 64 runs.")
+@click.option("--layers", is_flag=True, help="Also time each layer.")
+@click.option("--save", type=Path, metavar="FILE", help="Keep the latencies.")
+@click.option("--against", type=Path, metavar="FILE", help="Fail where they got worse.")
+@click.option(
+    "--limit", type=click.FloatRange(1), default=1.1, show_default=True, help="Ratio, of --against."
+)
+def bench(
+    subjects: tuple[str, ...],
+    target_names: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    model: str | None,
+    chosen: tuple[str, ...],
+    full: bool,
+    layers: bool,
+    save: Path | None,
+    against: Path | None,
+    limit: float,
+    as_json: bool,
+) -> int:
+    """Time bundles on every runtime here, beside ONNX Runtime and PyTorch.
+
+    A MODEL is built first. Each runtime is a process of its own; they take turns in shuffled
+    rounds. Slower than --against means: by more than --limit, and Mann-Whitney's p below 0.002.
+    """
+    from benchmarks.timing.session import MODES
+    from toolchain import terminal
+    from toolchain.benching import against as kept
+    from toolchain.benching import run, table
+    from toolchain.subjects import Wanted
+
+    before = kept.load(against) if against else None
+    places = targets.find(target_names or ("all",))
+    wanted = Wanted(places, recipes.find(recipe), None, model, weights)
+    mode = MODES["full" if full else "quick"]
+    with terminal.progress() as say:
+        ran = run.run(subjects, wanted, chosen, mode, layers=layers, say=say)
+    if save is not None:
+        kept.save(save, ran)
+    changes = kept.changes(before, ran, limit, against) if before and against else []
+    if as_json:
+        found = {**ran.to_json(), "changes": [change.to_json() for change in changes]}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        table.show(ran, changes)
+    worse = any(change.worse for change in changes)
+    return 1 if worse and ran.exit_code != 2 else ran.exit_code

@@ -1,0 +1,1 @@
+"""`mlship bench`: what bundles take, beside what they were made of, on this machine."""

@@ -1,0 +1,1 @@
+"""`mlship ci`: builds a project's bundles, measures them, and holds them against budgets."""

@@ -1,0 +1,25 @@
+"""The layer that explains a loss of accuracy."""
+
+from __future__ import annotations
+
+from model_defs.errors import MlshipError
+from toolchain.blame import blame
+from toolchain.build import Say
+from toolchain.subjects import Subject
+
+
+def layer_to_blame(subject: Subject, say: Say) -> str:
+    """The first layer that does not compute what it should, else the one that adds most error."""
+    try:
+        found = blame(subject, say=say)
+    except MlshipError as error:
+        return f"no layer can be named: {error.what}"
+    for backend in found.backends:
+        if backend.layers:
+            layer = backend.first or backend.ranked[0]
+            said = "is to blame" if backend.first else "adds most error"
+            return (
+                f"layer {layer.name} {said} on {backend.backend}: "
+                f"{layer.note or f'{layer.added:.2g} of its largest value'}"
+            )
+    return "no layer can be named: no backend shows its values"

@@ -1,0 +1,53 @@
+"""Golden pictures on disk: PNGs of 8 bits that say in their own text what their levels mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from model_defs.errors import BadPicture
+from toolchain import bundle as bundles
+
+KEY = "mlship"
+LEVELS = 255
+
+
+def packed(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(1, C, H, W) values as 8-bit levels, (H, W, C); NaN and what lies below are 0."""
+    share = np.nan_to_num((values[0].astype(np.float64) - low) / (high - low)).clip(0, 1)
+    return np.rint(share * LEVELS).astype(np.uint8).transpose(1, 2, 0)
+
+
+def unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    return pixels.transpose(2, 0, 1)[None].astype(np.float64) / LEVELS * (high - low) + low
+
+
+def write(path: Path, values: np.ndarray, low: float, high: float) -> None:
+    """Write values between `low` and `high`. Raises CannotWrite."""
+    pixels = packed(values, low, high)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(KEY, json.dumps({"low": low, "high": high}))
+    partial = path.with_name(f".{path.name}.partial")
+    with bundles.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.squeeze()).save(partial, "PNG", pnginfo=text)
+        partial.replace(path)
+
+
+def read(path: Path) -> tuple[np.ndarray, float, float]:
+    """A golden picture's values and their range; BadPicture for one that we did not write."""
+    try:
+        with Image.open(path) as image:
+            about = json.loads(getattr(image, "text", {})[KEY])
+            pixels = np.asarray(image)
+        low, high = float(about["low"]), float(about["high"])
+    except (OSError, UnidentifiedImageError, KeyError, ValueError, TypeError) as error:
+        raise BadPicture(
+            f"this is no golden picture: {error}",
+            where=str(path),
+            do="delete it, then: mlship ci, mlship approve",
+        ) from error
+    return unpacked(pixels.reshape(*pixels.shape[:2], -1), low, high), low, high

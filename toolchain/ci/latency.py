@@ -1,0 +1,196 @@
+"""Latencies of a model's bundles beside those of a baseline, and whether they are worse.
+
+Where the baseline's file is still in the cache, both files are timed side by side. Else the
+baseline's own milliseconds stand for it, on the same machine only.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.significance import FEWEST, compare
+from benchmarks.timing.runtimes import PEAKS, main_of
+from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.times import Session
+from converters.api import Artifact
+from model_defs.errors import BackendUnavailable, BadBundle
+from toolchain import bundle as bundles
+from toolchain import cache
+from toolchain.benching.against import slower
+from toolchain.build import Say
+from toolchain.bundle import Bundle
+from toolchain.ci.state import Measured, artifact_digest
+
+CONFIRMATIONS = 2
+"""How often a slower file is timed again, in new processes, before it is called slower."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What is known of one bundle. `worse`: by more than its limit, and not by chance.
+
+    `ratio` over the baseline is None where there is none; `why` then says why, and otherwise
+    how it was found. `before` is the baseline, with what its file takes today where that could
+    be timed again.
+    """
+
+    measured: Measured
+    ratio: float | None = None
+    p: float = 1.0
+    worse: bool = False
+    why: str = ""
+    before: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bundle to time, the baseline's figures of it, and the ratio that is too much."""
+
+    bundle: Bundle
+    measured: Measured
+    before: Measured | None
+    limit: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine's fingerprint and the one that the baseline is of."""
+
+    now: str
+    then: str
+
+    @property
+    def same(self) -> bool:
+        return self.now == self.then
+
+
+def time_all(
+    subjects: Sequence[Subject], machine: Machine, mode: Mode, *, again: bool, say: Say
+) -> list[Latency]:
+    """Time one model's bundles together. `again`: also those that have not changed."""
+    unchanged = [s for s in subjects if not again and _is_known(s, machine)]
+    fresh = [s for s in subjects if s not in unchanged]
+    known = {s.measured.bundle: _known(s) for s in unchanged}
+    found = {s.measured.bundle: one for s, one in _timed(fresh, machine, mode, say)}
+    for subject in fresh:
+        for _ in range(CONFIRMATIONS):
+            if not found[subject.measured.bundle].worse:
+                break
+            say(subject.measured.bundle, "timing again what seems slower")
+            ((_, once_more),) = _timed([subject], machine, mode, say)
+            found[subject.measured.bundle] = once_more
+    return [(known | found)[s.measured.bundle] for s in subjects]
+
+
+def _is_known(subject: Subject, machine: Machine) -> bool:
+    """Whether the baseline has timed this very file on this very machine."""
+    before = subject.before
+    same = before is not None and before.artifact == subject.measured.artifact
+    return same and machine.same and before is not None and len(before.blocks) >= FEWEST
+
+
+def _known(subject: Subject) -> Latency:
+    before = subject.before
+    assert before is not None
+    figures = {k: v for k, v in before.figures.items() if k in ("latency", "first_run", "memory")}
+    new = replace(
+        subject.measured,
+        figures={**subject.measured.figures, **figures},
+        layer_ms=before.layer_ms,
+        runtime=before.runtime,
+        blocks=before.blocks,
+        peak=before.peak,
+    )
+    why = "the same file on the same machine: not timed again"
+    return Latency(new, ratio=1.0, why=why, before=before)
+
+
+def _timed(
+    subjects: Sequence[Subject], machine: Machine, mode: Mode, say: Say
+) -> list[tuple[Subject, Latency]]:
+    """One session; the baseline's files are in it where they can be found."""
+    entries: dict[str, Entry] = {}
+    absent: dict[str, str] = {}
+    for subject in subjects:
+        name = subject.measured.bundle
+        try:
+            entries[name] = _entry(subject.bundle)
+        except BackendUnavailable as error:
+            absent[name] = error.what
+            continue
+        if subject.before is not None:
+            old = find_artifact(subject.before.artifact)
+            if old is not None:
+                entries[_before(name)] = _entry(old)
+    names = [*entries]
+    peaks = {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
+    session = measure(entries | peaks, mode, layers=names, say=say)
+    failed = absent | dict(session.failed)
+    return [(s, _latency(s, session, failed, machine)) for s in subjects]
+
+
+def _before(name: str) -> str:
+    return f"{name}, baseline"
+
+
+def _entry(bundle: Bundle) -> Entry:
+    artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
+    return Entry(main_of(artifact.format), artifact.path)
+
+
+def _latency(
+    subject: Subject, session: Session, failed: Mapping[str, str], machine: Machine
+) -> Latency:
+    name, before = subject.measured.bundle, subject.before
+    if name in failed:
+        return Latency(subject.measured, why=failed[name], before=before)
+    runtime = _entry(subject.bundle).runtime.name
+    new = replace(_with_times(subject.measured, session, name), runtime=runtime)
+    if before is None:
+        return Latency(new, why="the baseline does not have it")
+    if _before(name) in session.times:
+        old = replace(_with_times(before, session, _before(name)), runtime=runtime)
+        found = compare(old.blocks, new.blocks)
+        worse = found.worse(subject.limit)
+        how = "timed side by side with the baseline's file"
+        return Latency(new, found.ratio, found.p, worse, how, old)
+    if not machine.same:
+        why = "the baseline is of another machine, its file not in the cache"
+        return Latency(new, why=why, before=before)
+    if len(before.blocks) < FEWEST or before.runtime != new.runtime:
+        return Latency(new, why="the baseline has no latency on this runtime", before=before)
+    found = compare(before.blocks, new.blocks)
+    drift = before.peak / new.peak
+    worse = slower(before.blocks, new.blocks, drift, subject.limit)
+    how = "against the baseline's own milliseconds"
+    return Latency(new, found.ratio, found.p, worse, how, before)
+
+
+def _with_times(known: Measured, session: Session, name: str) -> Measured:
+    """The same bundle with what it took in a session."""
+    times, roof = session.times[name], session.roof
+    latency = statistics.median(times.blocks)
+    figures = {"latency": latency, "first_run": times.first, "memory": float(times.peak)}
+    return replace(
+        known,
+        figures={**known.figures, **figures},
+        layer_ms=dict(times.layers),
+        blocks=times.blocks,
+        peak=roof.gmacs_single if roof else 0.0,
+    )
+
+
+def find_artifact(digest: str) -> Bundle | None:
+    """A bundle in the cache that holds the artifact of this digest, verified; or none."""
+    for manifest in sorted((cache.home() / "objects").glob(f"*/{bundles.MANIFEST}")):
+        try:
+            found = Bundle(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
+            if artifact_digest(found) == digest:
+                return bundles.read(manifest.parent)
+        except (OSError, ValueError, KeyError, TypeError, BadBundle):
+            continue
+    return None

@@ -1,0 +1,64 @@
+"""Sizes and what parity measured, as figures that budgets know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.budgets import LIMITS
+from benchmarks.size import SizeRow
+from toolchain.bundle import Bundle
+from toolchain.ci.state import Measured, artifact_digest
+from toolchain.parity import ParityReport
+from toolchain.report.table import WORST
+from toolchain.weighing import weigh
+
+
+def measured(bundle: Bundle, report: ParityReport) -> Measured:
+    """A bundle with its sizes and how near it is to PyTorch; latencies come later."""
+    _, row = weigh(bundle.directory)
+    return Measured(
+        f"{bundle.name}-{bundle.target}",
+        bundle.name,
+        bundle.target,
+        str(bundle.manifest["recipe"]["name"]),
+        str(bundle.manifest["model"]["weights"]),
+        artifact_digest(bundle),
+        {**_sizes(row), **_quality(report)},
+        {layer.name: layer.bytes for layer in row.layers} | _rest(row),
+    )
+
+
+def _rest(row: SizeRow) -> dict[str, int]:
+    return {f"({kind})": n for kind, n in row.kinds.items() if kind != "weights" and n}
+
+
+def _sizes(row: SizeRow) -> dict[str, float]:
+    wasted = sum(same[0].bytes * (len(same) - 1) for same in row.duplicates)
+    return {
+        "disk": row.disk,
+        "wire": row.shipped,
+        "overhead": row.overhead,
+        "duplicates": wasted,
+    }
+
+
+def _quality(report: ParityReport) -> dict[str, float]:
+    """The worst error as a share of its tolerance, and each metric's worst value."""
+    found: dict[str, float] = {}
+    worst = report.worst
+    if worst is not None and worst.error is not None and worst.tolerance:
+        found["parity"] = worst.error / worst.tolerance
+    metrics = _worst_metrics(report)
+    for key, limit in LIMITS.items():
+        if limit.metric in metrics:
+            value = metrics[limit.metric]
+            found[key] = 1 - value if limit.drop else value
+    return found
+
+
+def _worst_metrics(report: ParityReport) -> Mapping[str, float]:
+    values: dict[str, list[float]] = {}
+    for row in report.rows:
+        for name, value in row.metrics.items():
+            values.setdefault(name, []).append(value)
+    return {name: WORST[name](found) for name, found in values.items()}

@@ -1,0 +1,40 @@
+"""`mlship ci --update-baseline`: what there is becomes what is compared with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from toolchain.benching.against import write_atomically
+from toolchain.ci import snapshots
+from toolchain.ci.checks import Check
+from toolchain.ci.run import Run
+from toolchain.config import Project
+
+
+def updated(project: Project, ran: Run) -> Run:
+    """Writes the baseline, unless something failed that a new baseline does not forgive.
+
+    What only compares with the old one (growth, ratios, bundles that are gone) is forgiven.
+    Pictures that are new become golden; those that changed need `mlship approve`. Raises
+    CannotWrite.
+    """
+    kept = tuple(check for check in ran.checks if not _compares(check))
+    left = replace(ran, checks=kept)
+    if left.exit_code == 1:
+        return left
+    for one in ran.snapshots:
+        if one.state == "new":
+            snapshots.write(project.snapshots, one)
+    write_atomically(project.baseline, json.dumps(ran.state.to_json(), indent=1) + "\n")
+    rest = tuple(one for one in ran.snapshots if one.state != "new")
+    return replace(left, baseline=ran.state, snapshots=rest)
+
+
+def _compares(check: Check) -> bool:
+    from benchmarks.budgets import LIMITS
+
+    if check.name.startswith("picture ") and check.verdict == "skipped":
+        return True
+    gone = check.name == "bundle" and check.why.startswith("the baseline has it")
+    return gone or (check.name in LIMITS and LIMITS[check.name].before)
