@@ -83,6 +83,8 @@ def against_float32(files: dict[str, Path], rounds: int) -> dict[str, float]:
     """Recipe -> the median CPU time of a run as a share of float32's, in the same rounds."""
     found, _ = times(files, rounds, RUNS)
     middle = {recipe: statistics.median(spent) for recipe, spent in found.items()}
+    if "fp32" not in middle:
+        return {}
     return {recipe: round(middle[recipe] / middle["fp32"], 3) for recipe in files}
 
 
@@ -121,7 +123,7 @@ def _line(row: dict[str, Any], plain: Mapping[tuple[str, str], dict[str, Any]]) 
     head = f"| `{row['model']}` | `{row['recipe']}` |"
     if "failed" in row:
         return f"{head} failed: {row['failed']} | | | | | | | | |"
-    base = plain[row["model"], row["target"]]
+    base = plain.get((row["model"], row["target"]), row)
     share, lost = row["disk"] / base["disk"], drop(base, row)
     met = ""
     if row["recipe"] in AIMS:
