@@ -106,7 +106,7 @@ def _express_16(grid: Encoding, codes: np.ndarray, dtype: np.dtype[Any], const: 
     scales = scales if scales.size > 1 else scales.reshape(())
     return mb.constexpr_affine_dequantize(
         quantized_data=codes,
-        zero_point=np.zeros(scales.shape, np.int8),
+        zero_point=np.int8(0),
         scale=scales,
         axis=np.int32(grid.axis),
         before_op=const,

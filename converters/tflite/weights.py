@@ -107,7 +107,7 @@ def _packed(
         hasRank=tensor.hasRank,
     )
     graph.tensors.append(packed)
-    tensor.buffer, tensor.name = 0, tensor.name + b"/float32"
+    tensor.buffer, tensor.name = 0, b"/float32"  # nobody asks for it by name, and names are bytes
     return len(graph.tensors) - 1
 
 
