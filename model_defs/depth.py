@@ -106,6 +106,7 @@ DEPTH = ModelSpec(
     (MAP,),
     summary="depth from one photo (FastDepth)",
     weights=WEIGHTS,
+    pruned=path_of("depth-fast"),
 )
 DEPTH_TRUNK = ModelSpec(
     "depth-trunk",

@@ -155,6 +155,7 @@ PORTRAIT = ModelSpec(
     (_mask(SIZE),),
     summary="the person in a portrait (PortraitNet)",
     weights=path_of("portrait"),
+    pruned=path_of("portrait-fast"),
 )
 PORTRAIT_VIDEO = ModelSpec(
     "portrait-video",

@@ -139,7 +139,8 @@ class ModelSpec:
     `build()` returns the module, untrained; its forward takes the inputs in order and returns
     a tensor or a tuple in the order of `outputs`. `weights` is a .safetensors or .pt file
     (None: untrained, built under seed 0); where it is of a larger net, `part` names the child
-    of that net that this one is. `fed_by` names the model whose outputs are this
+    of that net that this one is. `pruned` is a file of the same net with fewer channels, which
+    the recipe `fast` ships. `fed_by` names the model whose outputs are this
     one's inputs, where the inputs are not pictures. `cases` names inputs that every build of
     this model is also proved on (`toolchain/cases.py` has them all). A `baseline` is for
     comparison and is not shipped.
@@ -152,6 +153,7 @@ class ModelSpec:
     summary: str = ""
     weights: Path | None = None
     part: str = ""
+    pruned: Path | None = None
     fed_by: str | None = None
     cases: tuple[str, ...] = ()
     baseline: bool = False

@@ -235,13 +235,15 @@ class _Prepared:
         from toolchain import cases, pipeline
 
         with cache.recording() as inputs:
-            captured = capture(models.load(name), weights)
+            spec = models.load(name)
+            file = recipe.weights_of(spec, weights)
+            captured = capture(spec, file)
             feeders = _feeders(captured.spec)
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
         shipped, ledger = pipeline.record(captured, recipe.load())
         needs_onnx = any(t.needs_onnx for t in targets)
         exported = export(shipped, work, onnx=needs_onnx)
-        described = _describe(captured, weights)
+        described = _describe(captured, file)
         judged = shipped if recipe.lossy else captured
         truth = pool.submit(_truth, [*feeders, judged], names)
         kept = frozenset(inputs)
@@ -277,7 +279,7 @@ def _describe(program: Program, weights: Path | None) -> dict[str, object]:
         "name": program.spec.name,
         "summary": program.spec.summary,
         "parameters": parameters(program.module),
-        "weights": describe_weights(weights or program.spec.weights),
+        "weights": describe_weights(weights),
     }
 
 
@@ -389,6 +391,7 @@ def _manifest(
             "passes": list(recipe.steps),
             "layers": dict(recipe.layers),
             "keep": dict(recipe.keep),
+            "pruned": recipe.pruned,
             "ledger": [entry.to_json() for entry in prepared.ledger],
         },
         "inputs": [t.to_json() for t in spec.inputs],

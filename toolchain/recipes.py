@@ -2,8 +2,8 @@
 
 A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`. A recipe is steps
 with commas between them, or a name: `fp32`, `fp16`, `uint16` and `uint8` are named after the
-numbers that they store, `small` and `smallest` after what they are for. A file of `mlship shrink`
-is a recipe, too.
+numbers that they store, `small`, `smallest` and `fast` after what they are for. A file of
+`mlship shrink` is a recipe, too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from model_defs.errors import BadRecipe, UnknownName
 from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
 
 if TYPE_CHECKING:
+    from model_defs.spec import ModelSpec
     from toolchain.passes import Pass
 
 FOLD = "fold-batchnorm"
@@ -30,7 +31,8 @@ class Recipe:
     """Steps in order; `others` are those of targets that need others.
 
     `layers` says what `weights-mixed` makes of which layer. `keep` are layers whose parameters no
-    step may round, and why; `attempt` counts how often some were added.
+    step may round, and why; `attempt` counts how often some were added. A `pruned` recipe ships
+    the model's weights that have fewer channels.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Recipe:
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     layers: Mapping[str, str] = field(default_factory=dict, hash=False)
     keep: Mapping[str, str] = field(default_factory=dict, hash=False)
+    pruned: bool = False
     attempt: int = 0
 
     def on(self, target: str) -> Recipe:
@@ -71,7 +74,22 @@ class Recipe:
     @property
     def key(self) -> str:
         """What tells it from other recipes, whatever they are called."""
-        return json.dumps([self.name, self.steps, dict(self.layers), sorted(self.keep)])
+        how = [dict(self.layers), sorted(self.keep), self.pruned]
+        return json.dumps([self.name, self.steps, *how])
+
+    def weights_of(self, spec: ModelSpec, given: Path | None = None) -> Path | None:
+        """The file that a build takes: the given one, or what the model has for this recipe.
+
+        BadRecipe where the recipe ships fewer channels and the model has no such weights.
+        """
+        if given is not None or not self.pruned:
+            return given or spec.weights
+        if spec.pruned is None:
+            raise BadRecipe(
+                f"recipe {self.name}: {spec.name} has no weights with fewer channels",
+                do=f"mlship prune {spec.name}, then build with --weights",
+            )
+        return spec.pruned
 
     def load(self) -> tuple[Pass, ...]:
         """The passes themselves; imports torch."""
@@ -100,6 +118,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("uint16", (FOLD, "weights-uint16")),
         Recipe("uint8", (FOLD, "weights-uint8")),
         Recipe("small", (FOLD, "weights-int8", "weights-fp16")),
+        Recipe("fast", (FOLD, "weights-fp16"), pruned=True),
         Recipe(
             "smallest",
             (FOLD, "weights-int4", "weights-fp16"),
@@ -161,7 +180,9 @@ def _check_option(name: str, value: str, *, given: bool) -> None:
 def of_manifest(recipe: Mapping[str, Any]) -> Recipe:
     """The recipe that a bundle's manifest says it was built with."""
     layers, keep = recipe.get("layers", {}), recipe.get("keep", {})
-    return Recipe(str(recipe["name"]), tuple(recipe["passes"]), layers=layers, keep=keep)
+    pruned = bool(recipe.get("pruned", False))
+    steps = tuple(recipe["passes"])
+    return Recipe(str(recipe["name"]), steps, layers=layers, keep=keep, pruned=pruned)
 
 
 def read(path: Path) -> Recipe:

@@ -138,13 +138,20 @@ class Truth(Mapping[str, Tensors]):
         return len(self.inputs)
 
 
+WHOLE = recipes.RECIPES["fp32"]
+"""What trunks are built with, whose outputs heads are given."""
+
+_Key = tuple[str, bool]
+"""A model, and whether it has the fewer channels of its pruned weights."""
+
+
 class _Truths:
     """Captures each model once, and runs it once on all its cases."""
 
     def __init__(self, folder: Path | None, weights: Path | None, case: str | None) -> None:
         self._folder, self._weights, self._case = folder, weights, case
-        self._programs: dict[str, Program] = {}
-        self._truths: dict[str, Truth] = {}
+        self._programs: dict[_Key, Program] = {}
+        self._truths: dict[_Key, Truth] = {}
 
     def of(self, bundle: Bundle, model: str | None) -> Subject:
         name = model or bundle.name
@@ -153,15 +160,15 @@ class _Truths:
             why = f"golden vectors: {_unknown(bundle)}"
             return Subject(bundle, inputs, expected, None, why)
         (name,) = models.expand(name)
-        program = self._program(name)
+        recipe = recipes.of_manifest(bundle.manifest["recipe"])
+        program = self._program(name, recipe)
         _check_same(bundle, program)
         from toolchain import pipeline
 
-        recipe = recipes.of_manifest(bundle.manifest["recipe"])
         if recipe.lossy:
             truth = Truth(pipeline.run(program, recipe.load()), self._inputs(program))
             return Subject(bundle, truth.inputs, truth, program, f"PyTorch after {recipe.name}")
-        truth = self._truth(name)
+        truth = self._truth(name, recipe)
         return Subject(bundle, truth.inputs, truth, program, "PyTorch")
 
     def _is_known(self, bundle: Bundle) -> bool:
@@ -169,20 +176,23 @@ class _Truths:
         named = bundle.name in zoo.MODELS
         return named and (self._weights is not None or untrained or _own_weights(bundle))
 
-    def _program(self, name: str) -> Program:
+    def _program(self, name: str, recipe: Recipe) -> Program:
         from converters.capture import capture
 
-        if name not in self._programs:
-            self._programs[name] = capture(models.load(name), self._weights)
-        return self._programs[name]
+        key = name, recipe.pruned
+        if key not in self._programs:
+            spec = models.load(name)
+            self._programs[key] = capture(spec, recipe.weights_of(spec, self._weights))
+        return self._programs[key]
 
-    def _truth(self, name: str) -> Truth:
-        if name not in self._truths:
-            program = self._program(name)
-            feeder = program.spec.fed_by
+    def _truth(self, name: str, recipe: Recipe = WHOLE) -> Truth:
+        key = name, recipe.pruned
+        if key not in self._truths:
+            program = self._program(name, recipe)
+            feeder = program.spec.fed_by, False
             self._truths = {k: v for k, v in self._truths.items() if k == feeder}
-            self._truths[name] = Truth(program, self._inputs(program))
-        return self._truths[name]
+            self._truths[key] = Truth(program, self._inputs(program))
+        return self._truths[key]
 
     def _inputs(self, program: Program) -> Cases:
         """The cases of a program; a head's are what its trunk makes of the pictures."""
@@ -217,10 +227,10 @@ def golden(bundle: Bundle) -> tuple[Cases, Cases]:
 
 
 def _own_weights(bundle: Bundle) -> bool:
-    path = models.load(bundle.name).weights
-    if path is None or not path.is_file():
-        return False
-    return bundles.file_digest(path) in str(bundle.manifest["model"]["weights"])
+    spec = models.load(bundle.name)
+    known = [path for path in (spec.weights, spec.pruned) if path is not None and path.is_file()]
+    said = str(bundle.manifest["model"]["weights"])
+    return any(bundles.file_digest(path) in said for path in known)
 
 
 def _unknown(bundle: Bundle) -> str:

@@ -1,0 +1,65 @@
+"""The recipe `fast`: the model's own weights with fewer channels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from model_defs import zoo
+from model_defs.errors import BadRecipe
+from toolchain import recipes
+from toolchain.cli import main
+
+PRUNED = [name for name in zoo.MODELS if zoo.load(name).pruned is not None]
+
+
+def mlship(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_fewer_channels_are_built_and_compared_with_themselves(tmp_path: Path) -> None:
+    result = mlship(
+        *("build", "portrait", "--target", "android", "--recipe", "fast", "--out", tmp_path)
+    )
+    assert result.exit_code == 0, result.output
+    bundle = tmp_path / "portrait-android"
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["model"]["weights"].startswith("portrait-fast.safetensors, sha256")
+    assert manifest["recipe"]["pruned"]
+    checked = mlship("parity", bundle, "--backend", "litert", "--json")
+    assert checked.exit_code == 0, checked.output
+
+
+@pytest.mark.parametrize("name", PRUNED)
+def test_the_nets_are_half_as_much_work(name: str) -> None:
+    from converters.capture import capture
+    from toolchain import pipeline
+
+    spec = zoo.load(name)
+    whole, fast = (
+        pipeline.record(capture(spec, path), [])[1][0].macs for path in (None, spec.pruned)
+    )
+    assert 0 < fast <= 0.5 * whole
+
+
+def test_a_model_without_such_weights_is_refused() -> None:
+    with pytest.raises(BadRecipe, match="no weights with fewer channels") as error:
+        recipes.find("fast").weights_of(zoo.load("saliency"))
+    assert "mlship prune saliency" in error.value.do
+    assert mlship("build", "saliency", "--target", "web", "--recipe", "fast").exit_code == 2
+
+
+def test_weights_that_are_given_are_taken() -> None:
+    given = Path("mine.safetensors")
+    assert recipes.find("fast").weights_of(zoo.load("saliency"), given) == given
+    assert recipes.find("fp16").weights_of(zoo.load("portrait")) == zoo.load("portrait").weights
+
+
+def test_it_goes_through_a_manifest() -> None:
+    fast = recipes.find("fast")
+    manifest = {"name": "fast", "passes": list(fast.steps), "pruned": True}
+    assert recipes.of_manifest(manifest).key == fast.key
+    assert recipes.of_manifest({**manifest, "pruned": False}).key != fast.key
