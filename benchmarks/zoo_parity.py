@@ -4,7 +4,8 @@
                         python -m benchmarks.zoo_parity dist/zoo/parity/report.json
 
 Writes benchmarks/results/zoo_parity.json, and the table into benchmarks/PARITY.md and between
-the markers of the README, where it has them. Runs nothing.
+the markers of the README, where it has them. Runs nothing; models that are not in the report keep
+the figures that they had.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ minute for one picture; `--all-cases` runs them.
 """
 
 
-def collect(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
-    """From a report: by model and backend the verdict, the share, the cases, the seconds."""
+def collect(
+    outcomes: list[dict[str, Any]], earlier: dict[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """From a report: by model and backend the verdict, the share, the cases, the seconds.
+
+    `earlier` says what is known of models that are not in the report.
+    """
     models: dict[str, dict[str, Any]] = {}
     for outcome in outcomes:
         name = outcome["name"].rpartition("-")[0]
@@ -46,9 +52,10 @@ def collect(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         for backend in dict.fromkeys(row["backend"] for row in rows):
             own = [row for row in rows if row["backend"] == backend]
             found[backend] = {**_summary(own), "seconds": outcome["seconds"].get(backend, 0.0)}
+    models = {**(earlier or {}), **models}
     order = {name: index for index, name in enumerate(zoo.MODELS)}
     ordered = sorted(models.items(), key=lambda item: order.get(item[0], len(order)))
-    seconds = sum(s for outcome in outcomes for s in outcome["seconds"].values())
+    seconds = sum(row["seconds"] for found in models.values() for row in found.values())
     return {"seconds": round(seconds, 1), "models": dict(ordered)}
 
 
@@ -110,8 +117,10 @@ def in_readme(text: str, results: dict[str, Any]) -> str:
 def main() -> None:
     """Collect, then write all files."""
     report = Path(sys.argv[1])
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    earlier = known.get("models", {})
     try:
-        results = collect(json.loads(report.read_text(encoding="utf-8")))
+        results = collect(json.loads(report.read_text(encoding="utf-8")), earlier)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecord(
             f"this is no report of mlship parity: {error}",

@@ -88,3 +88,12 @@ def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.argv", ["zoo_parity", str(tmp_path / "report.json")])
     with pytest.raises(BadRecord, match="no report of mlship parity"):
         zoo_parity.main()
+
+
+def test_models_that_are_not_in_the_report_keep_their_figures() -> None:
+    earlier = zoo_parity.collect(REPORT)["models"]
+    again = [{"name": "depth-ios", "rows": [row("mil", "passed", 0.001)], "seconds": {"mil": 5.0}}]
+    found = zoo_parity.collect(again, earlier)
+    assert found["models"]["select"] == earlier["select"]
+    assert found["models"]["depth"]["mil"]["verdict"] == "passed"
+    assert found["seconds"] == 5.0

@@ -19,20 +19,10 @@ LARGEST = 1_000_000_000
 HERE = [backend.name for backend in BACKENDS.values() if not backend.system]
 
 
-TOO_COARSE = {"depth-trunk": "float16 moves its trained features by up to 1.7 tolerances"}
-"""Nets that do not pass in float16, as benchmarks/PARITY.md shows; they ship in float32."""
-
-
-def small() -> list[object]:
-    """The nets' names, those that are known to fail marked so."""
+def small() -> list[str]:
+    """The nets' names."""
     shipped = [name for name in zoo.MODELS if not zoo.load(name).baseline]
-    found = [name for name in shipped if count(zoo.load(name)).macs <= LARGEST]
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=TOO_COARSE[name]))
-        if name in TOO_COARSE
-        else name
-        for name in found
-    ]
+    return [name for name in shipped if count(zoo.load(name)).macs <= LARGEST]
 
 
 @pytest.mark.parametrize("model", small())
