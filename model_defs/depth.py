@@ -116,7 +116,7 @@ DEPTH_TRUNK = ModelSpec(
     summary="the features that heads share",
     weights=WEIGHTS,
     part="trunk",
-    cases=("saturated", "rgba-file"),
+    cases=("saturated", "rgba-file", "tiny", "tall"),
 )
 DEPTH_HEAD = ModelSpec(
     "depth-head",
