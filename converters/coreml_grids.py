@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from converters.encodings import Encoding, is_exact, place
+from model_defs.errors import ConversionFailed
 
 NAME = "mlship::store_on_grids"
 SMALLEST = 16
@@ -21,11 +22,16 @@ def target(grids: Sequence[Encoding]) -> str:
 
 
 def precision(name: str, *, mixed: bool) -> Any:
-    """In what coremltools computes: all in float32, or in float16, but for what is to be wide."""
+    """In what coremltools computes: all in float32, or in float16, but for what is to be wide.
+
+    Raises ConversionFailed for any other precision.
+    """
     import coremltools as ct
 
     if name == "float32":
         return ct.precision.FLOAT32
+    if name != "float16":
+        raise ConversionFailed(f"Core ML does not compute in '{name}'", do="use float32, float16")
     if not mixed:
         return ct.precision.FLOAT16
     return ct.transform.FP16ComputePrecision(op_selector=lambda op: not is_wide(op))
