@@ -11,6 +11,9 @@ from converters.encodings import Encoding, is_exact, place
 from model_defs.errors import ConversionFailed
 
 NAME = "mlship::store_on_grids"
+KERNELS = ("conv", "conv_transpose", "linear", "matmul")
+"""The operations that have kernels."""
+
 SMALLEST = 16
 """Numbers in a constant from which on its codes and scales are smaller than it."""
 
@@ -44,9 +47,9 @@ def is_wide(operation: Any) -> bool:
     not fit float16.
     """
     inputs = [v for given in operation.inputs.values() for v in _listed(given)]
-    kernels = [v.val for v in inputs if _is_large(v.val)]
-    if kernels:
-        return not all(map(is_exact, kernels))
+    constants = [v.val for v in inputs if _is_large(v.val)]
+    if operation.op_type in KERNELS and constants:
+        return not is_exact(max(constants, key=np.size))
     return any(v.op is not None and v.val is None and is_wide(v.op) for v in inputs)
 
 

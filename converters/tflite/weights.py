@@ -13,7 +13,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.encodings import HALF, Encoding, is_half, place
+from converters.encodings import HALF, Encoding, is_exact, is_half, place
 
 TYPES = {
     "float16": schema.TensorType.FLOAT16,
@@ -58,17 +58,22 @@ def _chosen(
 ) -> dict[int, tuple[np.ndarray, Encoding]]:
     """Tensor -> its numbers and how they are stored.
 
-    What is read together with codes stays float32: XNNPACK takes no convolution that has a
-    float16 bias and a filter of codes.
+    What is read together with codes stays float32, and in a mixed file what is read with a kernel
+    that float16 does not hold exactly: XNNPACK takes no convolution that has a float16 bias and
+    another filter.
     """
     (graph,) = model.subgraphs
     arrays = {i: float32_constant(model, tensor) for i, tensor in enumerate(graph.tensors)}
     large = {i: array for i, array in arrays.items() if array is not None and array.ndim}
     found = {i: (array, grid) for i, array in large.items() if (grid := place(array, grids))}
-    readers = [set(map(int, operator.inputs)) for operator in graph.operators]
-    beside = set().union(*(inputs for inputs in readers if inputs & found.keys()))
+    apart: set[int] = set()
+    for operator in graph.operators:
+        read = set(map(int, operator.inputs)) & large.keys()
+        kernel = max(read, key=lambda i: large[i].size, default=-1)
+        if read & found.keys() or (mixed and read and not is_exact(large[kernel])):
+            apart |= read
     for index, array in large.items():
-        if index not in found and index not in beside and is_half(array, precision, mixed=mixed):
+        if index not in found and index not in apart and is_half(array, precision):
             found[index] = (array, HALF)
     return dict(sorted(found.items()))
 
