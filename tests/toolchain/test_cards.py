@@ -29,7 +29,7 @@ def test_every_phone_sized_model_is_trained() -> None:
 
 def test_weights_are_40_megabytes_at_most() -> None:
     files = list(WEIGHTS.glob("*.safetensors"))
-    assert len(files) == 8
+    assert len(files) == 10
     assert sum(path.stat().st_size for path in files) <= 40_000_000
 
 
