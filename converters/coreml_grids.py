@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,20 +37,32 @@ def precision(name: str, *, mixed: bool) -> Any:
         raise ConversionFailed(f"Core ML does not compute in '{name}'", do="use float32, float16")
     if not mixed:
         return ct.precision.FLOAT16
-    return ct.transform.FP16ComputePrecision(op_selector=lambda op: not is_wide(op))
+    return ct.transform.FP16ComputePrecision(op_selector=_halves())
 
 
-def is_wide(operation: Any) -> bool:
+def _halves() -> Callable[[Any], bool]:
+    """Whether an operation is to compute in float16; each is asked once, however many read it."""
+    known: dict[Any, bool] = {}
+    return lambda operation: not is_wide(operation, known)
+
+
+def is_wide(operation: Any, known: dict[Any, bool]) -> bool:
     """Whether an operation reads a kernel that float16 does not hold, or the result of such a one.
 
     So what follows a convolution in float32 stays there up to the next one: its result need
-    not fit float16.
+    not fit float16. `known` are the answers so far.
     """
+    if operation not in known:
+        known[operation] = _is_wide(operation, known)
+    return known[operation]
+
+
+def _is_wide(operation: Any, known: dict[Any, bool]) -> bool:
     inputs = [v for given in operation.inputs.values() for v in _listed(given)]
     constants = [v.val for v in inputs if _is_large(v.val)]
     if operation.op_type in KERNELS and constants:
         return not is_exact(max(constants, key=np.size))
-    return any(v.op is not None and v.val is None and is_wide(v.op) for v in inputs)
+    return any(v.op is not None and v.val is None and is_wide(v.op, known) for v in inputs)
 
 
 def _listed(given: Any) -> list[Any]:

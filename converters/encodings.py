@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,6 +112,26 @@ def is_exact(array: np.ndarray) -> bool:
     """Whether float16 holds each of these numbers."""
     with np.errstate(over="ignore"):
         return np.array_equal(array.astype(np.float16).astype(array.dtype), array)
+
+
+LARGE = 4096
+"""Numbers from which on it is said that a constant lies on no grid."""
+
+
+def left(
+    constants: Mapping[str, np.ndarray], grids: Collection[Encoding], precision: str
+) -> tuple[str, ...]:
+    """A note on the large constants that lie on no grid although codes were wanted."""
+    if not grids:
+        return ()
+    others = {
+        name: array.size
+        for name, array in constants.items()
+        if array.size >= LARGE and array.dtype == np.float32 and not place(array, grids)
+    }
+    size = sum(others.values()) * BITS[precision] // 8
+    what = f"stores {size / 1e6:.2f} MB in {precision}, on no grid"
+    return (f"{what}: {', '.join(sorted(others))}",) if others else ()
 
 
 def place(array: np.ndarray, grids: Iterable[Encoding]) -> Encoding | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converters import fallback
+from converters import encodings, fallback
 from converters.api import Artifact, Export
 from model_defs.errors import CannotWrite
 
@@ -34,14 +34,14 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     from converters.tfjs.channels import multiplied, stored_as
     from converters.tfjs.fuse import fused
     from converters.tfjs.share import shared
-    from converters.tfjs.storing import Storing
+    from converters.tfjs.storing import Storing, constants
     from converters.tfjs.write import written
 
     grids = stored_as(export.grids)
     path, storing = directory / FOLDER, Storing(export.precision, grids, export.mixed)
     graph = multiplied(shared(fused(lowered.graph)), export.grids)
     save(written(graph, lowered.inputs, lowered.outputs, storing), path)
-    notes += storing.left(graph)
+    notes += encodings.left(constants(graph), grids, export.precision)
     return Artifact(path, "tfjs", export.precision, lowered.inputs, lowered.outputs, notes)
 
 

@@ -10,9 +10,6 @@ from converters.encodings import HALF, Encoding, is_half, place
 from converters.lowering.tf import GraphDef, make_ndarray
 from model_defs.errors import UnsupportedOperation
 
-LARGE = 4096
-"""Numbers from which on it is said that a constant lies on no grid."""
-
 
 @dataclass(frozen=True)
 class Storing:
@@ -33,19 +30,6 @@ class Storing:
         if (grid := place(array, self.grids)) is not None:
             return grid
         return HALF if is_half(array, self.precision, mixed=self.mixed) else None
-
-    def left(self, graph: GraphDef) -> tuple[str, ...]:
-        """A note on the large constants that lie on no grid although codes were wanted."""
-        if not self.grids:
-            return ()
-        others = {
-            name: array
-            for name, array in constants(graph).items()
-            if array.size >= LARGE and array.dtype == np.float32 and not place(array, self.grids)
-        }
-        size = sum(array.nbytes for array in others.values()) / (1 + (self.precision == "float16"))
-        what = f"stores {size / 1e6:.2f} MB in {self.precision}, on no grid"
-        return (f"{what}: {', '.join(sorted(others))}",) if others else ()
 
 
 def constants(graph: GraphDef) -> dict[str, np.ndarray]:

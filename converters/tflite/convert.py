@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters import fallback
+from converters import encodings, fallback
 from converters.api import Artifact, Export
 from model_defs.errors import CannotWrite, ConversionFailed
 
@@ -41,11 +41,11 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     """
     lowered, notes = fallback.lowered(export, "tflite", via)
     from converters.tflite.store import stored
-    from converters.tflite.weights import left
+    from converters.tflite.weights import constants
 
     how = (export.precision, export.grids, export.mixed)
     plain = to_flatbuffer(lowered)
-    notes += left(plain, export.grids, export.precision)
+    notes += encodings.left(constants(plain), export.grids, export.precision)
     data = stored(plain, lowered, *how)
     path = directory / FILE
     try:

@@ -78,24 +78,11 @@ def _chosen(
     return dict(sorted(found.items()))
 
 
-LARGE = 4096
-"""Numbers from which on it is said that a constant lies on no grid."""
-
-
-def left(data: bytes, grids: Sequence[Encoding], precision: str) -> tuple[str, ...]:
-    """A note on the large constants of a float32 file that lie on none of the grids wanted."""
-    if not grids:
-        return ()
+def constants(data: bytes) -> dict[str, np.ndarray]:
+    """The numbers of a float32 file's constants, by name."""
     model = schema.ModelT.InitFromPackedBuf(data)
-    tensors = {t.name.decode(): float32_constant(model, t) for t in model.subgraphs[0].tensors}
-    others = {
-        name: array.size
-        for name, array in tensors.items()
-        if array is not None and array.size >= LARGE and not place(array, grids)
-    }
-    size = sum(others.values()) * (2 if precision == "float16" else 4)
-    what = f"stores {size / 1e6:.2f} MB in {precision}, on no grid"
-    return (f"{what}: {', '.join(sorted(others))}",) if others else ()
+    named = {t.name.decode(): float32_constant(model, t) for t in model.subgraphs[0].tensors}
+    return {name: array for name, array in named.items() if array is not None}
 
 
 def _packed(
