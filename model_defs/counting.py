@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_defs.spec import ModelSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,14 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@torch.no_grad()
 def macs(module: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Multiply-adds of the convolutions and matrix products in one call of `module`."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        module(*inputs)
-    return counter.get_total_flops() // 2  # a multiply-add is counted there as two operations
+    return counted(lambda: module(*inputs))[1]
+
+
+@torch.no_grad()
+def counted(run: Callable[[], T]) -> tuple[T, int]:
+    """What something gives, and the multiply-adds that it took."""
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    return result, counter.get_total_flops() // 2  # a multiply-add is two operations there

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from converters.capture import outputs_of
+from model_defs.counting import counted
 from model_defs.errors import PassFailed
 from toolchain import cases
 from toolchain.ledger import MODEL, Entry
@@ -70,6 +70,4 @@ def _run(program: Program) -> tuple[tuple[torch.Tensor, ...], int]:
     """The outputs on a photograph, and the multiply-adds of convolutions and matrix products."""
     (case,) = cases.build(program.spec.inputs, ("photo",)).values()
     inputs = [torch.from_numpy(case[spec.name]) for spec in program.spec.inputs]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = outputs_of(program.spec, program.module(*inputs))
-    return outputs, counter.get_total_flops() // 2
+    return counted(lambda: outputs_of(program.spec, program.module(*inputs)))

@@ -119,12 +119,11 @@ class Truth(Mapping[str, Tensors]):
     @cached_property
     def macs(self) -> int:
         """Multiply-adds of the convolutions and matrix products for one case."""
-        from torch.utils.flop_counter import FlopCounterMode
+        from model_defs.counting import counted
 
         first = next(iter(self.inputs))
-        with FlopCounterMode(display=False) as counter:
-            self._known[first] = self._runner.run(self.inputs[first])
-        return counter.get_total_flops() // 2  # a multiply-add is two operations there
+        self._known[first], macs = counted(lambda: self._runner.run(self.inputs[first]))
+        return macs
 
     def __getitem__(self, case: str) -> Tensors:
         if case not in self._known:
