@@ -19,9 +19,8 @@ from unittest import mock
 
 from model_defs.errors import BadConfig, BadRecord, MlshipError
 from toolchain import bundle as bundles
-from toolchain.benching.against import write_atomically
 from toolchain.build import Say, build, destination, tools
-from toolchain.bundle import Bundle
+from toolchain.bundle import Bundle, write_whole
 from toolchain.config import Project
 
 NAME = "mlship.lock"
@@ -83,7 +82,7 @@ class Finding:
 def write(project: Project, say: Say) -> Lock:
     """Build a project's bundles and lock them. Raises what building raises, and CannotWrite."""
     lock = Lock(tools(), {name: Locked.of(b) for name, b in _built(project, project.out, say)})
-    write_atomically(project.folder / NAME, json.dumps(lock.to_json(), indent=1) + "\n")
+    write_whole(project.folder / NAME, json.dumps(lock.to_json(), indent=1) + "\n")
     return lock
 
 

@@ -111,11 +111,7 @@ def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
                 where=str(out),
                 do="--resume it, or choose another folder with --out",
             )
-        with bundles.writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(".new")
-            fresh.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-            fresh.replace(path)
+        bundles.write_whole(path, json.dumps(plan, indent=1) + "\n")
         return
     before = _read(path)
     other = [key for key in plan if before.get(key) != plan[key]]

@@ -34,14 +34,13 @@ def size(
     A MODEL is built first, for all targets or those given.
     """
     from toolchain import terminal, weighing
-    from toolchain.bundle import writing
+    from toolchain.bundle import write_whole
 
     places, found = targets.find(target_names or ("all",)), recipes.find(recipe)
     with terminal.progress() as say:
         rows = list(weighing.weigh_all(subjects, places, found, weights, say))
     if html is not None:
-        with writing(html):
-            html.write_text(weighing.page(rows), encoding="utf-8")
+        write_whole(html, weighing.page(rows))
     if as_json:
         click.echo(json.dumps([weighing.to_json(*row) for row in rows], indent=2))
     else:

@@ -39,15 +39,7 @@ class Change:
 
 def save(path: Path, ran: Run) -> None:
     """Keep a run in a file. Raises CannotWrite."""
-    write_atomically(path, json.dumps(ran.to_json(), indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises CannotWrite."""
-    partial = path.with_name(f".{path.name}.partial")
-    with bundles.writing(path):
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+    bundles.write_whole(path, json.dumps(ran.to_json(), indent=1) + "\n")
 
 
 def load(path: Path) -> dict[str, Any]:

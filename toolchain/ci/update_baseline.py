@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from toolchain.benching.against import write_atomically
+from toolchain.bundle import write_whole
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.run import Run
@@ -26,7 +26,7 @@ def updated(project: Project, ran: Run) -> Run:
     for one in ran.snapshots:
         if one.state == "new":
             snapshots.write(project.snapshots, one)
-    write_atomically(project.baseline, json.dumps(ran.state.to_json(), indent=1) + "\n")
+    write_whole(project.baseline, json.dumps(ran.state.to_json(), indent=1) + "\n")
     rest = tuple(one for one in ran.snapshots if one.state != "new")
     return replace(left, baseline=ran.state, snapshots=rest)
 
