@@ -6,11 +6,15 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from toolchain.command import command_of
-from toolchain.train_cli import training, warm
+from toolchain.train_cli import training
+
+if TYPE_CHECKING:
+    from toolchain.training.state import Settings
 
 
 def add_to(group: click.Group) -> None:
@@ -49,19 +53,10 @@ def prune(
     most: float | None,
     multiple: int,
     stages: int,
-    steps: int,
     weights: Path | None,
-    batch: int,
-    rate: float,
-    seed: int,
-    size: float,
-    half: bool,
     out: Path | None,
     resume: bool,
-    every: int,
-    workers: int,
-    threads: int | None,
-    device: str,
+    settings: Settings,
     as_json: bool,
 ) -> int:
     """Take channels out of MODEL and train what is left, in stages.
@@ -71,11 +66,8 @@ def prune(
     """
     from toolchain import pruning
     from toolchain.passes.prune_channels import PruneChannels
-    from toolchain.training import loop, task
-    from toolchain.training.state import Settings
+    from toolchain.training import task
 
-    if threads is not None:
-        loop.use_threads(threads)
     found = task.find(model)
     wanted = PruneChannels(
         ratio=ratio,
@@ -88,18 +80,7 @@ def prune(
         multiple=multiple,
         task=model,
     )
-    settings = Settings(
-        steps=steps,
-        batch=batch,
-        rate=rate,
-        warm=warm(steps),
-        seed=seed,
-        size=size,
-        half=half,
-        every=every,
-        workers=workers,
-        device=loop.device_named(device),
-    )
+    steps = settings.steps
     name = found.spec.name
     folder = out or Path("runs") / f"{name}-pruned"
     with click.progressbar(length=stages * steps, label=name, file=sys.stderr) as bar:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from toolchain.command import command_of
+
+if TYPE_CHECKING:
+    from toolchain.training.state import Settings
 
 
 def add_to(group: click.Group) -> None:
@@ -49,12 +54,28 @@ OPTIONS = (
 )
 """Of every command that trains, beside `--steps`."""
 
+SETTINGS = ("batch", "rate", "seed", "size", "half", "every", "workers")
+"""Those that are taken as they are."""
+
 
 def training(function: Callable[..., int]) -> Callable[..., int]:
-    """The function with these options."""
+    """The function with these options, called with the `settings` that they and `steps` make."""
+
+    @wraps(function)
+    def called(*, threads: int | None, device: str, steps: int, **options: Any) -> int:
+        from toolchain.training import loop
+        from toolchain.training.state import Settings
+
+        if threads is not None:
+            loop.use_threads(threads)
+        chosen = {name: options.pop(name) for name in SETTINGS}
+        where = loop.device_named(device)
+        settings = Settings(steps=steps, warm=warm(steps), device=where, **chosen)
+        return function(settings=settings, **options)
+
     for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+        called = option(called)
+    return called
 
 
 @click.argument("model")
@@ -65,19 +86,10 @@ def training(function: Callable[..., int]) -> Callable[..., int]:
 @training
 def train(
     model: str,
-    steps: int,
-    batch: int,
-    rate: float,
-    seed: int,
-    size: float,
-    half: bool,
     base: Path | None,
     out: Path | None,
     resume: bool,
-    every: int,
-    workers: int,
-    threads: int | None,
-    device: str,
+    settings: Settings,
     as_json: bool,
 ) -> int:
     """Train MODEL and write its weights: on scenes made by rule, or on what its task says.
@@ -86,23 +98,9 @@ def train(
     Ship them with: mlship build MODEL --weights runs/MODEL/weights.safetensors
     """
     from toolchain.training import loop, task
-    from toolchain.training.state import Settings
 
-    if threads is not None:
-        loop.use_threads(threads)
     found = task.find(model)
-    settings = Settings(
-        steps=steps,
-        batch=batch,
-        rate=rate,
-        warm=warm(steps),
-        seed=seed,
-        size=size,
-        half=half,
-        every=every,
-        workers=workers,
-        device=loop.device_named(device),
-    )
+    steps = settings.steps
     name = found.spec.name
     folder = out or Path("runs") / name
     with click.progressbar(length=steps, label=name, file=sys.stderr) as bar:
