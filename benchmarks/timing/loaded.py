@@ -21,16 +21,27 @@ Layers = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What another device tells of itself: its name, milliseconds to load and first run, bytes."""
+
+    device: str
+    load: float
+    first: float
+    peak: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class Loaded:
     """`run` computes once; `layers` says how many milliseconds each layer takes, where it can.
 
-    `timer`, where the runtime is somewhere else, runs it so many times and returns the
-    milliseconds that were counted there.
+    `timer`, where the runtime is in another process, runs it so many times and returns the
+    milliseconds that were counted there; `elsewhere`, where it is on another device.
     """
 
     run: Run
     layers: Layers | None = None
     timer: Callable[[int], list[float]] | None = None
+    elsewhere: Elsewhere | None = None
 
 
 def numbers(shape: Any, dtype: Any = np.float32) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.timing import loaded
+from benchmarks.timing import loaded, phone
 from benchmarks.timing.loaded import Loaded
 from model_defs.errors import BackendUnavailable, UnknownName
 
@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "converters" / "tfjs" / "node"
 Load = Callable[[Path, int], Loaded]
 CORES = os.cpu_count() or 1
+PHONE_THREADS = 4
+"""A phone's large cores, in most."""
 QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
@@ -34,8 +36,9 @@ class Runtime:
     """What runs files of one format, on one thread or on all cores.
 
     `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
-    of: references. `imports` are loaded before memory is counted. `node`: it is node.mjs.
-    `reference` is no way that the file ships.
+    of: references. `imports` are loaded before memory is counted. Without
+    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
+    else it takes.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Runtime:
     threads: int = 1
     reference: bool = False
     system: str = ""
+    needs: Callable[[], object] = tuple
 
     def look(self) -> None:
         """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""
@@ -54,6 +58,7 @@ class Runtime:
         for module in self.imports:
             if find_spec(module) is None:
                 raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
+        self.needs()
         self.program()
 
     def program(self) -> list[str]:
@@ -62,10 +67,6 @@ class Runtime:
             from converters.tfjs.runner import node_program
 
             return [node_program(), str(Path(__file__).with_name("node.mjs"))]
-        if self.name in IN_CHROMIUM:
-            from converters.browser.host import programs
-
-            programs()
         return [sys.executable, "-P", "-m", "benchmarks.timing.worker", self.name]
 
     def command(self, path: Path) -> list[str]:
@@ -85,12 +86,20 @@ def _core_ml(name: str, compute: str) -> Runtime:
 
 
 def _chromium(name: str, format: str, summary: str) -> Runtime:
-    return Runtime(
-        name, format, summary, functools.partial(loaded.chromium, backend=name), threads=CORES
-    )
+    load = functools.partial(loaded.chromium, backend=name)
+    return Runtime(name, format, summary, load, threads=CORES, needs=_browser)
 
 
-IN_CHROMIUM = ("litertjs", "tfjs-wasm-chromium")
+def _browser() -> object:
+    from converters.browser.host import programs
+
+    return programs()
+
+
+def _phone(name: str, summary: str, threads: int) -> Runtime:
+    return Runtime(name, "tflite", summary, phone.litert, threads=threads, needs=phone.look)
+
+
 LITERT = ("ai_edge_litert.interpreter",)
 
 RUNTIMES: dict[str, Runtime] = {
@@ -98,6 +107,8 @@ RUNTIMES: dict[str, Runtime] = {
     for runtime in (
         Runtime("litert-1", "tflite", "LiteRT, XNNPACK, 1 thread", loaded.litert, LITERT),
         Runtime("litert", "tflite", "LiteRT, XNNPACK, all cores", loaded.litert, LITERT, CORES),
+        _phone("phone-1", "LiteRT on an attached Android phone, 1 thread", 1),
+        _phone("phone", f"the same, {PHONE_THREADS} threads", PHONE_THREADS),
         _chromium("litertjs", "tflite", "LiteRT.js in Chromium"),
         Runtime("tfjs-wasm", "tfjs", "TF.js on WASM in Node, 1 thread", None),
         _chromium("tfjs-wasm-chromium", "tfjs", "TF.js on WASM in Chromium"),

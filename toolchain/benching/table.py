@@ -53,6 +53,8 @@ def _table(ran: Run, rows: Sequence[Row]) -> Table:
             f"{roof.gmacs:.0f} on all, {roof.gigabytes:.0f} GB/s; memory: the process at its "
             "most, and how much of it came with the file"
         )
+        for device in dict.fromkeys(row.times.device for row in rows if row.times):
+            made.caption += f"\nphone: {device}" if device else ""
     return made
 
 

@@ -93,14 +93,14 @@ def corrected(clicks: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
 
     `found` and `wanted` are bool, (N, 1, H, W).
     """
-    maps = clicks.clone()
+    maps, (height, width) = clicks.clone(), clicks.shape[2:]
     for number in range(len(maps)):
         predicted, target = (mask[number, 0].cpu().numpy() for mask in (found, wanted))
         step = next_click(predicted, target)
         if step is not None:
             point, positive = step
             one = Clicks((point,)) if positive else Clicks((), (point,))
-            near = torch.from_numpy(click_maps(one, target.shape)).to(maps)
+            near = torch.from_numpy(click_maps(one, (height, width))).to(maps)
             maps[number] = torch.minimum(maps[number], near)
     return maps
 
