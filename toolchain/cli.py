@@ -78,6 +78,7 @@ size_cli.add_to(main)
     show_default=True,
     help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
 )
+@click.option("--metric", is_flag=True, help="Also examine MODEL after each pass: inspect --why.")
 def build(
     model: str | None,
     everything: bool,
@@ -87,6 +88,7 @@ def build(
     out: Path,
     via: targets.Via,
     compute: targets.Compute,
+    metric: bool,
     as_json: bool,
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
@@ -110,6 +112,7 @@ def build(
             out=out,
             via=via,
             compute=compute,
+            metric=metric,
             say=say,
         )
     if as_json:
