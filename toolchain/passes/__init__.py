@@ -12,6 +12,7 @@ PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
     "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
     "prune-weights": "toolchain.passes.prune_weights:PruneWeights",
+    "int8": "toolchain.passes.int8:Int8",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
     "weights-int8": "toolchain.passes.weights_int8:WeightsInt8",
     "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
@@ -34,9 +35,12 @@ PRUNES = frozenset({"prune-channels", "prune-weights"})
 
 STORES = {
     **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
-    **{"weights-fp16": "float16", "palettize": "palette{}"},
+    **{"weights-fp16": "float16", "palettize": "palette{}", "int8": "int8-activations"},
 }
 """The type in which a pass wants its numbers stored; `{}` is its option."""
+
+ACTIVATIONS = "-activations"
+"""What the type of integers is called that a target computes with."""
 
 BLOCKS = "-blocks"
 """What the type of integers is called that have a scale for each block."""
@@ -48,7 +52,9 @@ def stored_by(step: str) -> str:
     stored = STORES.get(name, "")
     if not stored:
         return ""
-    return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
+    if "{}" in stored or not option or stored.endswith(ACTIVATIONS):
+        return stored.format(option)
+    return stored + BLOCKS
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Option:
     """What a recipe may write after a pass: one of `choices`, or a share within `bounds`."""
 
     field: str
-    choices: tuple[int, ...] = ()
+    choices: tuple[int | str, ...] = ()
     bounds: tuple[float, float] | None = None
     optional: bool = True
     example: str = ""
@@ -67,17 +73,18 @@ class Option:
             return "one of " + ", ".join(map(str, self.choices))
         return f"between {self.bounds[0]:g} and {self.bounds[1]:g}"
 
-    def read(self, text: str) -> int | float:
+    def read(self, text: str) -> int | float | str:
         """The value; ValueError where it is not allowed."""
-        value = int(text) if self.bounds is None else float(text)
-        if value not in self.choices and not (
-            self.bounds is not None and self.bounds[0] < value < self.bounds[1]
-        ):
+        if self.bounds is None:
+            return self.choices[[*map(str, self.choices)].index(text.strip())]
+        value = float(text)
+        if not self.bounds[0] < value < self.bounds[1]:
             raise ValueError(text)
         return value
 
 
 OPTIONS: dict[str, Option] = {
+    "int8": Option("ranges", ("percentile", "mse", "kl", "minmax"), example="int8=mse"),
     "prune-channels": Option("ratio", bounds=(0, 1), example="prune-channels=0.3"),
     "prune-weights": Option("ratio", bounds=(0, 1), example="prune-weights=0.5"),
     "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),
