@@ -53,10 +53,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Grids:
-    """The grid of each site that has one, and how many calls a run of the module makes."""
+    """The grid of each site that has one, and how many calls a run of the module makes.
+
+    `reads` has the grids of what layers read, by their paths.
+    """
 
     at: Mapping[int, Grid]
     calls: int
+    reads: Mapping[str, Grid]
 
 
 class OnGrids(nn.Module):

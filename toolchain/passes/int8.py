@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -62,9 +62,11 @@ class Int8:
                 where=program.spec.name,
                 do="name it before what encodes weights, or use weights-int8",
             )
-        biases = _round_biases(after, sites, grids)
         at = {site: grids[leader] for leader, group in sites.groups.items() for site in group}
-        put(after.module, Grids(at, len(calls)))
+        read = {layer: sites.read_by(layer) for layer in sites.layers}
+        reads = {layer: grids[leader] for layer, leader in read.items() if leader is not None}
+        put(after.module, Grids(at, len(calls), reads))
+        biases = _round_biases(after, sites.layers, reads)
         return replace(after, encodings={**after.encodings, **biases})
 
     def _placed(self, sites: Sites, seen: Mapping[int, Seen]) -> tuple[Sites, dict[Site, Grid]]:
@@ -82,22 +84,20 @@ class Int8:
 
 
 def _round_biases(
-    program: Program, sites: Sites, grids: Mapping[Site, Grid]
+    program: Program, layers: Iterable[str], reads: Mapping[str, Grid]
 ) -> dict[str, Encoding]:
     """Makes each bias a multiple of its input's step times its kernel's; how they are stored.
 
     A layer that is called more than once has no such multiple, and keeps its bias.
     """
     encodings = {}
-    for path in sites.layers:
-        layer, read = program.module.get_submodule(path), sites.read_by(path)
-        bias = getattr(layer, "bias", None)
+    for path in layers:
+        bias = getattr(program.module.get_submodule(path), "bias", None)
         if bias is None:
             continue
-        name = f"{path}.bias" if path else "bias"
-        encodings[name] = Encoding("int32")
-        if read is not None:
-            kernel = program.encodings[f"{path}.weight" if path else "weight"]
-            steps = torch.tensor(kernel.scales) * grids[read].scale
+        encodings[f"{path}.bias"] = Encoding("int32")
+        if path in reads:
+            kernel = program.encodings[f"{path}.weight"]
+            steps = torch.tensor(kernel.scales) * reads[path].scale
             bias.data = torch.round(bias.data / steps) * steps
     return encodings
