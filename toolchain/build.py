@@ -409,7 +409,7 @@ def _manifest(
             "name": recipe.name,
             "passes": list(recipe.steps),
             "layers": dict(recipe.layers),
-            "keep": dict(recipe.keep),
+            "keep": {**recipe.keep, **prepared.program.kept},
             "pruned": recipe.pruned,
             "ledger": [entry.to_json() for entry in prepared.ledger],
         },

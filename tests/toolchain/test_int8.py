@@ -152,6 +152,27 @@ def test_activations_too_fine_for_a_scale_stay_in_floats() -> None:
 
     after = Int8()(program_of(Faint()))
     assert {n for n, e in after.encodings.items() if e.dtype == "int32"} == {"first.bias"}
+    assert after.kept == {"last": "what it reads or gives is too fine, or too large, for 8 bits"}
+
+
+def test_a_layer_that_8_bits_drown_stays_in_floats() -> None:
+    class Uneven(Tiny):
+        """One channel that the second layer reads, and ignores, is large."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x).relu()
+            large = torch.tensor([1e4, *[1.0] * 7]).reshape(1, 8, 1, 1)
+            z = self.second(y * large)
+            return self.last(functional.max_pool2d(torch.cat([z, y], 1), 2))
+
+    module = Uneven()
+    module.second.weight.data[:, 0] = 0
+    before = program_of(module)
+    after = Int8()(before)
+    assert set(after.kept) == {"second"}
+    assert after.kept["second"].endswith("of its result is noise")
+    assert "second.weight" not in after.encodings
+    assert Int8(keep=("second",))(before).kept == {}
 
 
 def test_a_layer_called_twice_keeps_its_bias() -> None:
@@ -231,16 +252,16 @@ def test_a_range_that_is_none_is_refused() -> None:
         Int8("best")
 
 
-@pytest.mark.parametrize("text", ["int8", "int8=mse", "int8=kl,weights-fp16"])
+@pytest.mark.parametrize("text", ["int8", "int8=minmax", "int8=kl,weights-fp16"])
 def test_recipes_name_it(text: str) -> None:
     recipe = recipes.find(text)
     assert recipe.lossy
     (step,) = [s for s in recipe.load() if isinstance(s, Int8)]
-    assert step.ranges == (text.partition(",")[0].partition("=")[2] or "percentile")
+    assert step.ranges == (text.partition(",")[0].partition("=")[2] or "mse")
 
 
 def test_a_recipe_with_another_range_is_refused() -> None:
-    with pytest.raises(BadRecipe, match="one of percentile, mse, kl, minmax"):
+    with pytest.raises(BadRecipe, match="one of mse, percentile, kl, minmax"):
         recipes.find("int8=best")
 
 

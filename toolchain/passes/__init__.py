@@ -84,7 +84,7 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
-    "int8": Option("ranges", ("percentile", "mse", "kl", "minmax"), example="int8=mse"),
+    "int8": Option("ranges", ("mse", "percentile", "kl", "minmax"), example="int8=mse"),
     "prune-channels": Option("ratio", bounds=(0, 1), example="prune-channels=0.3"),
     "prune-weights": Option("ratio", bounds=(0, 1), example="prune-weights=0.5"),
     "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.errors import BadModule
-from toolchain.passes.calls import Calls
+from toolchain.passes.calls import Calls, Made
 
 LOWEST, HIGHEST = -128, 127
 """The codes of 8 bits."""
@@ -90,10 +90,8 @@ class _Rounding(Calls):
         super().__init__()
         self._at = at
 
-    def made(
-        self, number: int, name: str, args: Any, kwargs: Mapping[str, Any], result: Any
-    ) -> Any:
-        return self._at[number].rounded(result) if number in self._at else result
+    def made(self, number: int, call: Made) -> Any:
+        return self._at[number].rounded(call.result) if number in self._at else call.result
 
 
 def put(module: nn.Module, grids: Grids) -> None:

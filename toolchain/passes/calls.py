@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,20 @@ def is_map(value: object) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2
 
 
+@dataclass(frozen=True)
+class Made:
+    """A call of one of PyTorch's functions, as it runs."""
+
+    function: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    result: Any
+
+    def again(self, *first: Any) -> Any:
+        """What it gives for other first arguments."""
+        return self.function(*first, *self.args[len(first) :], **self.kwargs)
+
+
 class Calls(TorchFunctionMode):
     """Counts the calls that make maps while it is active; subclasses look at them in `made`."""
 
@@ -38,13 +52,11 @@ class Calls(TorchFunctionMode):
         if not any(map(is_map, tree_leaves(result))):
             return result
         self.count += 1
-        return self.made(self.count - 1, func.__name__, args, kwargs or {}, result)
+        return self.made(self.count - 1, Made(func, args, kwargs or {}, result))
 
-    def made(
-        self, number: int, name: str, args: Any, kwargs: Mapping[str, Any], result: Any
-    ) -> Any:
+    def made(self, number: int, call: Made) -> Any:
         """What stands for the result of a call."""
-        return result
+        return call.result
 
 
 @dataclass(frozen=True)
@@ -93,19 +105,16 @@ class _Recorder(Calls):
     def number_of(self, tensor: Any) -> int:
         return self._numbers.get(id(tensor), NOBODY)
 
-    def made(
-        self, number: int, name: str, args: Any, kwargs: Mapping[str, Any], result: Any
-    ) -> Any:
-        given = [leaf for leaf in tree_leaves((args, dict(kwargs))) if is_map(leaf)]
+    def made(self, number: int, call: Made) -> Any:
+        given = [leaf for leaf in tree_leaves((call.args, dict(call.kwargs))) if is_map(leaf)]
         layer = next((self._layers[id(t)] for t in given if id(t) in self._layers), "")
-        maps = [t for t in given if id(t) not in self._layers]
-        reads = tuple(map(self.number_of, maps))
-        single = isinstance(result, Tensor)
-        self.calls.append(Call(kind_of(name, args, kwargs), reads, layer, single))
-        for leaf in tree_leaves(result):
+        reads = tuple(self.number_of(t) for t in given if id(t) not in self._layers)
+        kind = kind_of(call.function.__name__, call.args, call.kwargs)
+        self.calls.append(Call(kind, reads, layer, single=isinstance(call.result, Tensor)))
+        for leaf in tree_leaves(call.result):
             self._numbers[id(leaf)] = number
             self._kept.append(leaf)
-        return result
+        return call.result
 
 
 KERNELS = ("conv2d", "conv_transpose2d", "linear")

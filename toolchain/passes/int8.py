@@ -13,11 +13,16 @@ from converters.capture import example
 from converters.encodings import Encoding
 from model_defs.errors import BadRecipe, UnknownName
 from toolchain.passes.activations import Grid, Grids, OnGrids, put
+from toolchain.passes.adaptive import moments
 from toolchain.passes.calls import recorded
 from toolchain.passes.grids import on_grids, symmetric
+from toolchain.passes.noise import noise
 from toolchain.passes.observed import observed
-from toolchain.passes.ranges import RANGES, Seen, merged
+from toolchain.passes.ranges import RANGES, merged
 from toolchain.passes.sites import Site, Sites
+
+LOUD = 0.02
+"""The error of a layer, as a share of its result's variance, from which on it stays in floats."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +31,18 @@ class Int8:
 
     Before: x -> Conv2d(W, b) -> ReLU -> y
     After:  x on a grid -> Conv2d(W on grids, b) -> ReLU -> y on a grid
-    Each kernel is on grids as after `weights-int8`, each bias a multiple of the steps of what it
-    is added to. The grids of activations reach what `ranges` makes of the activations on
-    pictures. What selects, pools and joins stays on grids (Jacob 2018).
-    Blocked for the layers in `keep`, for kernels that `weights-int8` would leave, and where a
-    grid's step would be no normal float16: below 6e-5, as of an attention over a thousand places.
-    Everything else computes in floats: products, divisions, softmax, norms.
-    BadRecipe where no layer is left.
+    Each kernel is on grids as after `weights-int8`, but rounded adaptively (Frantar 2023); each
+    bias is a multiple of the steps of what it is added to. The grids of activations reach what
+    `ranges` makes of the activations on pictures. What selects, enlarges and joins numbers stays
+    on their grids (Jacob 2018); all else computes in floats: products, divisions, softmax, norms.
+    Blocked for the layers in `keep`, for kernels that `weights-int8` would leave, for a layer
+    whose own errors are LOUD, and where a step would be no normal float16: below 6e-5, as of an
+    attention over a thousand places. BadRecipe where no layer is left.
     """
 
     name: ClassVar[str] = "int8"
     exact: ClassVar[bool] = False
-    ranges: str = "percentile"
+    ranges: str = "mse"
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -47,40 +52,63 @@ class Int8:
     def __call__(self, program: Program) -> Program:
         if isinstance(program.module, OnGrids):
             return program
-        after = on_grids(program, symmetric("int8"), self.keep)
-        layers = {
-            name.rpartition(".")[0]
-            for name, encoding in after.encodings.items()
-            if encoding.dtype == "int8" and not encoding.block
-        }
-        seen = observed(program)
-        calls, returned = recorded(program.module, example(program.spec))
-        sites, grids = self._placed(Sites(calls, returned, layers), seen)
+        rounded = on_grids(program, symmetric("int8"), self.keep, moments(program))
+        sites = Sites(*recorded(program.module, example(program.spec)), _integers(rounded))
         if not sites.computing:
             raise BadRecipe(
                 f"{self.name}: no layer is left that could compute in integers",
                 where=program.spec.name,
                 do="name it before what encodes weights, or use weights-int8",
             )
-        at = {site: grids[leader] for leader, group in sites.groups.items() for site in group}
-        read = {layer: sites.read_by(layer) for layer in sites.layers}
-        reads = {layer: grids[leader] for layer, leader in read.items() if leader is not None}
-        put(after.module, Grids(at, len(calls), reads))
-        biases = _round_biases(after, sites.layers, reads)
-        return replace(after, encodings={**after.encodings, **biases})
+        grids = self._grids(program, sites)
+        spared = self._too_fine(sites, grids) or self._loud(program, rounded, sites, grids)
+        if spared:
+            after = replace(self, keep=(*self.keep, *spared))(program)
+            return replace(after, kept={**spared, **after.kept})
+        return _on_grids(rounded, sites, grids)
 
-    def _placed(self, sites: Sites, seen: Mapping[int, Seen]) -> tuple[Sites, dict[Site, Grid]]:
-        """The sites whose groups all have a grid, without the layers that read or write others."""
-        while True:
-            found = {leader: self._grid(seen, group) for leader, group in sites.groups.items()}
-            without = [leader for leader, grid in found.items() if grid is None]
-            if not without:
-                return sites, {leader: grid for leader, grid in found.items() if grid}
-            floats = {layer for leader in without for layer in sites.touching(leader)}
-            sites = Sites(sites.calls, sites.returned, set(sites.integers) - floats)
+    def _grids(self, program: Program, sites: Sites) -> dict[Site, Grid]:
+        """The grid of each group of sites that can have one, by its leader."""
+        seen, chosen = observed(program), RANGES[self.ranges]
+        found = {
+            leader: Grid.of(*chosen(merged([seen[site] for site in group])))
+            for leader, group in sites.groups.items()
+        }
+        return {leader: grid for leader, grid in found.items() if grid is not None}
 
-    def _grid(self, seen: Mapping[int, Seen], group: tuple[Site, ...]) -> Grid | None:
-        return Grid.of(*RANGES[self.ranges](merged([seen[site] for site in group])))
+    def _too_fine(self, sites: Sites, grids: Mapping[Site, Grid]) -> dict[str, str]:
+        without = sites.groups.keys() - grids.keys()
+        layers = sorted({layer for leader in without for layer in sites.touching(leader)})
+        return dict.fromkeys(layers, "what it reads or gives is too fine, or too large, for 8 bits")
+
+    def _loud(
+        self, program: Program, rounded: Program, sites: Sites, grids: Mapping[Site, Grid]
+    ) -> dict[str, str]:
+        shares = noise(program, rounded, sites, grids)
+        return {
+            layer: f"in 8 bits {share:.0%} of its result is noise"
+            for layer, share in shares.items()
+            if share > LOUD
+        }
+
+
+def _integers(program: Program) -> set[str]:
+    """The layers whose kernels are codes of int8, with a scale for each channel."""
+    return {
+        name.rpartition(".")[0]
+        for name, encoding in program.encodings.items()
+        if encoding.dtype == "int8" and not encoding.block
+    }
+
+
+def _on_grids(program: Program, sites: Sites, grids: Mapping[Site, Grid]) -> Program:
+    """The program, whose module is changed, with activations and biases on their grids."""
+    at = {site: grids[leader] for leader, group in sites.groups.items() for site in group}
+    read = {layer: sites.read_by(layer) for layer in sites.layers}
+    reads = {layer: grids[leader] for layer, leader in read.items() if leader is not None}
+    put(program.module, Grids(at, len(sites.calls), reads))
+    biases = _round_biases(program, sites.layers, reads)
+    return replace(program, encodings={**program.encodings, **biases})
 
 
 def _round_biases(

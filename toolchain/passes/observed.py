@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.api import Program
-from toolchain.passes.calls import Calls, is_map
+from toolchain.passes.calls import Calls, Made, is_map
 from toolchain.passes.ranges import BINS, Seen
 
 See = Callable[[int, Tensor], None]
@@ -51,15 +51,22 @@ def _observed(program: Program) -> dict[int, Seen]:
 
 def show(program: Program, see: See) -> None:
     """Runs the program on the pictures; `see` is given every map."""
-    from toolchain import calibration
-
     with torch.no_grad():
-        for given in calibration.inputs_for(program.spec):
-            inputs = [torch.from_numpy(given[spec.name]) for spec in program.spec.inputs]
+        for inputs in inputs_of(program):
             for place, tensor in enumerate(inputs):
                 see(-1 - place, tensor)
             with _Watching(see):
                 program.module(*inputs)
+
+
+def inputs_of(program: Program) -> list[tuple[Tensor, ...]]:
+    """The pictures as what the module is called with."""
+    from toolchain import calibration
+
+    return [
+        tuple(torch.from_numpy(given[spec.name]) for spec in program.spec.inputs)
+        for given in calibration.inputs_for(program.spec)
+    ]
 
 
 class _Watching(Calls):
@@ -67,9 +74,7 @@ class _Watching(Calls):
         super().__init__()
         self._see = see
 
-    def made(
-        self, number: int, name: str, args: Any, kwargs: Mapping[str, Any], result: Any
-    ) -> Any:
-        if is_map(result):
-            self._see(number, result)
-        return result
+    def made(self, number: int, call: Made) -> Any:
+        if is_map(call.result):
+            self._see(number, call.result)
+        return call.result

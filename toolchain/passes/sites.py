@@ -35,7 +35,7 @@ class Sites:
         for number in self.computing:
             for read in self.calls[number].reads:
                 self._unite(self.under(read))
-            self._unite({self._result_of(number)})
+            self._unite({self.result_of(number)})
 
     @cached_property
     def computing(self) -> tuple[int, ...]:
@@ -68,16 +68,18 @@ class Sites:
     def read_by(self, layer: str) -> Site | None:
         """The site of the grid that a layer reads; None unless it is called exactly once."""
         found = [n for n in self.computing if self.calls[n].layer == layer]
-        if len(found) != 1:
-            return None
-        return self.leader(min(self.under(self.calls[found[0]].reads[0])))
+        return self.grid_read(found[0]) if len(found) == 1 else None
+
+    def grid_read(self, number: int) -> Site:
+        """The leader of the sites of what a call that computes in integers reads first."""
+        return self.leader(min(self.under(self.calls[number].reads[0])))
 
     def touching(self, leader: Site) -> set[str]:
         """The layers that read or write numbers of a group."""
         return {
             self.calls[n].layer
             for n in self.computing
-            if leader in {self.leader(s) for s in (self._result_of(n), *self._reads(n))}
+            if leader in {self.leader(s) for s in (self.result_of(n), *self._reads(n))}
         }
 
     def _reads(self, number: int) -> set[Site]:
@@ -101,7 +103,7 @@ class Sites:
         for other in others:
             self._leader[other] = first
 
-    def _result_of(self, number: int) -> Site:
+    def result_of(self, number: int) -> Site:
         """The call, or the activation that alone reads what it makes."""
         readers = self._readers[number]
         fused = len(readers) == 1 and self.calls[readers[0]].kind == "rectify"
@@ -110,7 +112,7 @@ class Sites:
     @cached_property
     def _ends(self) -> set[Site]:
         """The results of what computes in integers."""
-        return {self._result_of(number) for number in self.computing}
+        return {self.result_of(number) for number in self.computing}
 
     @cached_property
     def _readers(self) -> dict[int, list[int]]:
