@@ -276,7 +276,7 @@ def _truth(
     expected = _answers(shipped if recipe.lossy else captured, given)
     outputs = captured.spec.outputs
     if recipe.integer:
-        outputs = allowance.widened(outputs, _answers(captured, given), expected)
+        outputs = allowance.widened(outputs, expected, _answers(allowance.jittered(shipped), given))
     return Truth(given, expected, outputs)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,14 @@ class Grid:
 class Grids:
     """The grid of each site that has one, and how many calls a run of the module makes.
 
-    `reads` has the grids of what layers read, by their paths.
+    `reads` has the grids of what layers read, by their paths. `jitter` is added to what is about
+    to be rounded, or taken away: at most so much of a step, at random.
     """
 
     at: Mapping[int, Grid]
     calls: int
     reads: Mapping[str, Grid]
+    jitter: float = 0.0
 
 
 class OnGrids(nn.Module):
@@ -74,7 +77,7 @@ class OnGrids(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         at = self.grids.at
         given = [at[-1 - i].rounded(x) if -1 - i in at else x for i, x in enumerate(inputs)]
-        rounding = _Rounding(at)
+        rounding = _Rounding(self.grids)
         with rounding:
             result = super().forward(*given)
         if rounding.count != self.grids.calls:
@@ -86,12 +89,25 @@ class OnGrids(nn.Module):
 
 
 class _Rounding(Calls):
-    def __init__(self, at: Mapping[int, Grid]) -> None:
+    def __init__(self, grids: Grids) -> None:
         super().__init__()
-        self._at = at
+        self._grids, self._random = grids, torch.Generator().manual_seed(0)
 
     def made(self, number: int, call: Made) -> Any:
-        return self._at[number].rounded(call.result) if number in self._at else call.result
+        grid, numbers = self._grids.at.get(number), call.result
+        if grid is None:
+            return numbers
+        if self._grids.jitter:
+            aside = torch.rand(numbers.shape, generator=self._random) * 2 - 1
+            numbers = numbers + aside * (self._grids.jitter * grid.scale)
+        return grid.rounded(numbers)
+
+
+def jittered(module: OnGrids, jitter: float) -> OnGrids:
+    """The module as a runtime would compute it that rounds what lies between codes otherwise."""
+    other = copy.copy(module)
+    other.grids = replace(module.grids, jitter=jitter)
+    return other
 
 
 def put(module: nn.Module, grids: Grids) -> None:
