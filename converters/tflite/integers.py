@@ -149,6 +149,10 @@ class _Work:
             if len(inputs) > where and inputs[where] >= 0:
                 inputs[where] = self._bias(inputs[where], inputs[place_of], grid)
         self._rewrite(operator, kind, inputs)
+        codes, floats = self.graph.tensors[result], self.graph.tensors[operator.outputs[0]]
+        codes.name = b";".join(
+            (codes.name, floats.name)
+        )  # as TFLite's converter names what it joins
         operator.outputs = [result]
         self.made.add(result)
 
