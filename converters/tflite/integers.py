@@ -8,24 +8,26 @@ compute with their codes instead. The scales stay those of the export, to the bi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.encodings import Encoding, place
-from converters.tflite.weights import Scales, float32_constant
+from converters.encodings import Encoding
+from converters.tflite.codes import Codes, sign
 
 OP, TYPE = schema.BuiltinOperator, schema.TensorType
-
-SIGNED = 128
-"""By how much the codes of int8 are below those of uint8."""
 
 KERNELS = {
     **{OP.CONV_2D: 0, OP.FULLY_CONNECTED: 0, OP.TRANSPOSE_CONV: 0},
     OP.DEPTHWISE_CONV_2D: 3,
 }
 """Operations with a kernel and a bias, and the axis of its output channels."""
+
+DATA = {OP.ADD: (0, 1), OP.TRANSPOSE_CONV: (2,)}
+"""Where operations read maps, if not first of all."""
+
+BIASES = {OP.TRANSPOSE_CONV: 3}
+"""Where they read a bias, if not behind the kernel."""
 
 AVERAGES = (OP.RESIZE_BILINEAR,)
 """Operations that want one grid for what they read and what they make.
@@ -53,8 +55,8 @@ def compute(model: schema.ModelT, grids: Sequence[Encoding]) -> None:
     """Makes what can be computed with codes be computed so; kernels are on some of the grids."""
     (graph,) = model.subgraphs
     for tensor in graph.tensors:
-        _sign(tensor)
-    work = _Work(model, graph, grids)
+        sign(tensor)
+    work = _Work(model, graph, Codes(model, grids))
     for operator in graph.operators:
         work.look_at(operator)
     if work.codes:
@@ -71,12 +73,10 @@ class _Work:
 
     model: schema.ModelT
     graph: schema.SubGraphT
-    grids: Sequence[Encoding]
+    tensors: Codes
     codes: dict[int, int] = field(default_factory=dict)
     made: set[int] = field(default_factory=set)
     kept: list[schema.OperatorT] = field(default_factory=list)
-    kernels: dict[int, tuple[int, Encoding]] = field(default_factory=dict)
-    zeros: dict[int, int] = field(default_factory=dict)
     unpack: int = 0
 
     def look_at(self, operator: schema.OperatorT) -> None:
@@ -102,11 +102,8 @@ class _Work:
             for index in map(int, operator.inputs):
                 if index in self.codes and index not in floats:
                     floats.add(index)
-                    found.append(
-                        schema.OperatorT(
-                            opcodeIndex=self.unpack, inputs=[self.codes[index]], outputs=[index]
-                        )
-                    )
+                    ends = {"inputs": [self.codes[index]], "outputs": [index]}
+                    found.append(schema.OperatorT(opcodeIndex=self.unpack, **ends))
             found.append(operator)
         return found[:-1]
 
@@ -115,46 +112,42 @@ class _Work:
 
     def _select(self, operator: schema.OperatorT, kind: int) -> None:
         """What only moves numbers moves codes."""
-        data = [i for i in map(int, operator.inputs) if self._is_float(i)]
-        grids = {self._grid(self.codes[i]) for i in data if i in self.codes}
+        data = [i for i in map(int, operator.inputs) if self.tensors.is_float(i)]
+        grids = {self.tensors.grid(self.codes[i]) for i in data if i in self.codes}
         if len(grids) != 1 or not self.codes.keys() >= set(data):
             return
-        like = self.graph.tensors[self.codes[data[0]]]
-        results = []
-        for index in map(int, operator.outputs):
-            old = self.graph.tensors[index]
-            new = _tensor(old, TYPE.INT8, like.quantization)
-            results.append(self._added(new))
-            self.codes[index] = results[-1]
+        results = [self.tensors.in_place_of(int(i), self.codes[data[0]]) for i in operator.outputs]
+        self.codes |= dict(zip(map(int, operator.outputs), results, strict=True))
         self._rewrite(operator, kind, [self.codes.get(int(i), int(i)) for i in operator.inputs])
         operator.outputs = results
 
     def _compute(self, operator: schema.OperatorT, kind: int) -> None:
-        """What computes numbers, where a QUANTIZE alone reads them."""
+        """What computes numbers computes with codes, where a QUANTIZE alone reads its result."""
         result = self._quantized(int(operator.outputs[0]))
-        count = {OP.ADD: 2}.get(kind, 1)
-        place_of = 2 if kind == OP.TRANSPOSE_CONV else 0
-        data = [int(i) for i in operator.inputs[place_of : place_of + count]]
-        if result is None or not self.codes.keys() >= set(data):
+        data = {int(operator.inputs[place]) for place in DATA.get(kind, (0,))}
+        if result is None or not self.codes.keys() >= data:
             return
         inputs = [self.codes.get(int(i), int(i)) for i in operator.inputs]
-        if kind in AVERAGES and self._grid(inputs[0]) != self._grid(result):
+        if kind in AVERAGES and self.tensors.grid(inputs[0]) != self.tensors.grid(result):
             return
-        if kind in KERNELS:
-            kernel = self._kernel(int(operator.inputs[1]), KERNELS[kind])
-            if kernel is None:
-                return
-            inputs[1], grid = kernel
-            where = place_of + 1 if place_of else 2
-            if len(inputs) > where and inputs[where] >= 0:
-                inputs[where] = self._bias(inputs[where], inputs[place_of], grid)
+        if kind in KERNELS and not self._encode(inputs, kind):
+            return
         self._rewrite(operator, kind, inputs)
         codes, floats = self.graph.tensors[result], self.graph.tensors[operator.outputs[0]]
-        codes.name = b";".join(
-            (codes.name, floats.name)
-        )  # as TFLite's converter names what it joins
+        codes.name += b";" + floats.name  # as TFLite's converter names what it has joined
         operator.outputs = [result]
         self.made.add(result)
+
+    def _encode(self, inputs: list[int], kind: int) -> bool:
+        """Puts the codes of kernel and bias in their place; False where they have none."""
+        (data,), bias = DATA.get(kind, (0,)), BIASES.get(kind, 2)
+        kernel = self.tensors.kernel(inputs[1], KERNELS[kind])
+        if kernel is None:
+            return False
+        inputs[1], grid = kernel
+        if len(inputs) > bias and inputs[bias] >= 0:
+            inputs[bias] = self.tensors.bias(inputs[bias], inputs[data], grid)
+        return True
 
     def _rewrite(self, operator: schema.OperatorT, kind: int, inputs: list[int]) -> None:
         operator.inputs = inputs
@@ -167,66 +160,6 @@ class _Work:
         if len(readers) != 1 or index in map(int, self.graph.outputs):
             return None
         return int(readers[0].outputs[0]) if self._kind(readers[0]) == OP.QUANTIZE else None
-
-    def _is_float(self, index: int) -> bool:
-        return index >= 0 and self.graph.tensors[index].type == TYPE.FLOAT32
-
-    def _grid(self, codes: int) -> tuple[float, int]:
-        found = self.graph.tensors[codes].quantization
-        return float(found.scale[0]), int(found.zeroPoint[0])
-
-    def _kernel(self, index: int, axis: int) -> tuple[int, Encoding] | None:
-        """The tensor of a kernel's codes and their grid; None where it is on none of int8."""
-        if index not in self.kernels:
-            array = float32_constant(self.model, self.graph.tensors[index])
-            grid = None if array is None else place(array, self.grids)
-            if grid is None or array is None or grid.dtype != "int8" or grid.block:
-                return None
-            if grid.axis != axis and len(grid.scales) > 1:
-                return None
-            new = _tensor(self.graph.tensors[index], TYPE.INT8, Scales(grid, self.zeros))
-            self.kernels[index] = self._added(new, grid.codes(array)), grid
-        return self.kernels[index]
-
-    def _bias(self, index: int, source: int, kernel: Encoding) -> int:
-        """The tensor of a bias in steps of the input's grid times the kernel's."""
-        tensor = self.graph.tensors[index]
-        array = float32_constant(self.model, tensor)
-        assert array is not None, "TFLite's converter writes biases as constants"
-        step = np.float32(self._grid(source)[0]) * np.asarray(kernel.scales, np.float32)
-        grid = replace(kernel, scales=tuple(np.broadcast_to(step, array.shape).tolist()), axis=0)
-        codes = np.rint(array / step.astype(np.float64)).astype(np.int32)
-        return self._added(_tensor(tensor, TYPE.INT32, Scales(grid, self.zeros)), codes)
-
-    def _added(self, tensor: schema.TensorT, numbers: np.ndarray | None = None) -> int:
-        """The index of a new tensor, a constant where it has numbers."""
-        if numbers is not None:
-            tensor.buffer = len(self.model.buffers)
-            data = np.frombuffer(numbers.tobytes(), np.uint8)
-            self.model.buffers.append(schema.BufferT(data=data))
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-
-def _sign(tensor: schema.TensorT) -> None:
-    """The same grid with codes from -128, which kernels want; the converter's are from 0."""
-    if tensor.type == TYPE.UINT8:
-        tensor.type = TYPE.INT8
-        tensor.quantization.zeroPoint = np.asarray(tensor.quantization.zeroPoint) - SIGNED
-
-
-def _tensor(
-    like: schema.TensorT, kind: int, quantization: schema.QuantizationParametersT
-) -> schema.TensorT:
-    """A tensor of another type, with no numbers."""
-    return schema.TensorT(
-        shape=like.shape,
-        shapeSignature=like.shapeSignature,
-        type=kind,
-        name=like.name,
-        hasRank=like.hasRank,
-        quantization=quantization,
-    )
 
 
 def _drop_unused(model: schema.ModelT, graph: schema.SubGraphT) -> None:

@@ -25,7 +25,7 @@ def noise(
 
     Each layer of `rounded` reads what the program computes in floats, put onto its grid.
     """
-    kernels = {path: rounded.module.get_submodule(path).weight for path in sites.layers}
+    kernels = {path: rounded.module.get_parameter(f"{path}.weight") for path in sites.layers}
     found: dict[str, list[float]] = {path: [] for path in sites.layers}
     with torch.no_grad():
         for inputs in inputs_of(program)[::PICTURES]:

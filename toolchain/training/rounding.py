@@ -67,19 +67,19 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
 def put(net: nn.Module, layers: Mapping[str, Rounding]) -> None:
     """Makes these layers of a net compute with rounded numbers; its own stay as they are."""
     for path, rounding in layers.items():
-        layer = net.get_submodule(path)
-        norm = _norm(net, rounding)
+        layer, norm = net.get_submodule(path), _norm(net, rounding)
         if norm is not None:
             norm.train = partial(_still, norm)  # type: ignore[method-assign]
             norm.eval()
-        layer.forward = partial(_computed, layer, rounding, norm)  # type: ignore[method-assign]
+        layer.forward = partial(_computed, layer, rounding, norm)
 
 
 @torch.no_grad()
 def settle(net: nn.Module, layers: Mapping[str, Rounding]) -> None:
     """Rounds the kernels of these layers for good: on them, the recipe will change nothing."""
     for path, rounding in layers.items():
-        layer, norm = net.get_submodule(path), _norm(net, rounding)
+        layer: Any = net.get_submodule(path)
+        norm = _norm(net, rounding)
         layer.weight.copy_(_rounded(layer, rounding.kernel, norm))
 
 
@@ -100,8 +100,9 @@ def _computed(layer: Any, rounding: Rounding, norm: nn.Module | None, x: Tensor)
     if isinstance(layer, nn.Linear):
         return F.linear(x, kernel, bias)
     if isinstance(layer, nn.ConvTranspose2d):
-        how = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-        return F.conv_transpose2d(x, kernel, bias, *how)
+        how: Any = [layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation]
+        transposed: Tensor = F.conv_transpose2d(x, kernel, bias, *how)
+        return transposed
     assert isinstance(layer, nn.Conv2d)
     return layer._conv_forward(x, kernel, bias)
 
