@@ -29,12 +29,6 @@ DATA = {OP.ADD: (0, 1), OP.TRANSPOSE_CONV: (2,)}
 BIASES = {OP.TRANSPOSE_CONV: 3}
 """Where they read a bias, if not behind the kernel."""
 
-AVERAGES = (OP.RESIZE_BILINEAR,)
-"""Operations that want one grid for what they read and what they make.
-
-AVERAGE_POOL_2D is another, but with codes XNNPACK leaves it to LiteRT.
-"""
-
 SELECTS = (
     *(OP.CONCATENATION, OP.DEPTH_TO_SPACE, OP.EXPAND_DIMS, OP.MAX_POOL_2D, OP.MIRROR_PAD),
     *(OP.PAD, OP.RELU, OP.RESHAPE, OP.RESIZE_NEAREST_NEIGHBOR, OP.SLICE, OP.SPACE_TO_DEPTH),
@@ -43,7 +37,7 @@ SELECTS = (
 """Operations whose results are numbers that they read, or 0."""
 
 VERSIONS = {
-    **dict.fromkeys((*SELECTS, *AVERAGES, OP.ADD), 2),
+    **dict.fromkeys((*SELECTS, OP.ADD), 2),
     **dict.fromkeys((OP.DEPTH_TO_SPACE, OP.EXPAND_DIMS, OP.RESHAPE, OP.SQUEEZE), 1),
     **dict.fromkeys((OP.CONV_2D, OP.DEPTHWISE_CONV_2D, OP.TRANSPOSE_CONV), 3),
     OP.FULLY_CONNECTED: 12,
@@ -90,7 +84,7 @@ class _Work:
             return
         if kind in SELECTS:
             self._select(operator, kind)
-        elif kind in KERNELS or kind in AVERAGES or kind == OP.ADD:
+        elif kind in KERNELS or kind == OP.ADD:
             self._compute(operator, kind)
         self.kept.append(operator)
 
@@ -128,8 +122,6 @@ class _Work:
         if result is None or not self.codes.keys() >= data:
             return
         inputs = [self.codes.get(int(i), int(i)) for i in operator.inputs]
-        if kind in AVERAGES and self.tensors.grid(inputs[0]) != self.tensors.grid(result):
-            return
         if kind in KERNELS and not self._encode(inputs, kind):
             return
         self._rewrite(operator, kind, inputs)

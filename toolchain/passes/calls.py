@@ -13,11 +13,11 @@ from torch.utils._pytree import tree_leaves
 
 from toolchain.passes.grids import LAYERS
 
-Kind = Literal["kernel", "sum", "average", "rectify", "select", "other"]
+Kind = Literal["kernel", "sum", "rectify", "select", "other"]
 """What a call does to numbers.
 
-"kernel" and "sum" compute new ones, "average" some between those that it reads, "rectify" clips
-them at 0 (and 6), "select" moves or drops some and changes none.
+"kernel" and "sum" compute new ones, "rectify" clips them at 0 (and 6), "select" moves or drops
+some and changes none.
 """
 
 
@@ -136,16 +136,8 @@ def kind_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Kind:
         return "rectify"
     if name in SELECTS or (name == "pad" and not kwargs.get("value")):
         return "select"
-    if name == "interpolate":
-        return INTERPOLATIONS.get(kwargs.get("mode", "nearest"), "other")
-    return "other"
-
-
-INTERPOLATIONS: Mapping[str, Kind] = {
-    "nearest": "select",
-    "nearest-exact": "select",
-    "bilinear": "average",
-}
+    nearest = name == "interpolate" and kwargs.get("mode", "nearest").startswith("nearest")
+    return "select" if nearest else "other"
 
 
 def _is_plain_sum(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

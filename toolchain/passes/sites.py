@@ -19,8 +19,8 @@ class Sites:
 
     Such a layer reads numbers that are on a grid, and so is its result, after the activation
     that follows it alone. So does a sum of two such results. What only selects numbers stays on
-    the grid that it reads; a concatenation therefore, and an average, unite the grids of what
-    they read. Whatever else computes reads the numbers of grids as floats.
+    the grid that it reads, so that a concatenation unites those of what it joins. Whatever else
+    computes reads the numbers of grids as floats.
     """
 
     calls: Sequence[Call]
@@ -89,11 +89,8 @@ class Sites:
         """The sites on whose grid a value lies."""
         if value < 0 or value in self._ends:
             return {value}
-        call = self.calls[value]
         if self._selects(value):
-            return {site for read in call.reads for site in self.under(read)}
-        if call.kind == "average" and self._made[value]:
-            return {value, *self.under(call.reads[0])}
+            return {site for read in self.calls[value].reads for site in self.under(read)}
         return {value}
 
     def _unite(self, sites: set[Site]) -> None:
