@@ -155,6 +155,25 @@ def test_activations_too_fine_for_a_scale_stay_in_floats() -> None:
     assert after.kept == {"last": "what it reads or gives is too fine, or too large, for 8 bits"}
 
 
+def test_layers_whose_sum_has_no_grid_stay_in_floats() -> None:
+    class Cancelled(Tiny):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            half = (self.first(x) + self.second(x)).sigmoid()
+            return self.last(functional.max_pool2d(torch.cat([half, half], 1), 2))
+
+    module = Cancelled()
+    module.second = nn.Conv2d(3, 8, 3, padding=1)
+    before = program_of(module)
+    for one, other in zip(module.first.parameters(), module.second.parameters(), strict=True):
+        other.data = -one.data
+    assert set(Int8()(before).kept) == {"first", "second"}
+
+
+def test_a_module_that_is_a_layer_has_none_that_could_be_named() -> None:
+    with pytest.raises(BadRecipe, match="no layer is left"):
+        Int8()(program_of(nn.Conv2d(3, 2, 2, stride=2)))
+
+
 def test_a_layer_that_8_bits_drown_stays_in_floats() -> None:
     class Uneven(Tiny):
         """One channel that the second layer reads, and ignores, is large."""

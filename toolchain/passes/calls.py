@@ -63,8 +63,8 @@ class Calls(TorchFunctionMode):
 class Call:
     """A call; what it reads are the numbers of calls, or below 0 the inputs: -1 is the first.
 
-    `layer` is the path of the module whose kernel it reads. `single` is whether its result is
-    one tensor.
+    `layer` is the path of the module whose kernel it reads, if any. `single` is whether its
+    result is one tensor.
     """
 
     kind: Kind
@@ -99,7 +99,7 @@ class _Recorder(Calls):
         self._layers = {
             id(layer.weight): path
             for path, layer in module.named_modules()
-            if isinstance(layer, LAYERS)
+            if path and isinstance(layer, LAYERS)
         }
 
     def number_of(self, tensor: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -49,7 +48,8 @@ class Sites:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that compute in integers."""
-        return tuple(dict.fromkeys(filter(None, (self.calls[n].layer for n in self.computing))))
+        kernels = (n for n in self.computing if self.calls[n].kind == "kernel")
+        return tuple(dict.fromkeys(self.calls[n].layer for n in kernels))
 
     @property
     def groups(self) -> dict[Site, tuple[Site, ...]]:
@@ -75,12 +75,20 @@ class Sites:
         return self.leader(min(self.under(self.calls[number].reads[0])))
 
     def touching(self, leader: Site) -> set[str]:
-        """The layers that read or write numbers of a group."""
+        """The layers that read or write numbers of a group, or make what a sum of it reads."""
         return {
-            self.calls[n].layer
-            for n in self.computing
-            if leader in {self.leader(s) for s in (self.result_of(n), *self._reads(n))}
+            layer
+            for number in self.computing
+            if leader in map(self.leader, (self.result_of(number), *self._reads(number)))
+            for layer in self._layers_of(number)
         }
+
+    def _layers_of(self, number: int) -> set[str]:
+        if self.calls[number].kind == "kernel":
+            return {self.calls[number].layer}
+        makers = [n for n in self.computing if n < number]
+        read = self._reads(number)
+        return {x for n in makers if self.result_of(n) in read for x in self._layers_of(n)}
 
     def _reads(self, number: int) -> set[Site]:
         return {site for read in self.calls[number].reads for site in self.under(read)}
@@ -142,9 +150,3 @@ class Sites:
         if self._selects(value):
             return call.known and all(map(self._can_be_on_grid, call.reads))
         return call.single
-
-
-def shared(calls: Sequence[Call]) -> set[str]:
-    """The layers that are called more than once."""
-    counts = Counter(call.layer for call in calls if call.kind == "kernel")
-    return {layer for layer, count in counts.items() if count > 1}
