@@ -26,13 +26,14 @@ class Program:
     `module` is in eval mode, float32 and contiguous. `encodings` says how the numbers of a
     parameter are to be stored; the module already holds numbers that this encoding stores
     exactly. Parameters that are not named are stored as float32. `notes` is what was repaired
-    on the way.
+    on the way, `kept` which layers a pass left as they were, and why.
     """
 
     spec: ModelSpec
     module: nn.Module
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def precision(self) -> str:

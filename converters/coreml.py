@@ -105,7 +105,7 @@ def _converted(module: Any, export: Export) -> Any:
                 convert_to="mlprogram",
                 inputs=[ct.TensorType(s.name, s.shape, dtype=np.float32) for s in export.inputs],
                 outputs=[ct.TensorType(s.name, dtype=np.float32) for s in export.outputs],
-                minimum_deployment_target=ct.target[coreml_grids.target(export.grids)],
+                minimum_deployment_target=ct.target[_target(module, export)],
                 compute_precision=coreml_grids.precision(export.precision, mixed=export.mixed),
                 pass_pipeline=coreml_grids.pipeline(export.grids),
                 skip_model_load=True,
@@ -113,6 +113,12 @@ def _converted(module: Any, export: Export) -> Any:
         except FAILURES as error:
             refusal = _explained(error, failed, module.inlined_graph)
     raise refusal  # out here, or the traceback keeps coremltools' temporary files alive
+
+
+def _target(module: Any, export: Export) -> str:
+    kinds = {node.kind() for node in coreml_defects.operations(module.inlined_graph)}
+    on_grids = "aten::fake_quantize_per_tensor_affine" in kinds
+    return coreml_grids.target(export.grids, activations=on_grids)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
                         that lies beyond the data, where the stride exceeds the kernel
     addcmul, addcdiv    had no converter (ConvNeXt V2 has an addcmul)
+    fake_quantize       had none either: quantize, then dequantize, which Core ML runs in integers
 
 Each has a test that fails without it. Avoided by converting TorchScript, not `torch.export`:
 pools whose stride is omitted, and selu, whose scale is ignored there.
@@ -96,6 +97,17 @@ def _add_scaled(operation: str, context: Any, node: Any) -> None:
     context.add(Builder.add(x=x, y=term, name=node.name))
 
 
+def _fake_quantize(context: Any, node: Any) -> None:
+    from coremltools.converters.mil import Builder
+
+    x, scale, zero, low, high = _inputs(context, node)[:5]
+    if (low.val, high.val) != (-128, 127):
+        raise ValueError(f"codes from {low.val} to {high.val} are not int8")
+    grid = {"scale": np.float32(scale.val), "zero_point": np.int8(zero.val)}
+    codes = Builder.quantize(input=x, output_dtype="int8", **grid)
+    context.add(Builder.dequantize(input=codes, **grid, name=node.name))
+
+
 def _zeros_like(original: Callable[..., None]) -> Callable[..., None]:
     def convert(context: Any, node: Any) -> None:
         from coremltools.converters.mil import Builder
@@ -165,6 +177,7 @@ def repair() -> None:
         ("hardtanh", _hardtanh),
         ("addcmul", functools.partial(_add_scaled, "mul")),
         ("addcdiv", functools.partial(_add_scaled, "real_div")),
+        ("fake_quantize_per_tensor_affine", _fake_quantize),
     ):
         _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)
     for name, wrap in WRAPPED.items():

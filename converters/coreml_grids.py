@@ -12,6 +12,9 @@ from converters.encodings import Encoding, is_exact, place
 from model_defs.errors import ConversionFailed
 
 NAME = "mlship::store_on_grids"
+REGRIDS = "common::distributive_quantized_binary_op_scale_normalization"
+"""A pass of coremltools that puts what a sum reads onto other grids."""
+
 KERNELS = ("conv", "conv_transpose", "linear", "matmul")
 """The operations that have kernels."""
 
@@ -19,10 +22,14 @@ SMALLEST = 16
 """Numbers in a constant from which on its codes and scales are smaller than it."""
 
 
-def target(grids: Sequence[Encoding]) -> str:
-    """The first iOS that can store these: 18 for blocks, 3 bits, and integers below a byte."""
-    newer = any(g.block or g.dtype in ("int4", "int6", "palette3") for g in grids)
-    return "iOS18" if newer else "iOS16"
+def target(grids: Sequence[Encoding], *, activations: bool = False) -> str:
+    """The first iOS that can store these: 18 for blocks, 3 bits, and integers below a byte.
+
+    Activations on grids, too, want iOS 17.
+    """
+    if any(g.block or g.dtype in ("int4", "int6", "palette3") for g in grids):
+        return "iOS18"
+    return "iOS17" if activations else "iOS16"
 
 
 def precision(name: str, *, mixed: bool) -> Any:
@@ -83,6 +90,7 @@ def pipeline(grids: Sequence[Encoding]) -> Any:
                 _store(function, grids)
 
     passes = ct.PassPipeline.DEFAULT
+    passes.remove_passes({REGRIDS})
     namespace, name = NAME.split("::")
     PASS_REGISTRY.add(namespace, StoreOnGrids(), True, name)
     passes.append_pass(NAME)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 BITS = {
-    **{"float32": 32, "float16": 16, "uint16": 16, "uint8": 8, "int8": 8, "int6": 6, "int4": 4},
+    **{"float32": 32, "int32": 32, "float16": 16, "uint16": 16},
+    **{"uint8": 8, "int8": 8, "int6": 6, "int4": 4},
     **{f"palette{bits}": bits for bits in (8, 6, 4, 3, 2)},
 }
 """The types that numbers of a network are stored in, and their width."""
@@ -23,7 +24,8 @@ class Encoding:
     to float32, as TF.js does it. A code of a signed type stands for `code * scale`, a product of
     float32: there is one scale for all, or one for each slice along `axis`, or, with `block`,
     one for each so many numbers along the other of the first two axes, blocks running fastest.
-    A code of a palette stands for a number of the palette.
+    A code of a palette stands for a number of the palette. Numbers of "int32" are biases: whole
+    multiples of what a target that computes in integers adds, stored as floats by others.
     """
 
     dtype: str
@@ -40,7 +42,7 @@ class Encoding:
     @property
     def is_grid(self) -> bool:
         """Whether codes are stored, not floats."""
-        return not self.dtype.startswith("float")
+        return not self.dtype.startswith(("float", "int32"))
 
     @property
     def top(self) -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from converters.api import Artifact, Export, Program
     from converters.worker import Worker
-    from model_defs.spec import ModelSpec
+    from model_defs.spec import ModelSpec, TensorSpec
     from toolchain.ledger import Entry
 
 Say = Callable[[str, str], None]
@@ -69,10 +69,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Truth:
-    """The cases and what PyTorch answers to them, before any pass."""
+    """The cases, what PyTorch answers to them, and the outputs with what they may differ by."""
 
     cases: dict[str, dict[str, np.ndarray]]
     expected: dict[str, dict[str, np.ndarray]]
+    outputs: tuple[TensorSpec, ...]
 
 
 def build(
@@ -255,8 +256,7 @@ class _Prepared:
         needs_onnx = any(t.needs_onnx for t in targets)
         exported = export(shipped, work, onnx=needs_onnx)
         described = _describe(captured, file)
-        judged = shipped if recipe.lossy else captured
-        truth = pool.submit(_truth, [*feeders, judged], names)
+        truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
         kept = frozenset(inputs)
         return cls(captured, shipped, entries, exported, names, truth, kept, described)
 
@@ -271,16 +271,33 @@ def _feeders(spec: ModelSpec) -> list[Program]:
     return [*_feeders(feeder.spec), feeder]
 
 
-def _truth(programs: list[Program], names: tuple[str, ...]) -> Truth:
-    """What the last program makes of what the programs before it make of the cases."""
-    from converters.reference import ReferenceRunner
-    from toolchain import cases
+def _truth(
+    feeders: list[Program],
+    captured: Program,
+    shipped: Program,
+    recipe: Recipe,
+    names: tuple[str, ...],
+) -> Truth:
+    """What PyTorch makes of the cases, which a head is given by the programs before it."""
+    from toolchain import allowance, cases
 
-    expected = cases.build(programs[0].spec.inputs, names)
-    for program in programs:
-        runner = ReferenceRunner(program)
-        inputs, expected = expected, {case: runner.run(expected[case]) for case in names}
-    return Truth(inputs, expected)
+    given = cases.build((feeders[0] if feeders else captured).spec.inputs, names)
+    for program in feeders:
+        given = _answers(program, given)
+    expected = _answers(shipped if recipe.lossy else captured, given)
+    outputs = captured.spec.outputs
+    if recipe.integer:
+        outputs = allowance.widened(outputs, expected, _answers(allowance.jittered(shipped), given))
+    return Truth(given, expected, outputs)
+
+
+def _answers(
+    program: Program, given: dict[str, dict[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    from converters.reference import ReferenceRunner
+
+    runner = ReferenceRunner(program)
+    return {case: runner.run(inputs) for case, inputs in given.items()}
 
 
 def _describe(program: Program, weights: Path | None) -> dict[str, object]:
@@ -379,7 +396,7 @@ def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityRep
     try:
         rows = parity.check(
             runner,
-            prepared.program.spec.outputs,
+            truth.outputs,
             truth.cases,
             truth.expected,
             exact=recipe.exact,
@@ -392,7 +409,9 @@ def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityRep
 def _manifest(
     prepared: _Prepared, target: Target, recipe: Recipe, artifact: Artifact, report: ParityReport
 ) -> dict[str, object]:
-    spec = prepared.program.spec
+    from toolchain import allowance
+
+    spec, truth = prepared.program.spec, prepared.truth.result()
     stage = artifact.path.parent
     return {
         "model": prepared.model,
@@ -401,16 +420,16 @@ def _manifest(
             "name": recipe.name,
             "passes": list(recipe.steps),
             "layers": dict(recipe.layers),
-            "keep": dict(recipe.keep),
+            "keep": {**recipe.keep, **prepared.program.kept},
             "pruned": recipe.pruned,
             "ledger": [entry.to_json() for entry in prepared.ledger],
         },
         "inputs": [t.to_json() for t in spec.inputs],
-        "outputs": [t.to_json() for t in spec.outputs],
+        "outputs": [t.to_json() for t in truth.outputs],
         "artifact": artifact.to_json(),
-        "notes": list(prepared.program.notes),
+        "notes": [*prepared.program.notes, *allowance.notes(spec.outputs, truth.outputs)],
         "parity": report.to_json(),
-        "golden": [_write_golden(stage, case, prepared.truth.result()) for case in GOLDEN],
+        "golden": [_write_golden(stage, case, truth) for case in GOLDEN],
         "tools": tools(),
     }
 

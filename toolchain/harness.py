@@ -269,7 +269,8 @@ def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
         for case, given in inputs.items()
     }
     runner = _GoldenRunner(inputs, stored)
-    rows = parity.check(runner, subject.bundle.outputs, inputs, expected, exact=True)
+    exact = not subject.recipe.integer  # on grids, another machine's PyTorch rounds otherwise
+    rows = parity.check(runner, subject.bundle.outputs, inputs, expected, exact=exact)
     stale = "the golden vectors are stale: the model has changed since; build the bundle again"
     return tuple(replace(r, hint=stale) if r.verdict == "failed" else r for r in rows)
 

@@ -2,8 +2,8 @@
 
 A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`; after slashes may
 come words: `palettize=4/sensitive`. A recipe is steps with commas between them, or a name: `fp32`,
-`fp16`, `uint16` and `uint8` are named after the numbers that they store, `small`, `smallest` and
-`fast` after what they are for. A file of `mlship shrink` is a recipe, too.
+`fp16`, `uint16`, `uint8` and `int8` are named after the numbers that they store, `small`,
+`smallest` and `fast` after what they are for. A file of `mlship shrink` is a recipe, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_defs.errors import BadRecipe, UnknownName
-from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
+from toolchain.passes import ACTIVATIONS, EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
@@ -64,6 +64,11 @@ class Recipe:
         What passes such as pruning change is more than a tolerance: it is judged by the metric.
         """
         return not set(self.passes) <= EXACT | NEAR
+
+    @property
+    def integer(self) -> bool:
+        """Whether a target is to compute in integers, not only to store them."""
+        return any(stored.endswith(ACTIVATIONS) for stored in self.stores)
 
     @property
     def stores(self) -> tuple[str, ...]:
@@ -118,6 +123,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("uint16", (FOLD, "weights-uint16")),
         Recipe("uint8", (FOLD, "weights-uint8")),
         Recipe("small", (FOLD, "weights-int8", "weights-fp16")),
+        Recipe("int8", (FOLD, "int8", "weights-fp16")),
         Recipe("fast", (FOLD, "weights-fp16"), pruned=True),
         Recipe(
             "smallest",

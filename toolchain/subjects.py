@@ -57,9 +57,14 @@ class Subject:
         return self.expected.macs if isinstance(self.expected, Truth) else 0
 
     @property
+    def recipe(self) -> Recipe:
+        """What the bundle was built with."""
+        return recipes.of_manifest(self.bundle.manifest["recipe"])
+
+    @property
     def exact(self) -> bool:
         """Whether its recipe promises float32's precision."""
-        return recipes.of_manifest(self.bundle.manifest["recipe"]).exact
+        return self.recipe.exact
 
 
 @dataclass(frozen=True)

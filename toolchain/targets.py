@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model_defs.errors import ConversionFailed, UnknownName
-from toolchain.passes import BLOCKS, OPTIONS, STORES, stored_by
+from toolchain.passes import ACTIVATIONS, BLOCKS, OPTIONS, STORES, stored_by
 from toolchain.recipes import RECIPES, Recipe
 
 Via = Literal["lowering", "onnx2tf"]
@@ -23,7 +23,8 @@ class Target:
     """A platform, the converter of its format, and the artifact's file name ending.
 
     `loading` names the files of `toolchain/loading` that its bundles carry: code for an app.
-    `stores` are the types in which its format holds weights that it computes with in float32.
+    `stores` are the types in which its format holds weights that it computes with in float32,
+    and those in which it computes.
     """
 
     name: str
@@ -47,6 +48,7 @@ TARGETS: dict[str, Target] = {
             loading=("MLShip.swift",),
             stores=(
                 *("float32", "float16", "int8", "int6", "int4", f"int4{BLOCKS}"),
+                f"int8{ACTIVATIONS}",
                 *("palette8", "palette6", "palette4", "palette3", "palette2"),
             ),
         ),
@@ -56,7 +58,7 @@ TARGETS: dict[str, Target] = {
             ".tflite",
             True,
             "TFLite / LiteRT (XNNPACK, GPU)",
-            stores=("float32", "float16", "int8", "int4"),
+            stores=("float32", "float16", "int8", "int4", f"int8{ACTIVATIONS}"),
         ),
         Target(
             "web",
@@ -95,8 +97,11 @@ def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
         for dtype in recipe.on(target.name).stores:
             if dtype not in target.stores:
                 able = [t.name for t in TARGETS.values() if dtype in t.stores]
+                lacks = f"does not store {dtype} weights"
+                if dtype.endswith(ACTIVATIONS):
+                    lacks = f"does not compute in {dtype.removesuffix(ACTIVATIONS)}"
                 raise ConversionFailed(
-                    f"recipe {recipe.name}: {target.format} does not store {dtype} weights",
+                    f"recipe {recipe.name}: {target.format} {lacks}",
                     where=f"target {target.name}",
                     do=f"use --recipe {nearest(dtype, target)}, the nearest that it stores, "
                     f"or --target {able[0]}",
@@ -107,7 +112,7 @@ def nearest(dtype: str, target: Target) -> str:
     """The recipe whose numbers come next in width to a type that a target does not store."""
     from converters.encodings import BITS
 
-    least = BITS[dtype.removesuffix(BLOCKS)]
+    least = BITS[dtype.removesuffix(BLOCKS).removesuffix(ACTIVATIONS)]
     wider = [t for t in target.stores if t in BITS and BITS[t] >= least]
     found = min(wider, key=lambda t: (BITS[t], t[:3] != dtype[:3]))
     named = [recipe.name for recipe in RECIPES.values() if recipe.stores == (found,)]

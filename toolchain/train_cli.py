@@ -83,10 +83,14 @@ def training(function: Callable[..., int]) -> Callable[..., int]:
     "--steps", type=click.IntRange(0), default=2000, show_default=True, help="0: where it starts."
 )
 @click.option("--from", "base", type=Path, help="Start from what fits of another net's weights.")
+@click.option(
+    "--recipe", default="", help="Learn to live with its rounding: int8, weights-int4 ..."
+)
 @training
 def train(
     model: str,
     base: Path | None,
+    recipe: str,
     out: Path | None,
     resume: bool,
     settings: Settings,
@@ -97,9 +101,11 @@ def train(
     MODEL is a name that `mlship list` shows, or path/to/file.py:task for examples of your own.
     Ship them with: mlship build MODEL --weights runs/MODEL/weights.safetensors
     """
+    from dataclasses import replace
+
     from toolchain.training import loop, task
 
-    found = task.find(model)
+    found, settings = task.find(model), replace(settings, recipe=recipe)
     steps = settings.steps
     name = found.spec.name
     folder = out or Path("runs") / name

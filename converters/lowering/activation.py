@@ -6,7 +6,7 @@ import numpy as np
 
 from converters.lowering.call import Call
 from converters.lowering.elementwise import together
-from converters.lowering.tf import Tensor, constant, gen_math_ops, gen_nn_ops
+from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops, gen_nn_ops
 from converters.lowering.value import Value, as_tensor
 
 add, mul = gen_math_ops.add_v2, gen_math_ops.mul
@@ -123,6 +123,16 @@ def gelu(call: Call) -> Value:
     else:
         raise call.refuse(f"approximate '{a.approximate}' is not known")
     return _like(call, mul(mul(x, number(0.5)), add(inner, number(1))))
+
+
+def fake_quantize(call: Call) -> Value:
+    """The nearest of the 256 numbers from `low` to `high`.
+
+    No operation of ONNX: the rewrite fuse-fake-quantize puts it in the place of two.
+    """
+    a = call.read(low=0.0, high=0.0)
+    x = gen_array_ops.fake_quant_with_min_max_args(_x(call), min=a.low, max=a.high)
+    return _like(call, x)
 
 
 def erf(call: Call) -> Value:

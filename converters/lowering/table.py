@@ -137,6 +137,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
 
 OWN: dict[str, Callable[[Call], Results]] = {
     "ConvOfNearest": phases.conv_of_nearest,
+    "FakeQuantize": activation.fake_quantize,
     "RepeatPixels": resize.repeat_pixels,
 }
 """What rewrites put in the place of ONNX's operations."""

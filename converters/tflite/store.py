@@ -15,7 +15,7 @@ from converters.api import Port
 from converters.encodings import Encoding
 from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
-from converters.tflite import weights
+from converters.tflite import integers, weights
 from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
@@ -53,6 +53,7 @@ def stored(
     model = schema.ModelT.InitFromPackedBuf(data)
     (graph,) = model.subgraphs
     resolve_gelu(model)
+    integers.compute(model, grids)
     model.signatureDefs = [
         schema.SignatureDefT(
             inputs=_named(graph, lowered.inputs, graph.inputs),

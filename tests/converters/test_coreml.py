@@ -216,8 +216,11 @@ REPAIRED: dict[str, Callable[[Tensor], Tensor]] = {
     "avg_pool2d": lambda x: F.avg_pool2d(x[:, :, :3], 2, 3, ceil_mode=True),
     "addcmul": lambda x: torch.addcmul(x[:, :, :1], x, x[:1, :1] + 2, value=-1.5),
     "addcdiv": lambda x: torch.addcdiv(x[:, :, :1], x, x[:1, :1] + 2, value=3),
+    "fake_quantize_per_tensor_affine": lambda x: torch.fake_quantize_per_tensor_affine(
+        x, 0.01, -100, -128, 127
+    ),
 }
-REFUSED = {"hardtanh", "addcmul", "addcdiv"}
+REFUSED = {"hardtanh", "addcmul", "addcdiv", "fake_quantize_per_tensor_affine"}
 """Without the repair."""
 
 

@@ -14,6 +14,7 @@ PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
     "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
     "prune-weights": "toolchain.passes.prune_weights:PruneWeights",
+    "int8": "toolchain.passes.int8:Int8",
     "weights-fp16": "toolchain.passes.weights_fp16:WeightsFp16",
     "weights-int8": "toolchain.passes.weights_int8:WeightsInt8",
     "weights-int6": "toolchain.passes.weights_int6:WeightsInt6",
@@ -36,9 +37,12 @@ PRUNES = frozenset({"prune-channels", "prune-weights"})
 
 STORES = {
     **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
-    **{"weights-fp16": "float16", "palettize": "palette{}"},
+    **{"weights-fp16": "float16", "palettize": "palette{}", "int8": "int8-activations"},
 }
 """The type in which a pass wants its numbers stored; `{}` is the value of its option."""
+
+ACTIVATIONS = "-activations"
+"""What the type of integers is called that a target computes with."""
 
 BLOCKS = "-blocks"
 """What the type of integers is called that have a scale for each block."""
@@ -51,7 +55,9 @@ def stored_by(step: str) -> str:
     stored = STORES.get(name, "")
     if not stored:
         return ""
-    return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
+    if "{}" in stored or not option or stored.endswith(ACTIVATIONS):
+        return stored.format(option)
+    return stored + BLOCKS
 
 
 Fields = dict[str, Any]
@@ -66,7 +72,7 @@ class Option:
     """
 
     field: str
-    choices: tuple[int, ...] = ()
+    choices: tuple[int | str, ...] = ()
     bounds: tuple[float, float] | None = None
     optional: bool = True
     example: str = ""
@@ -99,12 +105,14 @@ class Option:
     def _value(self, text: str) -> Fields:
         if text in self.instead:
             return self.instead[text]
+        named = {str(choice): choice for choice in self.choices}
+        if text in named:
+            return {self.field: named[text]}
         try:
-            value = int(text) if self.bounds is None else float(text)
+            value = float(text)
         except ValueError:
             raise ValueError(self.allowed) from None
-        within = self.bounds is not None and self.bounds[0] < value < self.bounds[1]
-        if value not in self.choices and not within:
+        if self.bounds is None or not self.bounds[0] < value < self.bounds[1]:
             raise ValueError(self.allowed)
         return {self.field: value}
 
@@ -112,6 +120,7 @@ class Option:
 OF_EACH_LAYER = {"layer": {"scope": "layer"}}
 
 OPTIONS: dict[str, Option] = {
+    "int8": Option("ranges", ("mse", "percentile", "kl", "minmax"), example="int8=mse"),
     "prune-channels": Option(
         "ratio",
         bounds=(0, 1),

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
 from toolchain import bundle as bundles
+from toolchain.training import rounding
 from toolchain.training import weights as files
 from toolchain.training.state import FREE, Settings, State, moved
 from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
@@ -76,8 +77,9 @@ def train(
             reached = score(task, state.average, settings)
         say(state.step, loss, reached if saved else None)
     weights = out / WEIGHTS
-    learned = files.state_of(state.average.get_submodule(task.part))
-    files.write(weights, learned, _history(task, settings, base))
+    learned = state.average.get_submodule(task.part)
+    rounding.settle(learned, state.layers)
+    files.write(weights, files.state_of(learned), _history(task, settings, base))
     if math.isnan(reached):  # resumed after its last step
         reached = score(task, state.average, settings)
     return Trained(weights, task.metric, reached, loss)

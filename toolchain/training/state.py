@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_defs.errors import BadCheckpoint, TrainingDiverged
+from model_defs.errors import BadCheckpoint, BadRecipe, TrainingDiverged
 from toolchain import bundle as bundles
-from toolchain.training import start
+from toolchain.training import rounding, start
+from toolchain.training.rounding import Rounding
 from toolchain.training.task import Item, Task
 
 DECAY = 0.998
@@ -38,6 +40,8 @@ class Settings:
     """Forward and backward in bfloat16 where PyTorch thinks that it does; weights stay float32."""
     base: str = ""
     """The digest of the weights that it starts from; drawn anew where there are none."""
+    recipe: str = ""
+    """Whose rounding it learns to live with; none where it is empty."""
     every: int = 200
     """Steps between checkpoints."""
     held_out: int = 64
@@ -52,12 +56,13 @@ FREE = ("workers", "device", "every", "held_out")
 
 @dataclass
 class State:
-    """All that changes from step to step."""
+    """All that changes from step to step, and how a recipe rounds layers, where one does."""
 
     learner: nn.Module
     average: nn.Module
     optimiser: torch.optim.Optimizer
     step: int = 0
+    layers: Mapping[str, Rounding] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, task: Task, settings: Settings, base: Path | None) -> State:
@@ -75,8 +80,13 @@ class State:
         average = copy.deepcopy(net).to(settings.device).eval().requires_grad_(False)
         if settings.half:
             widen(learner)
+        layers = _layers(settings.recipe, task, base)
+        for whole in (learner.net, average):
+            assert isinstance(whole, nn.Module)
+            rounding.put(whole.get_submodule(task.part), layers)
         learning = [weights for weights in learner.parameters() if weights.requires_grad]
-        return cls(learner, average, torch.optim.AdamW(learning, settings.rate))
+        optimiser = torch.optim.AdamW(learning, settings.rate)
+        return cls(learner, average, optimiser, layers=layers)
 
     def advance(self, batch: Item, settings: Settings) -> float:
         """One step down the gradient of a batch; returns its loss."""
@@ -132,10 +142,10 @@ class State:
 
     def load(self, path: Path, settings: Settings) -> None:
         content = _read(path)
-        before, now = content["settings"], asdict(settings)
-        other = [k for k in now if k not in FREE and before.get(k) != now[k]]
+        before, now = asdict(Settings()) | content["settings"], asdict(settings)
+        other = [k for k in now if k not in FREE and before[k] != now[k]]
         if other:
-            told = ", ".join(f"{k} {before.get(k)}, not {now[k]}" for k in other)
+            told = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in other)
             raise BadCheckpoint(
                 f"the checkpoint is of other settings: {told}",
                 where=str(path),
@@ -160,6 +170,17 @@ def _read(path: Path) -> dict[str, Any]:
             f"the checkpoint cannot be read: {error}", where=str(path), do="train anew"
         ) from error
     return content
+
+
+def _layers(recipe: str, task: Task, base: Path | None) -> Mapping[str, Rounding]:
+    """How a recipe rounds the weights in a file; BadRecipe where there is none."""
+    if not recipe:
+        return {}
+    if base is None:
+        raise BadRecipe(
+            f"recipe {recipe} rounds weights that were trained", do="name them: --from FILE"
+        )
+    return rounding.of_recipe(task, recipe, base)
 
 
 def widen(learner: nn.Module) -> None:

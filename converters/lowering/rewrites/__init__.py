@@ -13,6 +13,7 @@ from converters.lowering.call import Target
 from converters.lowering.graph import Graph
 from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
 from converters.lowering.rewrites.conv_of_nearest import ConvOfNearest
+from converters.lowering.rewrites.fuse_fake_quantize import FuseFakeQuantize
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
@@ -33,6 +34,7 @@ class Rewrite(Protocol):
 
 REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     "tflite": (
+        FuseFakeQuantize(),
         FuseGelu(),
         FuseGroupNorm(),
         BroadcastInPlace(),

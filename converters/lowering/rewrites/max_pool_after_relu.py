@@ -13,8 +13,9 @@ from converters.lowering.window import Window
 NON_NEGATIVE = frozenset(["Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Sqrt"])
 KEEPING = frozenset(
     [
-        *("Add", "AveragePool", "Concat", "DepthToSpace", "Flatten", "GlobalAveragePool"),
-        *("GlobalMaxPool", "MaxPool", "Mul", "Reshape", "Slice", "Squeeze", "Transpose"),
+        *("Add", "AveragePool", "Concat", "DepthToSpace", "FakeQuantize", "Flatten"),
+        *("GlobalAveragePool", "GlobalMaxPool", "MaxPool", "Mul", "Reshape", "Slice"),
+        *("Squeeze", "Transpose"),
     ]
 )
 """Operations whose result is at least 0 if all that they compute from is."""

@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from converters import tfjs, tflite
+from converters.api import Export
 from converters.lowering.rewrites import REWRITES, Rewrite
 from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
+from converters.lowering.rewrites.fuse_fake_quantize import FuseFakeQuantize
 from converters.lowering.rewrites.fuse_gelu import FuseGelu
 from converters.lowering.rewrites.fuse_group_norm import FuseGroupNorm
 from converters.lowering.rewrites.max_pool_after_relu import MaxPoolAfterRelu
@@ -26,6 +29,7 @@ from tests.converters.tf_checks import (
     case,
     operations,
     parsed,
+    specs,
     text_case,
     tfjs_outputs,
     tflite_outputs,
@@ -652,3 +656,40 @@ def test_for_tfjs_only_what_would_be_copied_is_a_product() -> None:
     assert declines(SelectAsProduct(broadcasting=True), alike)
     copied = select("c = Greater(m, t)", "z = Tanh(x)", "y = Where(c, x, z)")
     assert "Where" not in after(SelectAsProduct(broadcasting=True), copied)
+
+
+ROUNDED = """(float[1, 3, 2, 2] x) => (float[1, 3, 2, 2] y)
+<float scale = {0.25}, int8 zero = {-3}, float[3] scales = {0.25, 0.5, 1.0},
+ int8[3] zeros = {0, 0, 0}, int16 wide = {0}, float other = {0.5}, uint8 half = {128}>
+{ codes = QuantizeLinear(x, scale, zero) y = DequantizeLinear(codes, scale, zero) }"""
+
+
+def test_quantising_and_dequantising_are_one_operation(tmp_path: Path) -> None:
+    assert after(FuseFakeQuantize(), ROUNDED) == ["FakeQuantize"]
+    assert after(FuseFakeQuantize(), ROUNDED.replace("zero)", "half)")) == ["FakeQuantize"]
+    onnx.save(parsed(ROUNDED), tmp_path / "model.onnx")
+    x = np.random.default_rng(0).uniform(-40, 40, (1, 3, 2, 2)).astype(np.float32)
+    want = ((np.rint(x * 4) - 3).clip(-128, 127) + 3) / 4
+    export = Export(tmp_path, specs({"x": x}), specs({"y": want}), "float32")
+    outputs = tflite_outputs(tflite.convert(export, tmp_path), {"x": x})
+    np.testing.assert_array_equal(outputs["y"], want)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("DequantizeLinear(codes, scale", "DequantizeLinear(codes, other"),
+        ("DequantizeLinear(codes, scale, zero", "DequantizeLinear<axis = 1>(codes, scales, zeros"),
+        ("zero)", "wide)"),
+        ("codes = QuantizeLinear", "s = ReduceMax<keepdims = 0>(x) codes = QuantizeLinear"),
+        (") }", ") z = Cast<to = 1>(codes) }"),
+    ],
+    ids=["other scale", "scales of channels", "16 bits", "computed", "read elsewhere"],
+)
+def test_quantising_stays_where_it_is_not_one_operation(old: str, new: str) -> None:
+    text = ROUNDED.replace(old, new)
+    if "ReduceMax" in new:
+        text = text.replace("(x, scale", "(x, s").replace("(codes, scale", "(codes, s")
+    if "Cast" in new:
+        text = text.replace("float[1, 3, 2, 2] y)", "float[1, 3, 2, 2] y, float[1, 3, 2, 2] z)")
+    assert declines(FuseFakeQuantize(), text)
