@@ -19,16 +19,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import recipes_page
 from benchmarks.lowering import Failed, said, times
+from model_defs import zoo
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
-PAGE = RESULTS.with_suffix(".md")
-MODELS = ("portrait", "depth", "saliency", "select-coarse", "select")
-RECIPES = ("fp32", "fp16", "small", "smallest", "fast")
+MODELS = (
+    *("portrait", "portrait-video", "portrait-head"),
+    *("depth", "saliency", "select-coarse", "select"),
+)
+RECIPES = ("fp32", "fp16", "small", "smallest")
 TARGETS = ("ios", "android", "web")
 RUNS = 10
-AIMS = {"small": (0.27, 0.005), "smallest": (0.15, 0.02)}
-"""Recipe -> the share of float32's bytes, and of the metric lost, that it aims at."""
 
 
 def mlship(*arguments: object) -> Any:
@@ -37,27 +39,38 @@ def mlship(*arguments: object) -> Any:
     return json.loads(said([sys.executable, "-m", "toolchain.cli", *words, "--json"]))
 
 
-def built(model: str, recipe: str, folder: Path) -> dict[str, Path]:
+def recipes_of(model: str) -> tuple[str, ...]:
+    """The recipes that a model has: `fast` needs weights with fewer channels."""
+    return RECIPES if zoo.load(model).pruned is None else (*RECIPES, "fast")
+
+
+def built(
+    model: str, recipe: str, folder: Path, targets: Sequence[str] = TARGETS
+) -> dict[str, Path]:
     """Target -> the folder of its bundle."""
-    places = [word for target in TARGETS for word in ("--target", target)]
+    places = [word for target in targets for word in ("--target", target)]
     rows = mlship("build", model, *places, "--recipe", recipe, "--out", folder)
     return {row["target"]: Path(row["bundle"]) for row in rows}
 
 
-def measured(model: str, recipe: str, bundle: Path, scenes: int) -> dict[str, Any]:
-    """The bytes of a bundle, and the first metric of its examination on scenes."""
+def measured(model: str, bundle: Path, scenes: int) -> dict[str, Any]:
+    """The bytes of a bundle, and what its examination says."""
     (weighed,) = mlship("size", bundle)
-    (exam,) = mlship("eval", bundle, "--scenes", scenes)
-    (row,) = (r for r in exam["rows"] if (r["who"], r["set"]) == (model, "scenes"))
-    metric = next(iter(row["marks"]))
     return {
         "disk": weighed["disk"],
         "wire": next(iter(weighed["wire"].values())),
         "ideal": weighed["ideal"],
-        "metric": metric,
-        "value": row["marks"][metric],
-        "questions": row["questions"],
+        **examined(model, bundle, scenes),
     }
+
+
+def examined(model: str, bundle: Path, scenes: int, file: Path | None = None) -> dict[str, Any]:
+    """The first metric of a bundle's examination on scenes, or of a file's in its place."""
+    stand_in = ("--file", file) if file else ()
+    (exam,) = mlship("eval", bundle, "--scenes", scenes, *stand_in)
+    (row,) = (r for r in exam["rows"] if (r["who"], r["set"]) == (model, "scenes"))
+    metric = next(iter(row["marks"]))
+    return {"metric": metric, "value": row["marks"][metric], "questions": row["questions"]}
 
 
 def measure(model: str, scenes: int, rounds: int) -> list[dict[str, Any]]:
@@ -65,12 +78,12 @@ def measure(model: str, scenes: int, rounds: int) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="mlship-recipes-") as work:
         files: dict[str, Path] = {}
-        for recipe in RECIPES:
+        for recipe in recipes_of(model):
             try:
                 bundles = built(model, recipe, Path(work) / recipe)
                 files[recipe] = bundles["android"] / f"{model}.tflite"
                 for target, bundle in bundles.items():
-                    found = measured(model, recipe, bundle, scenes)
+                    found = measured(model, bundle, scenes)
                     rows.append({"model": model, "recipe": recipe, "target": target, **found})
                     print(rows[-1], flush=True)
             except Failed as error:
@@ -94,59 +107,6 @@ def _timed(row: dict[str, Any], ratios: Mapping[str, float]) -> dict[str, Any]:
     return row | ({"latency": ratios[row["recipe"]]} if is_timed else {})
 
 
-def page(rows: Sequence[dict[str, Any]]) -> str:
-    """The table in Markdown."""
-    lines = [
-        "# What each recipe is worth",
-        "",
-        "`python -m benchmarks.recipes`: artifact bytes and bytes on the wire, as shares of "
-        "float32's; the metric of `mlship eval` on held-out scenes, of the file itself, and what "
-        "it lost of float32's; time in LiteRT against float32 (one thread, interleaved). "
-        f"Aims: {_aims()}; `fast` 1.6 times as fast in LiteRT with 2% lost.",
-        "",
-        "| model | recipe | target | bytes | of fp32 | on the wire | of its numbers | metric "
-        "| lost | time | |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    plain = {(r["model"], r["target"]): r for r in rows if r["recipe"] == "fp32" and "disk" in r}
-    lines += [_line(row, plain) for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _aims() -> str:
-    return "; ".join(
-        f"`{name}` {size:.0%} of the bytes and {lost:.1%} of the metric"
-        for name, (size, lost) in AIMS.items()
-    )
-
-
-def _line(row: dict[str, Any], plain: Mapping[tuple[str, str], dict[str, Any]]) -> str:
-    head = f"| `{row['model']}` | `{row['recipe']}` |"
-    if "failed" in row:
-        return f"{head} failed: {row['failed']} | | | | | | | | |"
-    base = plain.get((row["model"], row["target"]), row)
-    share, lost = row["disk"] / base["disk"], drop(base, row)
-    met = ""
-    if row["recipe"] in AIMS:
-        size, most = AIMS[row["recipe"]]
-        met = "aim met" if share <= size and lost <= most else "aim missed"
-    time = f"{row['latency']:.2f}x" if "latency" in row else ""
-    return (
-        f"{head} {row['target']} | {row['disk']:,} | {share:.1%} | {row['wire']:,} | "
-        f"{row['disk'] / row['ideal']:.3f} | {row['metric']} {row['value']:.4f} | {lost:.2%} | "
-        f"{time} | {met} |"
-    )
-
-
-LESS_IS_BETTER = ("AbsRel", "NoC@85", "L1")
-
-
-def drop(base: Mapping[str, Any], row: Mapping[str, Any]) -> float:
-    """The share of the metric that was lost; below zero where it is better."""
-    lost = base["value"] - row["value"]
-    return float((-lost if row["metric"] in LESS_IS_BETTER else lost) / base["value"])
-
-
 def main() -> None:
     """Measure, and write both files; models that are not measured keep their rows."""
     parser = argparse.ArgumentParser(description="What each recipe is worth.")
@@ -163,7 +123,7 @@ def main() -> None:
         fresh = measure(model, asked.scenes, asked.rounds)
         rows = [row for row in rows if row["model"] != model] + fresh
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(page(rows), encoding="utf-8")
+        recipes_page.PAGE.write_text(recipes_page.page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

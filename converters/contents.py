@@ -95,7 +95,7 @@ def _constants(block: Any) -> Iterator[tuple[str, str, Any]]:
 def _tflite(path: Path) -> Iterator[Item]:
     """The buffers of constant tensors, named after the operation that reads them.
 
-    TFLite's converter calls its constants arith.constant7, which says nothing.
+    Constants have numbers for names, which say nothing.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from converters import coreml_defects, coreml_grids, mil
+from converters import coreml_defects, coreml_grids, coreml_shared, mil
 from converters.api import Artifact, Export, Port, Runner, Tensors
 from converters.mil.package import model_files, read_model
 from converters.mil.types import TensorType
@@ -164,9 +164,10 @@ def _explained(
 
 
 def make_reproducible(path: Path) -> None:
-    """Takes the date and the random identifiers out of a package, and orders its maps."""
+    """Takes dates, random identifiers and repeated constants out of a package, orders its maps."""
     model_file, _ = model_files(path)
     model = read_model(model_file)
+    coreml_shared.share(model)
     model.description.metadata.userDefined.pop(CONVERSION_DATE, None)
     model_file.write_bytes(model.SerializeToString(deterministic=True))
     manifest_file = path / "Manifest.json"

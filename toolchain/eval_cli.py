@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,12 +20,14 @@ def add_to(group: click.Group) -> None:
 @click.option("--all", "everything", is_flag=True, help="Every trained model of the zoo.")
 @click.option("--backend", help="What runs a bundle.  [default: its format's main one]")
 @click.option("--weights", type=Path, help="Of a MODEL: others than it ships with.")
+@click.option("--file", type=Path, help="Of another tool: examined in place of a BUNDLE's own.")
 @click.option("--scenes", type=click.IntRange(1), help="Fewer questions, for a quick look.")
 def eval_(
     subjects: tuple[str, ...],
     everything: bool,
     backend: str | None,
     weights: Path | None,
+    file: Path | None,
     scenes: int | None,
     as_json: bool,
 ) -> int:
@@ -41,9 +44,8 @@ def eval_(
     results = []
     with terminal.progress() as say:
         for what in cards.trained() if everything else subjects:
-            results.append(
-                run.evaluate(what, backend=backend, weights=weights, scenes=scenes, say=say)
-            )
+            how: dict[str, Any] = {"backend": backend, "weights": weights, "file": file}
+            results.append(run.evaluate(what, **how, scenes=scenes, say=say))
     if as_json:
         click.echo(json.dumps([result.to_json() for result in results], indent=2))
     else:

@@ -16,11 +16,12 @@ def convert(model: str, directory: Path) -> None:
     import onnx2tf
     import torch
 
+    from benchmarks.peers.trained import trained
     from model_defs import zoo
 
     spec = zoo.load(model)
+    module = trained(model).module
     torch.manual_seed(0)
-    module = spec.build().eval()
     example = tuple(torch.rand(t.shape) for t in spec.inputs)
     path = directory / "model.onnx"
     names = [t.name for t in spec.inputs], [t.name for t in spec.outputs]

@@ -79,12 +79,19 @@ def _topology(graph: GraphDef) -> dict[str, Any]:
         if node.op == "Const":
             bare.attr["value"].tensor.Clear()
             bare.attr["value"].tensor.dtype = node.attr["value"].tensor.dtype
+        for name in [n for n, value in bare.attr.items() if _is_default(n, value)]:
+            del bare.attr[name]
         plain = MessageToDict(bare)
         if "attr" in plain:  # a protobuf map, in another order in every process
             plain["attr"] = dict(sorted(plain["attr"].items()))
         nodes.append(plain)
     versions = {"producer": graph.versions.producer}
     return {"node": nodes, "library": {}, "versions": versions}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether an attribute is what TF.js takes where it is not given."""
+    return name == "use_cudnn_on_gpu" or (name == "explicit_paddings" and not value.list.i)
 
 
 SUPPORTED = frozenset(

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.encodings import Encoding, place
-from converters.tflite.weights import Scales, float32_constant
+from converters.tflite.weights import float32_constant, scales_of
 
 TYPE = schema.TensorType
 
@@ -24,7 +24,6 @@ class Codes:
     model: schema.ModelT
     grids: Sequence[Encoding]
     _kernels: dict[int, tuple[int, Encoding]] = field(default_factory=dict)
-    _zeros: dict[int, int] = field(default_factory=dict)
 
     @property
     def graph(self) -> schema.SubGraphT:
@@ -52,7 +51,7 @@ class Codes:
                 return None
             if grid.axis != axis and len(grid.scales) > 1:
                 return None
-            new = _tensor(self.graph.tensors[index], TYPE.INT8, Scales(grid, self._zeros))
+            new = _tensor(self.graph.tensors[index], TYPE.INT8, scales_of(grid))
             self._kernels[index] = self._added(new, grid.codes(array)), grid
         return self._kernels[index]
 
@@ -64,7 +63,7 @@ class Codes:
         step = np.float32(self.grid(source)[0]) * np.asarray(kernel.scales, np.float32)
         grid = replace(kernel, scales=tuple(np.broadcast_to(step, array.shape).tolist()), axis=0)
         codes = np.rint(array / step.astype(np.float64)).astype(np.int32)
-        return self._added(_tensor(tensor, TYPE.INT32, Scales(grid, self._zeros)), codes)
+        return self._added(_tensor(tensor, TYPE.INT32, scales_of(grid)), codes)
 
     def _added(self, tensor: schema.TensorT, numbers: np.ndarray | None = None) -> int:
         """The index of a new tensor, a constant where it has numbers."""

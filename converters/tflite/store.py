@@ -16,6 +16,7 @@ from converters.encodings import Encoding
 from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
 from converters.tflite import integers, weights
+from converters.tflite.trim import SharingBuilder, trim
 from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
@@ -62,6 +63,7 @@ def stored(
         )
     ]
     weights.store(model, precision, grids, mixed=mixed)
+    trim(model)
     return packed(model)
 
 
@@ -100,6 +102,6 @@ def _named(
 def packed(model: schema.ModelT) -> bytes:
     for buffer in model.buffers:
         buffer.__class__ = Buffer
-    builder = flatbuffers.Builder(1024)
+    builder = SharingBuilder(1024)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())

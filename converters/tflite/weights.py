@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -40,11 +39,10 @@ def store(
     """
     (graph,) = model.subgraphs
     operators = []
-    zeros: dict[int, int] = {}
     for index, (array, encoding) in _chosen(model, precision, grids, mixed).items():
         source = _packed(model, graph.tensors[index], array, encoding)
         if encoding.is_grid:
-            graph.tensors[source].quantization = Scales(encoding, zeros)
+            graph.tensors[source].quantization = scales_of(encoding)
         code = _dequantize(model, VERSIONS[encoding.dtype])
         operators += [
             schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
@@ -115,28 +113,12 @@ def data_of(array: np.ndarray, encoding: Encoding) -> bytes:
     return (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
 
 
-class Scales(schema.QuantizationParametersT):
-    """A grid's scales. Its zero points, 8 bytes a channel, are one vector for all of a length.
-
-    The vectors already in the file are found by their length in `zeros`, which tensors share.
-    """
-
-    def __init__(self, grid: Encoding, zeros: dict[int, int]) -> None:
-        super().__init__()
-        self.scale = np.asarray(grid.scales, np.float32)
-        self.quantizedDimension = grid.axis
-        self._zeros = zeros
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
-        count = len(self.scale)
-        scale = builder.CreateNumpyVector(self.scale)
-        if count not in self._zeros:
-            self._zeros[count] = builder.CreateNumpyVector(np.zeros(count, np.int64))
-        schema.QuantizationParametersStart(builder)
-        schema.QuantizationParametersAddScale(builder, scale)
-        schema.QuantizationParametersAddZeroPoint(builder, self._zeros[count])
-        schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
-        return schema.QuantizationParametersEnd(builder)
+def scales_of(grid: Encoding) -> schema.QuantizationParametersT:
+    return schema.QuantizationParametersT(
+        scale=np.asarray(grid.scales, np.float32),
+        zeroPoint=np.zeros(len(grid.scales), np.int64),
+        quantizedDimension=grid.axis,
+    )
 
 
 def _dequantize(model: schema.ModelT, version: int) -> int:

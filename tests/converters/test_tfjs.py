@@ -82,6 +82,14 @@ def test_convolutions_are_fused_with_bias_and_activation(artifact: Artifact) -> 
     ]
 
 
+def test_what_tfjs_assumes_by_itself_is_not_written(artifact: Artifact) -> None:
+    nodes = model(artifact)["modelTopology"]["node"]
+    attributes = [node["attr"] for node in nodes if node["op"] == "_FusedConv2D"]
+    assert not any("use_cudnn_on_gpu" in found for found in attributes)
+    padded = [found["explicit_paddings"] for found in attributes if "explicit_paddings" in found]
+    assert all(found["list"]["i"] for found in padded)
+
+
 def test_a_result_that_others_read_is_not_fused_away(tmp_path: Path) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:

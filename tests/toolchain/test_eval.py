@@ -164,6 +164,17 @@ def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
     )
     assert wrong.exit_code == 2
     assert "litert" in wrong.stderr
+    check_a_file_in_its_place(tmp_path / "portrait-head-android", bundle["rows"])
+
+
+def check_a_file_in_its_place(bundle: Path, rows: list[dict[str, object]]) -> None:
+    file = bundle.parent / "theirs.tflite"
+    file.write_bytes((bundle / "portrait-head.tflite").read_bytes())
+    command = ["eval", str(bundle), "--file", str(file), "--scenes", "2", "--json"]
+    (found,) = json.loads(CliRunner().invoke(main, command).stdout)
+    assert (found["weights"], found["rows"]) == (str(file), rows)
+    file.write_bytes(b"no model")
+    assert "not a model" in CliRunner().invoke(main, command).stdout
 
 
 def test_a_model_without_an_examination_exits_2() -> None:
@@ -173,4 +184,6 @@ def test_a_model_without_an_examination_exits_2() -> None:
     backend = CliRunner().invoke(main, ["eval", "depth", "--backend", "litert"])
     assert backend.exit_code == 2
     assert "is a model, not a bundle" in backend.stderr
+    file = CliRunner().invoke(main, ["eval", "depth", "--file", "theirs.tflite"])
+    assert "not a bundle, so that theirs.tflite cannot stand in" in file.stderr
     assert CliRunner().invoke(main, ["eval"]).exit_code == 2

@@ -47,11 +47,15 @@ def evaluate(
     *,
     backend: str | None = None,
     weights: Path | None = None,
+    file: Path | None = None,
     scenes: int | None = None,
     say: Say = lambda what, stage: None,
 ) -> Result:
-    """Examines a model or a bundle's folder; `scenes` asks about fewer, for a quick look."""
-    with opened(what, backend, weights) as subject:
+    """Examines a model or a bundle's folder, a `file` in the place of the bundle's own.
+
+    `scenes` asks about fewer, for a quick look.
+    """
+    with opened(what, backend, weights, file) as subject:
         exam = exams.find(subject.name)
         questions = list(exam.questions(subject.inputs, scenes or exam.scenes))
         rows: list[Row] = []

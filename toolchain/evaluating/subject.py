@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,19 +35,26 @@ class Subject:
 
 
 @contextmanager
-def opened(what: str, backend: str | None = None, weights: Path | None = None) -> Iterator[Subject]:
+def opened(
+    what: str,
+    backend: str | None = None,
+    weights: Path | None = None,
+    file: Path | None = None,
+) -> Iterator[Subject]:
     """A bundle's folder on a backend (by default its format's main one), or a model in PyTorch.
 
-    Raises UnknownName for a backend that is not its format's, BadBundle for a model's name
-    with a backend.
+    A `file` stands in for the bundle's own, and has to have its tensors. Raises UnknownName for a
+    backend that is not its format's, BadArtifact for another's tensors, BadBundle for a model's
+    name with a backend or a file.
     """
     with ExitStack() as stack:
         if Path(what).is_dir():
-            yield _of_bundle(Path(what), backend, stack)
+            yield _of_bundle(Path(what), backend, file, stack)
             return
-        if backend not in (None, "pytorch"):
+        if backend not in (None, "pytorch") or file is not None:
+            cannot = f"{file} cannot stand in for its file" if file else f"{backend} cannot run it"
             raise BadBundle(
-                f"{what} is a model, not a bundle, so that {backend} cannot run it",
+                f"{what} is a model, not a bundle, so that {cannot}",
                 do="mlship build it first, and name the bundle's folder",
             )
         (name,) = models.expand(what)
@@ -68,12 +75,14 @@ def of_program(program: Program, weights: str) -> Subject:
     return _subject(program.spec, "pytorch", weights, ReferenceRunner(program))
 
 
-def _of_bundle(folder: Path, backend: str | None, stack: ExitStack) -> Subject:
+def _of_bundle(folder: Path, backend: str | None, file: Path | None, stack: ExitStack) -> Subject:
     read = bundles.read(folder)
     artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
+    if file is not None:
+        artifact = replace(artifact, path=file)
     runner = _runner(artifact, backend)
     stack.callback(runner.close)
-    weights = str(read.manifest["model"]["weights"])
+    weights = str(file or read.manifest["model"]["weights"])
     return _subject(models.load(read.name), runner.backend, weights, runner)
 
 

@@ -1,0 +1,78 @@
+"""A .tflite file without the bytes that no runtime reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+
+class SharingBuilder(flatbuffers.Builder):
+    """Writes equal strings and equal vectors once: what holds them points to the same place.
+
+    Most are shapes, names, and the zero points of scales, 8 bytes a channel.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._known: dict[tuple[str, bytes], int] = {}
+
+    def CreateString(self, s: Any, *how: str) -> int:  # noqa: N802
+        key = "string", s if isinstance(s, bytes) else s.encode()
+        if key not in self._known:
+            self._known[key] = super().CreateString(s, *how)
+        return self._known[key]
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
+        key = x.dtype.str, x.tobytes()
+        if key not in self._known:
+            self._known[key] = super().CreateNumpyVector(x)
+        return self._known[key]
+
+
+def trim(model: schema.ModelT) -> None:
+    """Takes out empty scales and empty buffers but the first, and shortens names.
+
+    Constants are numbered: quantisers, of which one may be asked for more, want a name for each.
+    A result that stands for several fused operations keeps the name of the last one of each layer.
+    """
+    for graph in model.subgraphs:
+        for number, tensor in enumerate(graph.tensors):
+            if _is_constant(model, tensor):
+                tensor.name = b"%d" % number
+            elif tensor.name is not None:
+                tensor.name = last_of_each_layer(tensor.name)
+            if tensor.quantization is not None and _is_empty(tensor.quantization):
+                tensor.quantization = None
+    _drop_empty_buffers(model)
+
+
+def last_of_each_layer(name: bytes) -> bytes:
+    """`a/Relu;b/BiasAdd;b/Conv2D;b/Const` is `a/Relu;b/BiasAdd`: the latest stands first."""
+    parts: dict[bytes, bytes] = {}
+    for part in name.split(b";"):
+        parts.setdefault(part.rpartition(b"/")[0], part)
+    return b";".join(parts.values())
+
+
+def _is_empty(scales: schema.QuantizationParametersT) -> bool:
+    return all(field is None for field in (scales.scale, scales.min, scales.max, scales.details))
+
+
+def _is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _drop_empty_buffers(model: schema.ModelT) -> None:
+    """The first buffer, which the format wants to be empty, is that of all computed tensors."""
+    full = [i for i, b in enumerate(model.buffers) if i and b.data is not None and len(b.data)]
+    place = {old: new for new, old in enumerate(full, 1)}
+    model.buffers = [model.buffers[0], *(model.buffers[i] for i in full)]
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = place.get(tensor.buffer, 0)
+    for entry in model.metadata or []:
+        entry.buffer = place.get(entry.buffer, 0)

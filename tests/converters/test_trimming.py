@@ -1,0 +1,164 @@
+"""Bytes that no runtime reads are left out, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from converters import coreml_shared
+from converters.mil.proto import MIL_pb2, Model_pb2
+from converters.tflite.store import packed
+from converters.tflite.trim import last_of_each_layer, trim
+
+
+def model_of(*tensors: schema.TensorT) -> schema.ModelT:
+    """A file with an empty first buffer, one of numbers, and another empty one."""
+    graph = schema.SubGraphT(tensors=list(tensors), inputs=[], outputs=[], operators=[])
+    data = np.arange(8, dtype=np.uint8)
+    buffers = [schema.BufferT(), schema.BufferT(), schema.BufferT(data=data)]
+    return schema.ModelT(version=3, operatorCodes=[], subgraphs=[graph], buffers=buffers)
+
+
+def tensor(name: bytes, buffer: int, **more: object) -> schema.TensorT:
+    return schema.TensorT(shape=np.array([2], np.int32), name=name, buffer=buffer, **more)
+
+
+def read(model: schema.ModelT) -> list[schema.TensorT]:
+    return list(schema.ModelT.InitFromPackedBuf(packed(model)).subgraphs[0].tensors)
+
+
+def test_empty_buffers_and_scales_go_and_numbers_stay() -> None:
+    empty = schema.QuantizationParametersT()
+    model = model_of(tensor(b"a/x", 1, quantization=empty), tensor(b"arith.constant", 2))
+    trim(model)
+    assert len(model.buffers) == 2
+    computed, constant = read(model)
+    assert (computed.buffer, computed.name, computed.quantization) == (0, b"a/x", None)
+    assert (constant.buffer, constant.name) == (1, b"1")
+    assert model.buffers[1].data.tolist() == list(range(8))
+
+
+def test_scales_stay() -> None:
+    scales = schema.QuantizationParametersT(
+        scale=np.float32([0.5, 2]), zeroPoint=np.zeros(2, np.int64), quantizedDimension=0
+    )
+    model = model_of(tensor(b"x", 2, quantization=scales))
+    trim(model)
+    (kept,) = read(model)
+    assert kept.quantization.scale.tolist() == [0.5, 2]
+    assert kept.quantization.zeroPoint.tolist() == [0, 0]
+
+
+def test_metadata_keeps_its_buffer() -> None:
+    model = model_of(tensor(b"x", 1))
+    model.metadata = [schema.MetadataT(name="min_runtime_version", buffer=2)]
+    trim(model)
+    assert model.buffers[model.metadata[0].buffer].data.tolist() == list(range(8))
+
+
+def test_equal_vectors_and_strings_are_written_once() -> None:
+    one, two = (model_of(*[tensor(b"a long name of a value", 1)] * count) for count in (1, 2))
+    assert len(packed(two)) - len(packed(one)) < 28  # another tensor, without shape and name
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        (b"a/Relu;b/BiasAdd;b/Conv2D;b/Const_1", b"a/Relu;b/BiasAdd"),
+        (b"a/BiasAdd;a/Conv2D", b"a/BiasAdd"),
+        (b"mask", b"mask"),
+    ],
+)
+def test_a_fused_result_keeps_a_name_of_each_layer(name: bytes, short: bytes) -> None:
+    assert last_of_each_layer(name) == short
+
+
+def constant(block: MIL_pb2.Block, name: str, number: int, kind: str = "ints") -> None:
+    operation = block.operations.add(type="const")
+    operation.outputs.add(name=name)
+    value = operation.attributes["val"].immediateValue.tensor
+    getattr(value, kind).values.append(number)
+
+
+def reader(block: MIL_pb2.Block, name: str, *reads: str) -> MIL_pb2.Operation:
+    operation = block.operations.add(type="conv")
+    operation.outputs.add(name=name)
+    for number, read_ in enumerate(reads):
+        operation.inputs[str(number)].arguments.add(name=read_)
+    return operation
+
+
+def shared(build: object) -> MIL_pb2.Block:
+    model = Model_pb2.Model()
+    block = model.mlProgram.functions["main"].block_specializations["CoreML6"]
+    build(block)  # type: ignore[operator]
+    coreml_shared.share(model)
+    return block
+
+
+def names(block: MIL_pb2.Block) -> list[str]:
+    return [operation.outputs[0].name for operation in block.operations]
+
+
+def reads(operation: MIL_pb2.Operation) -> list[str]:
+    return [operation.inputs[key].arguments[0].name for key in sorted(operation.inputs)]
+
+
+def test_equal_constants_are_one_that_all_read() -> None:
+    def build(block: MIL_pb2.Block) -> None:
+        constant(block, "a", 1)
+        reader(block, "x", "a")
+        constant(block, "b", 1)
+        constant(block, "c", 2)
+        reader(block, "y", "b", "c")
+
+    block = shared(build)
+    assert names(block) == ["a", "x", "c", "y"]
+    assert reads(block.operations[3]) == ["a", "c"]
+
+
+def test_constants_of_another_type_stay_apart() -> None:
+    def build(block: MIL_pb2.Block) -> None:
+        constant(block, "a", 1)
+        constant(block, "b", 1, "floats")
+
+    assert names(shared(build)) == ["a", "b"]
+
+
+def test_a_constant_that_is_an_output_stays() -> None:
+    def build(block: MIL_pb2.Block) -> None:
+        constant(block, "a", 1)
+        constant(block, "b", 1)
+        block.outputs.append("b")
+
+    assert names(shared(build)) == ["a", "b"]
+
+
+def test_numbers_in_the_weights_file_stay() -> None:
+    def build(block: MIL_pb2.Block) -> None:
+        for name in "ab":
+            operation = block.operations.add(type="const")
+            operation.outputs.add(name=name)
+            operation.attributes["val"].blobFileValue.offset = 64
+
+    assert names(shared(build)) == ["a", "b"]
+
+
+def test_inner_blocks_read_what_is_outside() -> None:
+    def build(block: MIL_pb2.Block) -> None:
+        constant(block, "a", 1)
+        constant(block, "b", 1)
+        inner = reader(block, "x").blocks.add()
+        constant(inner, "c", 1)
+        reader(inner, "y", "c")
+        inner.outputs.append("b")
+        constant(block, "d", 1)
+        reader(block, "z", "d")
+
+    block = shared(build)
+    assert names(block) == ["a", "x", "z"]
+    (inner,) = block.operations[1].blocks
+    assert names(inner) == ["y"]
+    assert reads(inner.operations[0]) == ["a"]
+    assert list(inner.outputs) == ["a"]
