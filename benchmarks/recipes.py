@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lowering import Failed, said, times
+from benchmarks.commands import Failed, said
+from benchmarks.timing.rounds import times
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
 PAGE = RESULTS.with_suffix(".md")

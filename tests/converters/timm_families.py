@@ -11,13 +11,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
+from benchmarks.peers.timm_nets import TOLERANCE, created, declare_vision_operators, settled
 from model_defs.spec import ModelSpec, TensorSpec
-
-TOLERANCE = 1e-4
-"""Of classification scores, as a share of the largest one (at least 1)."""
 
 
 @dataclass(frozen=True)
@@ -74,41 +71,12 @@ def spec_of(name: str) -> ModelSpec:
 
 def build(name: str) -> nn.Module:
     """The untrained network, settled; the caller seeds."""
-    _without_vision_operators()
     family = FAMILIES[name]
     source, _, architecture = family.architecture.rpartition("/")
     if source == "torchvision":
+        declare_vision_operators()
         from torchvision import models
 
-        network = models.get_model(architecture, weights=None)
-    else:
-        import timm
-
-        options = {"img_size": family.size} if name in RESIZED else {}
-        network = timm.create_model(architecture, pretrained=False, num_classes=1000, **options)
-    return _settled(network, family.size)
-
-
-@functools.cache
-def _without_vision_operators() -> torch.library.Library:
-    """Declares the operators that torchvision expects: its CPU build holds none."""
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-def _settled(network: nn.Module, size: int) -> nn.Module:
-    """With statistics of four random pictures, and with layer scales that hide nothing."""
-    for part in network.modules():
-        if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
-            part.reset_running_stats()
-            part.momentum = None
-    for key, parameter in network.named_parameters():
-        if key.endswith(("gamma", "layer_scale.scale", "layer_scale")):
-            nn.init.ones_(parameter)
-    network.train()
-    with torch.no_grad():
-        network(torch.rand(4, 3, size, size))
-    return network.eval()
+        return settled(models.get_model(architecture, weights=None), family.size)
+    options = {"img_size": family.size} if name in RESIZED else {}
+    return created(architecture, family.size, **options)

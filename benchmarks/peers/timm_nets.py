@@ -1,0 +1,67 @@
+"""Networks of timm, untrained: mlship build benchmarks/peers/timm_nets.py:convnext_atto.
+
+Weights are random under seed 0; batch normalisations hold the statistics of random pictures
+and layer scales are 1, so that every layer takes part in the result.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from model_defs.spec import ModelSpec, TensorSpec
+
+CLASSES = 1000
+TOLERANCE = 1e-4
+"""Of classification scores, as a share of the largest one (at least 1)."""
+
+
+def classifier(architecture: str, size: int) -> ModelSpec:
+    """A classifier of CLASSES classes; its input is a picture (1, 3, size, size) in 0..1."""
+    image = TensorSpec("image", (1, 3, size, size), "image", low=0.0, high=1.0)
+    scores = TensorSpec("scores", (1, CLASSES), "features", tolerance=TOLERANCE)
+    build = functools.partial(created, architecture, size)
+    return ModelSpec(architecture, build, (image,), (scores,))
+
+
+def created(architecture: str, size: int, **options: Any) -> nn.Module:
+    """timm's network, untrained and settled; the caller seeds."""
+    declare_vision_operators()
+    import timm
+
+    network = timm.create_model(architecture, pretrained=False, num_classes=CLASSES, **options)
+    return settled(network, size)
+
+
+@functools.cache
+def declare_vision_operators() -> torch.library.Library:
+    """Declares the operators that torchvision expects: its CPU build holds none."""
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, operator):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+def settled(network: nn.Module, size: int) -> nn.Module:
+    """With statistics of four random pictures, and with layer scales that hide nothing."""
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
+            part.reset_running_stats()
+            part.momentum = None
+    for key, parameter in network.named_parameters():
+        if key.endswith(("gamma", "layer_scale.scale", "layer_scale")):
+            nn.init.ones_(parameter)
+    network.train()
+    with torch.no_grad():
+        network(torch.rand(4, 3, size, size))
+    return network.eval()
+
+
+mobilenetv3_large_100 = classifier("mobilenetv3_large_100", 224)
+efficientnet_lite0 = classifier("efficientnet_lite0", 224)
+convnext_atto = classifier("convnext_atto", 224)
+mobilevit_xxs = classifier("mobilevit_xxs", 256)
