@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,16 +61,25 @@ def judge(tool: Tool, file: Path, known: Truth) -> tuple[float, dict[str, np.nda
 
 
 def _ports(tool: Tool, side: str, specs: Sequence[TensorSpec], names: Sequence[str]) -> list[Port]:
-    """Where the specification's tensors are, by name or by order; BadArtifact where they differ."""
+    """Where the specification's tensors are in a file; BadArtifact where that is not declared."""
     wanted = [t.name for t in specs]
-    by_name = side in tool.named
-    if len(names) != len(wanted) or (by_name and set(names) != set(wanted)):
+    if tool.numbered and side == "output" and set(names) != set(wanted):
+        stored = _by_number(tool.numbered, names)
+    else:
+        stored = wanted if tool.named else list(names)
+    if sorted(stored) != sorted(names) or len(stored) != len(wanted):
         raise BadArtifact(f"{side}s are {', '.join(names)}, not {', '.join(wanted)}")
-    stored = wanted if by_name else names
     return [
         Port.of(spec, channels_last=tool.channels_last, stored_as=name)
         for spec, name in zip(specs, stored, strict=True)
     ]
+
+
+def _by_number(word: str, names: Sequence[str]) -> list[str]:
+    """Names such as Identity, Identity_1 in the order of their numbers; others are left out."""
+    found = {name: re.fullmatch(rf"{word}(?:_(\d+))?", name) for name in names}
+    numbers = {name: int(match[1] or 0) for name, match in found.items() if match}
+    return sorted(numbers, key=numbers.__getitem__)
 
 
 def worst(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:

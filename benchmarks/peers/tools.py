@@ -6,14 +6,11 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from benchmarks.peers.install import pins, python_of
 from benchmarks.peers.subjects import address
 from benchmarks.timing.runtime import Runtime
 from benchmarks.timing.runtimes import PEERS, RUNTIMES
-
-Named = Literal["", "input", "input output"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +18,9 @@ class Tool:
     """A tool, the file that it makes of a model, and how numbers go in and come out of that.
 
     `target` is that of ours beside which it stands. `file` lies in the tool's own folder.
-    `channels_last`: maps are stored NHWC. `named` have the specification's names, other tensors
-    stand in its order. `package` is what makes the file, and `peer` the environment that it
+    `channels_last`: maps are stored NHWC. `named`: tensors have the specification's names, or
+    outputs are `numbered` behind this word in the specification's order; else all tensors stand
+    in that order. `package` is what makes the file, and `peer` the environment that it
     is in (none: ours). `source` names the tool whose folder it converts, where it does not take
     PyTorch. A tool that is not `timed` is for devices that are not here.
     """
@@ -34,7 +32,8 @@ class Tool:
     package: str = ""
     peer: str = ""
     channels_last: bool = False
-    named: Named = ""
+    named: bool = False
+    numbered: str = ""
     source: str = ""
     timed: bool = True
 
@@ -89,7 +88,7 @@ TOOLS: dict[str, Tool] = {
             f"{BUNDLE}.tflite",
             LITERT,
             channels_last=True,
-            named="input output",
+            named=True,
         ),
         Tool(
             "onnx2tf",
@@ -98,7 +97,8 @@ TOOLS: dict[str, Tool] = {
             LITERT,
             "onnx2tf",
             channels_last=True,
-            named="input",
+            named=True,
+            numbered="Identity",
         ),
         Tool("litert-torch", "android", "model.tflite", LITERT, "litert-torch", "litert_torch"),
         Tool(
@@ -120,7 +120,7 @@ TOOLS: dict[str, Tool] = {
             PEERS["peer-onnxruntime-1"],
             "onnxruntime",
             "onnxruntime",
-            named="input output",
+            named=True,
         ),
         Tool(
             "mlship (TF.js)",
@@ -128,7 +128,7 @@ TOOLS: dict[str, Tool] = {
             f"{BUNDLE}.tfjs",
             TFJS,
             channels_last=True,
-            named="input output",
+            named=True,
         ),
         Tool(
             "TF.js converter",
@@ -138,19 +138,18 @@ TOOLS: dict[str, Tool] = {
             "tensorflowjs",
             "tensorflowjs",
             channels_last=True,
-            named="input",
+            named=True,
+            numbered="output",
             source="onnx2tf",
         ),
-        Tool(
-            "mlship (Core ML)", "ios", f"{BUNDLE}.mlpackage", MIL, named="input output", timed=False
-        ),
+        Tool("mlship (Core ML)", "ios", f"{BUNDLE}.mlpackage", MIL, named=True, timed=False),
         Tool(
             "coremltools",
             "ios",
             "model.mlpackage",
             MIL,
             "coremltools",
-            named="input output",
+            named=True,
             timed=False,
         ),
     )

@@ -29,7 +29,9 @@ SPEC = ModelSpec(
 )
 KNOWN = Truth(SPEC, {"x": X}, {"y": 2.0 * X, "z": 3.0 * X})
 NAMED = replace(TOOLS["mlship"], channels_last=False)
-ORDERED = replace(NAMED, named="")
+ORDERED = replace(NAMED, named=False)
+NUMBERED = replace(NAMED, numbered="Identity")
+NUMBERS = ("Identity_1", "Identity")
 Fed = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
@@ -65,6 +67,24 @@ def test_swapped_outputs_are_an_error_and_no_match_is_looked_for(
 ) -> None:
     stub(monkeypatch, lambda x: {"a": 3 * x, "b": 2 * x}, ("arg",), "a", "b")
     assert judge(ORDERED, Path(), KNOWN)[0] == pytest.approx(0.5)
+
+
+def test_numbers_are_paired_in_the_order_of_the_specification(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stub(monkeypatch, lambda x: {"Identity_1": 3 * x, "Identity": 2 * x}, ("x",), *NUMBERS)
+    assert judge(NUMBERED, Path(), KNOWN)[0] == 0
+    stub(monkeypatch, lambda x: {"z": 3 * x, "y": 2 * x}, ("x",), "z", "y")
+    assert judge(NUMBERED, Path(), KNOWN)[0] == 0
+
+
+@pytest.mark.parametrize("names", [("Identity_1", "Other"), ("Identity",), ("y", "Identity")])
+def test_numbers_of_something_else_are_refused(
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    stub(monkeypatch, lambda x: dict.fromkeys(names, x), ("x",), *names)
+    with pytest.raises(BadArtifact, match="outputs are"):
+        judge(NUMBERED, Path(), KNOWN)
 
 
 def test_doubled_outputs_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

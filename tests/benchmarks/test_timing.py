@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import machine
 from benchmarks.significance import FEWEST
-from benchmarks.timing import runtimes
+from benchmarks.timing import runtimes, worker
+from benchmarks.timing.loaded import Loaded
 from benchmarks.timing.process import Entry, Process
 from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
 from benchmarks.timing.session import LONG_MS, Mode, _Log, measure
@@ -61,6 +62,25 @@ def test_a_long_run_is_not_warmed_again_each_round() -> None:
     while log.wants_more:
         log.run()
     assert asked == [2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("first", "runs"), [(10.0, [1, worker.WARM]), (9e3, [1])])
+def test_a_long_first_run_is_warm_enough(
+    first: float, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def timed(loaded: Loaded, runs: int, most: float) -> tuple[list[float], list[float]]:
+        asked.append(runs)
+        return [first], [first]
+
+    def ends(count: int) -> bytes:
+        raise EOFError
+
+    monkeypatch.setattr(worker, "timed", timed)
+    with pytest.raises(EOFError):
+        worker.serve("copy", Path(), 1, lambda header, tensors: None, ends)
+    assert asked == runs
 
 
 def test_what_does_not_load_does_not_stop_the_others(session) -> None:  # type: ignore[no-untyped-def]
