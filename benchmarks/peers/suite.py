@@ -41,7 +41,7 @@ class Made:
 def measured(model: str, mode: Mode) -> Measured:
     """Build, judge and time the files of all tools for one model."""
     with tempfile.TemporaryDirectory(prefix="mlship-peers-") as work:
-        known = truth(model)
+        macs, known = count(spec_of(model)).macs, truth(model)
         made: dict[str, Made] = {}
         for tool in TOOLS.values():
             _say(model, f"building with {tool.name}")
@@ -54,7 +54,7 @@ def measured(model: str, mode: Mode) -> Measured:
     peak = session.times[PEAK].blocks
     return Measured(
         processor(),
-        count(spec_of(model)).macs,
+        macs,
         round(PEAK_SIZE**3 / sorted(peak)[len(peak) // 2] / 1e6, 1),
         rows,
         {tool.name: tool.version for tool in TOOLS.values() if not tool.ours},

@@ -47,7 +47,12 @@ def declare_vision_operators() -> torch.library.Library:
 
 
 def settled(network: nn.Module, size: int) -> nn.Module:
-    """With statistics of four random pictures, and with layer scales that hide nothing."""
+    """With statistics of four random pictures, and with layer scales that hide nothing.
+
+    A network without numbers, which is only counted (`model_defs.counting`), stays as it is.
+    """
+    if next(network.parameters()).is_meta:
+        return network.eval()
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
             part.reset_running_stats()

@@ -13,6 +13,7 @@ from benchmarks.peers.rows import Row
 from benchmarks.peers.suite import Made
 from benchmarks.peers.tools import OURS, TOOLS
 from converters.capture import read_weights
+from model_defs.counting import count
 from toolchain import models
 
 
@@ -53,6 +54,12 @@ def test_timm_s_networks_are_what_mlship_builds_by_file(name: str) -> None:
     found, known = models.load(address), subjects.spec_of(name)
     assert (found.name, found.inputs, found.outputs) == (name, known.inputs, known.outputs)
     assert TOOLS["mlship"].made(name, Path()).name == f"{name}.tflite"
+
+
+@pytest.mark.parametrize("name", subjects.TIMM)
+def test_timm_s_networks_can_be_counted_without_numbers(name: str) -> None:
+    found = count(subjects.spec_of(name))
+    assert found.macs > found.parameters > 1e6
 
 
 def test_tools_are_given_the_weights_that_ship() -> None:
