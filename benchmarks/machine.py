@@ -7,9 +7,9 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from benchmarks.build_time import machine as processor
 from converters import nodes
 
 LIBRARIES = ("ai-edge-litert", "onnxruntime", "torch", "numpy", "coremltools")
@@ -35,6 +35,14 @@ class Machine:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "fingerprint": self.fingerprint}
+
+
+def processor() -> str:
+    """This machine's processor and cores."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
 
 
 def this() -> Machine:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.build_time import machine
+from benchmarks.machine import processor
 
 RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("float32", "float16")
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    result: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "models": {}}
+    result: dict[str, Any] = {"machine": processor(), "rounds": options.rounds, "models": {}}
     for name in options.models or [n for n in zoo.MODELS if not zoo.load(n).baseline]:
         result["models"][name] = measure(name, options.rounds)
         print(name, result["models"][name], file=sys.stderr)

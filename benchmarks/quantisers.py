@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quantisers_page
-from benchmarks.lowering import Failed, said, size
+from benchmarks.commands import Failed, said
 from benchmarks.peers.named import named
-from benchmarks.peers.tools import TOOLS, Tool
+from benchmarks.peers.quantise_tools import TOOLS, Tool
 from benchmarks.peers.trained import load_pictures, save_pictures
 from benchmarks.recipes import built, examined
+from converters.contents import disk_bytes
 
 RESULTS = Path(__file__).parent / "results" / "quantisers.json"
 MODELS = ("portrait", "depth", "saliency", "select-coarse")
@@ -80,7 +81,7 @@ class Bench:
     def _ours(self, target: str, recipe: str) -> dict[str, Any]:
         bundle = self._base(target) if recipe == "fp32" else self._built(target, recipe)
         file = bundle / f"{self.model}{SUFFIXES[target]}"
-        return {"bytes": size(file), **examined(self.model, bundle, self.scenes)}
+        return {"bytes": disk_bytes(file), **examined(self.model, bundle, self.scenes)}
 
     def _theirs(self, who: str, way: str) -> dict[str, Any]:
         (tool,) = (tool for tool in TOOLS if tool.name == who)
@@ -89,7 +90,7 @@ class Bench:
             shown = file.with_name("named.tflite")
             named(file, self.model, shown)
         found = examined(self.model, self._base(tool.target), self.scenes, shown)
-        return {"bytes": size(file), **found}
+        return {"bytes": disk_bytes(file), **found}
 
     def _built(self, target: str, recipe: str) -> Path:
         return built(self.model, recipe, self.folder / recipe, (target,))[target]

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import recipes_page
-from benchmarks.lowering import Failed, said, times
+from benchmarks.commands import Failed, said
+from benchmarks.timing.rounds import times
 from model_defs import zoo
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.rewrites [--rewrite NAME ...] [--rounds 7] [--runs 10]
 
-The networks are those of `rewrite_nets`, timed as in `benchmarks.lowering`: one thread, a
-process a file, in shuffled rounds. Writes benchmarks/results/rewrites.json and rewrites.md.
+The networks are those of `rewrite_nets`, timed side by side: one thread, a process a
+file, in shuffled rounds. Writes benchmarks/results/rewrites.json and rewrites.md.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.build_time import machine
-from benchmarks.lowering import size, times
+from benchmarks.machine import processor
 from benchmarks.rewrite_nets import NETS, SIZE
+from benchmarks.timing.rounds import times
+from converters.contents import disk_bytes
 
 if TYPE_CHECKING:
     from converters.api import Export
@@ -63,7 +64,7 @@ def measure(name: str, target: Target, kept: Any, left: Any, rounds: int, runs: 
         found, failed = times(files, rounds, runs)
         medians = {way: statistics.median(found[way]) for way in files if way in found}
         parts = {way: _partitions(path) for way, path in files.items()}
-        bytes_of = {way: size(path) for way, path in files.items()}
+        bytes_of = {way: disk_bytes(path) for way, path in files.items()}
         return {"ms": medians, "partitions": parts, "bytes": bytes_of, "failed": failed}
 
 
@@ -158,7 +159,7 @@ def main() -> None:
             rows[target, title] = {"target": target, "rewrite": title, **row}
             print(_line(rows[target, title]), file=sys.stderr)
     order = [(target, title) for target, title, *_ in rewrites()]
-    result = {"machine": machine(), "rows": [rows[key] for key in order if key in rows]}
+    result = {"machine": processor(), "rows": [rows[key] for key in order if key in rows]}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     PAGE.write_text(page(result))
 

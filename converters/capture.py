@@ -122,10 +122,8 @@ def load_weights(
     file is of the same net with fewer channels, these are taken out of the module, which is
     returned as a note.
     """
-    from converters.channels.fit import narrowed
-
     found = _below(part, read_weights(path))
-    notes = narrowed(module, inputs, found) if inputs else []
+    notes = _narrowed(module, inputs, found) if inputs else []
     wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -145,6 +143,14 @@ def load_weights(
         )
     module.load_state_dict(found)
     return notes
+
+
+def _narrowed(
+    module: nn.Module, inputs: Sequence[torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> list[str]:
+    from converters.channels.fit import narrowed  # needs SciPy
+
+    return narrowed(module, inputs, found)
 
 
 def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

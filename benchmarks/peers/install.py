@@ -1,9 +1,10 @@
-"""Environments of the converters that we are compared with: python -m benchmarks.peers.install.
+"""Environments of the tools that we are compared with: python -m benchmarks.peers.install.
 
 Each is a folder of .peers/ with what its list of pins beside this file names, and nothing else:
-none of them installs beside our own packages. $TORCH_INDEX, as for `make setup`, says where
+none of them installs beside our own packages. onnx2tf and plain coremltools need none: they run in
+our own environment, where they are pinned too. $TORCH_INDEX, as for `make setup`, says where
 PyTorch for the CPU is, if not where pip looks by itself. TinyNeuralNetwork has no releases: it
-is built from a commit of its repository.
+is built from a commit of its repository, or from a checkout of that commit that $TINYNN names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / ".peers"
-PEERS = ("litert_torch", "tinynn", "tensorflowjs")
+PEERS = ("litert_torch", "tinynn", "executorch", "onnxruntime", "tensorflowjs")
+BUILDING = ("setuptools", "wheel", "packaging")
+"""What the pins that are built here are built with."""
 
 
 def python_of(peer: str) -> Path:
@@ -27,16 +30,24 @@ def pins(peer: str) -> Path:
     return HERE / f"{peer}.txt"
 
 
+def requirements(peer: str) -> list[str]:
+    """The pins, with the checkout for the repository where there is one."""
+    lines = pins(peer).read_text(encoding="utf-8").splitlines()
+    checkout = os.environ.get("TINYNN")
+    return [checkout if checkout and "@ git+" in line else line for line in lines]
+
+
 def commands(peer: str) -> list[list[str]]:
     """What has to be run, in this order."""
     pip = [str(python_of(peer)), "-m", "pip", "install", "-q", "--no-deps"]
-    torch = [line for line in pins(peer).read_text().splitlines() if line.startswith("torch==")]
+    wanted = requirements(peer)
+    torch = [line for line in wanted if line.startswith("torch==")]
     index = os.environ.get("TORCH_INDEX")
     return [
         [sys.executable, "-m", "venv", str(FOLDER / peer)],
-        [*pip, "setuptools", "wheel"],
+        [*pip, *BUILDING],
         *([[*pip, "--index-url", index, *torch]] if index and torch else []),
-        [*pip, "--no-build-isolation", "-r", str(pins(peer))],
+        [*pip, "--no-build-isolation", *wanted],
     ]
 
 

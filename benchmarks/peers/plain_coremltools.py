@@ -12,14 +12,11 @@ def convert(model: str, directory: Path) -> None:
     import coremltools as ct
     import torch
 
-    from model_defs import zoo
+    from benchmarks.peers.subjects import given
 
-    spec = zoo.load(model)
-    torch.manual_seed(0)
-    module = spec.build().eval()
-    traced = torch.jit.trace(module, tuple(torch.rand(t.shape) for t in spec.inputs))
+    spec, module, example = given(model)
     converted = ct.convert(
-        traced,
+        torch.jit.trace(module, example),
         inputs=[ct.TensorType(name=t.name, shape=t.shape) for t in spec.inputs],
         outputs=[ct.TensorType(name=t.name) for t in spec.outputs],
         minimum_deployment_target=ct.target.iOS16,

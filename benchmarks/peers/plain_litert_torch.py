@@ -8,15 +8,11 @@ from pathlib import Path
 
 def convert(model: str, directory: Path) -> None:
     """Write `directory/model.tflite`, its tensors in PyTorch's layout."""
+    from benchmarks.peers.subjects import given
+
+    _, module, example = given(model)
     import litert_torch
-    import torch
 
-    from model_defs import zoo
-
-    spec = zoo.load(model)
-    torch.manual_seed(0)
-    module = spec.build().eval()
-    example = tuple(torch.rand(t.shape) for t in spec.inputs)
     litert_torch.convert(module, example).export(str(directory / "model.tflite"))
 
 

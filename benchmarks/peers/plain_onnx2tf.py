@@ -16,13 +16,9 @@ def convert(model: str, directory: Path) -> None:
     import onnx2tf
     import torch
 
-    from benchmarks.peers.trained import trained
-    from model_defs import zoo
+    from benchmarks.peers.subjects import given
 
-    spec = zoo.load(model)
-    module = trained(model).module
-    torch.manual_seed(0)
-    example = tuple(torch.rand(t.shape) for t in spec.inputs)
+    spec, module, example = given(model)
     path = directory / "model.onnx"
     names = [t.name for t in spec.inputs], [t.name for t in spec.outputs]
     torch.onnx.export(
@@ -40,7 +36,6 @@ def convert(model: str, directory: Path) -> None:
     onnx2tf.convert(
         input_onnx_file_path=str(path),
         output_folder_path=str(directory),
-        copy_onnx_input_output_names_to_tflite=True,
         output_signaturedefs=True,  # or it refuses names such as /head/layers.3/kernel
         non_verbose=True,
         verbosity="error",

@@ -9,15 +9,11 @@ from pathlib import Path
 
 def convert(model: str, directory: Path) -> None:
     """Write `directory/model.tflite`, its maps stored NHWC."""
-    import torch
+    from benchmarks.peers.subjects import given
+
+    _, module, example = given(model)
     from tinynn.converter import TFLiteConverter
 
-    from model_defs import zoo
-
-    spec = zoo.load(model)
-    torch.manual_seed(0)
-    module = spec.build().eval()
-    example = tuple(torch.rand(t.shape) for t in spec.inputs)
     os.chdir(directory)  # it writes files of its own beside
     TFLiteConverter(module, example, "model.tflite").convert()
 

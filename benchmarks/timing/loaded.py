@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.size import layer_of
+from converters.api import Tensors
 
 Run = Callable[[], object]
 Layers = Callable[[], dict[str, float]]
@@ -35,13 +36,18 @@ class Loaded:
     """`run` computes once; `layers` says how many milliseconds each layer takes, where it can.
 
     `timer`, where the runtime is in another process, runs it so many times and returns the
-    milliseconds that were counted there; `elsewhere`, where it is on another device.
+    milliseconds that were counted there; `elsewhere`, where it is on another device. `feed` takes
+    numbers by the names in `inputs`, which all runs that follow compute with, and returns what
+    comes out, by the names in `outputs`; both are in the file's order.
     """
 
     run: Run
     layers: Layers | None = None
     timer: Callable[[int], list[float]] | None = None
     elsewhere: Elsewhere | None = None
+    feed: Callable[[Tensors], dict[str, np.ndarray]] | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def numbers(shape: Any, dtype: Any = np.float32) -> np.ndarray:
@@ -53,7 +59,32 @@ def numbers(shape: Any, dtype: Any = np.float32) -> np.ndarray:
 def litert(path: Path, threads: int) -> Loaded:
     """A .tflite file with XNNPACK."""
     interpreter = _interpreter(path.read_bytes(), threads)
-    return Loaded(interpreter.invoke, lambda: _litert_layers(path, threads))
+    inputs = _named(interpreter, "input", interpreter.get_input_details())
+    outputs = _named(interpreter, "output", interpreter.get_output_details())
+
+    def feed(tensors: Tensors) -> dict[str, np.ndarray]:
+        for name, index in inputs.items():
+            interpreter.set_tensor(index, tensors[name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+
+    return Loaded(
+        interpreter.invoke,
+        lambda: _litert_layers(path, threads),
+        feed=feed,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+    )
+
+
+def _named(interpreter: Any, side: str, details: list[Any]) -> dict[str, int]:
+    """The tensors of a side in the file's order, by the signature's names where it has one."""
+    names: dict[int, str] = {}
+    for key in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(key)
+        signed = getattr(runner, f"get_{side}_details")()
+        names |= {detail["index"]: name for name, detail in signed.items()}
+    return {names.get(d["index"], d["name"]): d["index"] for d in details}
 
 
 def _interpreter(data: bytes, threads: int) -> Any:
@@ -83,89 +114,6 @@ def _milliseconds(run: Run) -> float:
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * 1e3
-
-
-def onnxruntime(path: Path, threads: int) -> Loaded:
-    """A model.onnx on the CPU, its threads asleep between runs."""
-    import onnxruntime as library
-
-    options = library.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    inputs = {i.name: numbers(i.shape) for i in session.get_inputs()}
-    return Loaded(lambda: session.run(None, inputs))
-
-
-def pytorch(path: Path, threads: int) -> Loaded:
-    """A TorchScript file, its inputs' shapes in `inputs.json` beside it."""
-    import json
-
-    import torch
-
-    torch.set_num_threads(threads)
-    module = torch.jit.load(str(path)).eval()
-    shapes = json.loads(path.with_name("inputs.json").read_text(encoding="utf-8"))
-    inputs = [torch.from_numpy(numbers(shape)) for shape in shapes]
-
-    def run() -> object:
-        with torch.inference_mode():
-            return module(*inputs)
-
-    return Loaded(run)
-
-
-def mil(path: Path, threads: int) -> Loaded:
-    """A package in our interpreter of Core ML programs: a stand-in, no device's latency."""
-    from converters import mil as package
-    from converters.mil import runtime
-
-    runtime.THREADS = threads
-    main = package.open_package(path).main
-    interpreter = main.interpreter()
-    inputs = {}
-    for value in main.inputs:
-        declared: Any = value.type
-        inputs[value.name] = numbers(declared.fixed, declared.numpy)
-
-    def layers() -> dict[str, float]:
-        found: dict[str, float] = {}
-        last = time.perf_counter()
-
-        def seen(operation: Any, value: Any, result: Any) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            name = _mil_layer(operation)
-            found[name] = found.get(name, 0.0) + (now - last) * 1e3
-            last = time.perf_counter()
-
-        interpreter.observe(inputs, seen)
-        return found
-
-    return Loaded(lambda: interpreter.run(inputs), layers)
-
-
-def _mil_layer(operation: Any) -> str:
-    """The layer whose weights an operation reads, or its own name."""
-    from converters.intermediates.backends import plain_name
-
-    weights = [w for w in operation.arguments.get("weight", ()) if isinstance(w, str)]
-    return layer_of(weights[0]) if weights else plain_name(operation.name)
-
-
-def coreml(path: Path, threads: int, compute: str) -> Loaded:
-    """A package in Core ML, on a Mac."""
-    from converters import mil as package
-    from converters.coreml import coremltools
-
-    ct = coremltools()
-    unit = ct.ComputeUnit[compute.upper()]
-    model = ct.models.MLModel(str(path), compute_units=unit)
-    inputs = {}
-    for value in package.open_package(path).main.inputs:
-        declared: Any = value.type
-        inputs[value.name] = numbers(declared.fixed, declared.numpy)
-    return Loaded(lambda: model.predict(inputs))
 
 
 def chromium(path: Path, threads: int, backend: str) -> Loaded:

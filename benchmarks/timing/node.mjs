@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 const WARM = 3;
 const WARM_MS = 2000;
@@ -13,26 +14,7 @@ const require = createRequire(path.resolve('runner.mjs'));
 const tf = require('@tensorflow/tfjs-core');
 const { loadGraphModel } = require('@tensorflow/tfjs-converter');
 const { setWasmPaths } = require('@tensorflow/tfjs-backend-wasm');
-
-function send(header) {
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(text.length);
-  process.stdout.write(Buffer.concat([length, text]));
-}
-
-async function* requests() {
-  let held = Buffer.alloc(0);
-  for await (const chunk of process.stdin) {
-    held = Buffer.concat([held, chunk]);
-    for (;;) {
-      const end = held.length < 4 ? Infinity : 4 + held.readUInt32LE(0);
-      if (held.length < end) break;
-      yield JSON.parse(held.subarray(4, end).toString());
-      held = held.subarray(end);
-    }
-  }
-}
+const { described, frames, send, tensors } = await import(pathToFileURL(path.resolve('frames.mjs')));
 
 function run(model, inputs) {
   const results = [model.execute(inputs)].flat();
@@ -107,24 +89,40 @@ async function load() {
   const weightSpecs = weightsManifest.flatMap((group) => group.weights);
   const weightData = new Uint8Array(Buffer.concat(shards)).buffer;
   const model = await loadGraphModel({ load: async () => ({ ...json, weightSpecs, weightData }) });
-  return { model, before, took: performance.now() - start };
+  return { model, signature: json.signature, before, took: performance.now() - start };
+}
+
+// Gives inputs by the signature's names to all runs that follow, and answers with the outputs.
+function feed(model, signature, inputs, given) {
+  for (const [name, tensor] of Object.entries(given)) {
+    const [node] = signature.inputs[name].name.split(':');
+    inputs[node].dispose();
+    inputs[node] = tensor;
+  }
+  const names = Object.keys(signature.outputs);
+  const nodes = names.map((name) => signature.outputs[name].name);
+  const found = [model.execute(inputs, nodes)].flat();
+  return described(Object.fromEntries(names.map((name, i) => [name, found[i]])));
 }
 
 try {
-  const { model, before, took } = await load();
+  const { model, signature, before, took } = await load();
   const inputs = Object.fromEntries(
     model.inputs.map(({ name, shape }) => [name, tf.randomUniform(shape.map((n) => Math.max(n, 1)))]),
   );
   const [[first]] = timed(model, inputs, 1, 0);
-  timed(model, inputs, WARM, WARM_MS);
-  send({ load: took, first, resident: before });
-  for await (const asked of requests()) {
-    if (asked.layers) {
+  if (first < WARM_MS) timed(model, inputs, WARM, WARM_MS);
+  const ports = { inputs: Object.keys(signature.inputs), outputs: Object.keys(signature.outputs) };
+  send({ load: took, first, resident: before, ...ports });
+  for await (const [asked, payload] of frames(process.stdin)) {
+    if (asked.feed) {
+      send(...feed(model, signature, inputs, tensors(asked, payload)));
+    } else if (asked.layers) {
       send({ layers: layers(model, inputs) });
-      continue;
+    } else {
+      const [wall, cpu] = timed(model, inputs, asked.runs, asked.most);
+      send({ wall, cpu, peak: peak() });
     }
-    const [wall, cpu] = timed(model, inputs, asked.runs, asked.most);
-    send({ wall, cpu, peak: peak() });
   }
 } catch (error) {
   send({ error: String(error?.message ?? error).split('\n')[0] });

@@ -3,85 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
-from benchmarks.timing import loaded, phone
-from benchmarks.timing.loaded import Loaded
+from benchmarks.timing import apple, loaded, phone, references
+from benchmarks.timing.runtime import CORES, Load, Runtime
 from model_defs.errors import BackendUnavailable, UnknownName
 
-ROOT = Path(__file__).resolve().parents[2]
-NODE = ROOT / "converters" / "tfjs" / "node"
-Load = Callable[[Path, int], Loaded]
-CORES = os.cpu_count() or 1
 PHONE_THREADS = 4
 """A phone's large cores, in most."""
-QUIET = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "KMP_BLOCKTIME": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "PYTHONWARNINGS": "ignore",
-    "PYTHONPATH": str(ROOT),
-}
-"""The environment of what is timed: threads that wait sleep, and do not take another's core."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What runs files of one format, on one thread or on all cores.
-
-    `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
-    of: references. `imports` are loaded before memory is counted. Without
-    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
-    else it takes.
-    """
-
-    name: str
-    format: str
-    summary: str
-    load: Load | None
-    imports: tuple[str, ...] = ()
-    threads: int = 1
-    reference: bool = False
-    system: str = ""
-    needs: Callable[[], object] = tuple
-
-    def look(self) -> None:
-        """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""
-        if self.system and sys.platform != self.system:
-            raise BackendUnavailable(f"{self.name} runs on {self.system} only")
-        for module in self.imports:
-            if find_spec(module) is None:
-                raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
-        self.needs()
-        self.program()
-
-    def program(self) -> list[str]:
-        """How its process is started, but for the file."""
-        if self.load is None:
-            from converters.tfjs.runner import node_program
-
-            return [node_program(), str(Path(__file__).with_name("node.mjs"))]
-        return [sys.executable, "-P", "-m", "benchmarks.timing.worker", self.name]
-
-    def command(self, path: Path) -> list[str]:
-        """How its process is started on a file."""
-        given = [str(path.resolve())] if self.load is None else [str(path), str(self.threads)]
-        return [*self.program(), *given]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return QUIET | dict.fromkeys(counts, str(self.threads))
 
 
 def _core_ml(name: str, compute: str) -> Runtime:
-    load = functools.partial(loaded.coreml, compute=compute)
+    load = functools.partial(apple.coreml, compute=compute)
     return Runtime(name, "coreml", f"Core ML, {compute}", load, ("coremltools",), system="darwin")
 
 
@@ -116,12 +48,12 @@ RUNTIMES: dict[str, Runtime] = {
         _core_ml("coreml-cpu", "cpu_only"),
         _core_ml("coreml-gpu", "cpu_and_gpu"),
         _core_ml("coreml-ane", "cpu_and_ne"),
-        Runtime("mil-1", "coreml", "our interpreter: no device's latency", loaded.mil, ("torch",)),
+        Runtime("mil-1", "coreml", "our interpreter: no device's latency", apple.mil, ("torch",)),
         Runtime(
             "onnxruntime-1",
             "onnx",
             "ONNX Runtime, 1 thread",
-            loaded.onnxruntime,
+            references.onnxruntime,
             ("onnxruntime",),
             reference=True,
         ),
@@ -129,16 +61,22 @@ RUNTIMES: dict[str, Runtime] = {
             "onnxruntime",
             "onnx",
             "ONNX Runtime, all cores",
-            loaded.onnxruntime,
+            references.onnxruntime,
             ("onnxruntime",),
             CORES,
             reference=True,
         ),
         Runtime(
-            "pytorch-1", "torchscript", "PyTorch, 1 thread", loaded.pytorch, ("torch",), 1, True
+            "pytorch-1", "torchscript", "PyTorch, 1 thread", references.pytorch, ("torch",), 1, True
         ),
         Runtime(
-            "pytorch", "torchscript", "PyTorch, all cores", loaded.pytorch, ("torch",), CORES, True
+            "pytorch",
+            "torchscript",
+            "PyTorch, all cores",
+            references.pytorch,
+            ("torch",),
+            CORES,
+            reference=True,
         ),
     )
 }
@@ -153,6 +91,29 @@ PEAKS: dict[str, Runtime] = {
 }
 """What this machine can do at most, measured in the same rounds."""
 
+PEERS: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime(
+            "executorch-1",
+            "pte",
+            "ExecuTorch, XNNPACK, 1 thread",
+            references.executorch,
+            ("executorch.runtime",),
+            peer="executorch",
+        ),
+        Runtime(
+            "peer-onnxruntime-1",
+            "onnx",
+            "the newest ONNX Runtime, 1 thread",
+            references.onnxruntime,
+            ("onnxruntime",),
+            peer="onnxruntime",
+        ),
+    )
+}
+"""What runs the files of other tools (`benchmarks.peers`); no artifact of ours is for them."""
+
 MAIN = {"tflite": ("litert-1",), "tfjs": ("tfjs-wasm",), "coreml": ("coreml", "mil-1")}
 """By format, what stands for the latency of a file in CI: the first that runs here. One thread
 where it can be had, because its CPU time is hardly moved by what else a machine does."""
@@ -160,7 +121,7 @@ where it can be had, because its CPU time is hardly moved by what else a machine
 
 def find(name: str) -> Runtime:
     """The runtime of that name; UnknownName for any other."""
-    every = RUNTIMES | PEAKS
+    every = RUNTIMES | PEAKS | PEERS
     if name not in every:
         raise UnknownName.among("runtime", name, RUNTIMES)
     return every[name]

@@ -12,18 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.significance import FEWEST
-from benchmarks.timing.layers import by_layer
-from benchmarks.timing.runtimes import NODE, Runtime
+from benchmarks.timing.process import Entry, Process
 from benchmarks.timing.times import Session, Times
-from converters.host import Host
-from model_defs.errors import BadArtifact, MlshipError
-
-SECONDS = 900.0
-"""How long loading, or one block, may take."""
+from model_defs.errors import MlshipError
 
 Say = Callable[[str, str], None]
 
@@ -33,7 +27,7 @@ class Mode:
     """How much is run: `rounds` of blocks of `runs`, after MLPerf Mobile (its 1024 runs and 60 s).
 
     A file has more rounds until it took `least` seconds; its blocks get smaller, down to one
-    run, and then its rounds fewer, down to FEWEST, so that it does not take more than `most`.
+    run, and then its rounds fewer, down to `fewest`, so that it does not take more than `most`.
     """
 
     name: str
@@ -41,56 +35,15 @@ class Mode:
     runs: int
     least: float
     most: float
+    fewest: int = FEWEST
 
 
 MODES = {
     mode.name: mode for mode in (Mode("quick", 16, 4, 0, 8), Mode("full", 32, 32, 60, float("inf")))
 }
 MOST_ROUNDS = 10_000
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file and what runs it; `file` is not looked at for PEAKS."""
-
-    runtime: Runtime
-    file: Path
-
-
-class Process:
-    """A runtime that has loaded a file, in a process of its own. Raises BadArtifact."""
-
-    def __init__(self, entry: Entry) -> None:
-        runtime = entry.runtime
-        runtime.look()
-        self._in_node, self._file = runtime.load is None, entry.file
-        cwd = NODE if self._in_node else None
-        command = runtime.command(entry.file)
-        self._host = Host(runtime.name, command, cwd=cwd, env=runtime.environment)
-        self.threads = runtime.threads
-        try:
-            self.started = self._told(self._host.listen(SECONDS)[0])
-        except BadArtifact:
-            self.close()
-            raise
-
-    def run(self, runs: int, most: float = float("inf")) -> dict[str, Any]:
-        """Up to so many runs, none after so many milliseconds: `wall`, `cpu`, `peak`."""
-        bound = min(most, SECONDS * 1e3)
-        return self._told(self._host.ask({"runs": runs, "most": bound}, {}, SECONDS)[0])
-
-    def layers(self) -> dict[str, float]:
-        """Milliseconds of each layer; nothing where the runtime cannot tell."""
-        found = self._told(self._host.ask({"layers": True}, {}, SECONDS)[0])["layers"]
-        return by_layer(found, self._file) if self._in_node else dict(found)
-
-    def close(self) -> None:
-        self._host.close()
-
-    def _told(self, header: dict[str, Any]) -> dict[str, Any]:
-        if "error" in header:
-            raise BadArtifact(str(header["error"]))
-        return header
+LONG_MS = 1_000.0
+"""A run that takes longer does not notice what the caches held before it."""
 
 
 class _Log:
@@ -106,7 +59,7 @@ class _Log:
     @property
     def wants_more(self) -> bool:
         count = len(self.answers)
-        if count < FEWEST:
+        if count < self.mode.fewest:
             return True
         if self.spent >= self.mode.most or count >= MOST_ROUNDS:
             return False
@@ -116,7 +69,8 @@ class _Log:
         share = self.mode.most / self.mode.rounds * 1e3 / max(self._each, 1e-3)
         runs = max(1, int(min(share, self.mode.runs)))
         start = time.perf_counter()
-        self.process.run(1)  # after others had the caches
+        if self._each < LONG_MS:
+            self.process.run(1)  # after others had the caches
         answer = self.process.run(runs)
         self.spent += time.perf_counter() - start
         self._each = statistics.median(answer["wall"])

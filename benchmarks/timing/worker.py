@@ -5,26 +5,28 @@ milliseconds, `resident` bytes before the file was loaded (0: not known), and th
 it is another. Then for each
 {"runs": n, "most": ms} come `wall` and `cpu` milliseconds of up to n runs (`cpu` is empty where
 the runtime is in yet another process) and the `peak` of resident bytes; for {"layers": true}
-come the milliseconds of each layer.
+come the milliseconds of each layer. {"feed": true} brings tensors by the names of the file's
+inputs, which the first answer lists in the file's order: all runs that follow take them, and the
+answer is the outputs.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.timing import memory
 from benchmarks.timing.loaded import Loaded
 from converters import frames
+from converters.api import Tensors
 from model_defs.errors import MlshipError
 
 WARM, WARM_MS = 3, 2_000.0
 """Runs after the first that are not counted, and the milliseconds after which there is no more."""
-CHILDREN = "/proc/{pid}/task/{pid}/children"
 
 
 def main() -> None:
@@ -32,8 +34,8 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    def answer(header: dict[str, Any]) -> None:
-        output.write(frames.pack(header, {}))
+    def answer(header: dict[str, Any], tensors: Tensors) -> None:
+        output.write(frames.pack(header, tensors))
         output.flush()
 
     def take(count: int) -> bytes:
@@ -45,14 +47,14 @@ def main() -> None:
     try:
         serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), answer, take)
     except (MlshipError, RuntimeError, ValueError, OSError, ImportError, KeyError) as error:
-        answer({"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"})
+        answer({"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}, {})
 
 
 def serve(
     runtime: str,
     path: Path,
     threads: int,
-    answer: Callable[[dict[str, Any]], None],
+    answer: Callable[[dict[str, Any], Tensors], None],
     take: Callable[[int], bytes],
 ) -> None:
     """Load, warm up, then time what is asked for."""
@@ -60,19 +62,16 @@ def serve(
 
     load = loader(runtime)
     _imported(runtime)
-    before = resident()
+    before = memory.resident()
     start = time.perf_counter()
     loaded = load(path, threads)
     took = (time.perf_counter() - start) * 1e3
-    answer(_started(loaded, took) | {"resident": 0 if loaded.timer else before})
+    ports = {"inputs": loaded.inputs, "outputs": loaded.outputs}
+    known = 0 if loaded.timer else before
+    answer({**_started(loaded, took), "resident": known, **ports}, {})
     while True:
-        asked, _ = frames.read(take)
-        if asked.get("layers"):
-            answer({"layers": loaded.layers() if loaded.layers else {}})
-            continue
-        wall, cpu = timed(loaded, asked["runs"], asked["most"])
-        most = loaded.elsewhere.peak() if loaded.elsewhere else peak()
-        answer({"wall": wall, "cpu": cpu, "peak": most})
+        asked, tensors = frames.read(take)
+        answer(*answered(loaded, asked, tensors))
 
 
 def _started(loaded: Loaded, took: float) -> dict[str, Any]:
@@ -81,8 +80,24 @@ def _started(loaded: Loaded, took: float) -> dict[str, Any]:
         there = loaded.elsewhere
         return {"load": there.load, "first": there.first, "device": there.device}
     first = timed(loaded, 1, 0)[0][0]
-    timed(loaded, WARM, WARM_MS)
+    if first < WARM_MS:
+        timed(loaded, WARM, WARM_MS)
     return {"load": took, "first": first, "device": ""}
+
+
+def answered(
+    loaded: Loaded, asked: dict[str, Any], tensors: Tensors
+) -> tuple[dict[str, Any], Tensors]:
+    """The answer to one request."""
+    if asked.get("feed"):
+        if loaded.feed is None:
+            raise ValueError("this runtime draws its inputs itself")
+        return {}, loaded.feed(tensors)
+    if asked.get("layers"):
+        return {"layers": loaded.layers() if loaded.layers else {}}, {}
+    wall, cpu = timed(loaded, asked["runs"], asked["most"])
+    most = loaded.elsewhere.peak() if loaded.elsewhere else memory.peak()
+    return {"wall": wall, "cpu": cpu, "peak": most}, {}
 
 
 def _imported(runtime: str) -> None:
@@ -110,45 +125,6 @@ def timed(loaded: Loaded, runs: int, most: float) -> tuple[list[float], list[flo
         cpu.append((time.process_time() - busy) * 1e3)
         wall.append((time.perf_counter() - start) * 1e3)
     return wall, cpu
-
-
-def resident() -> int:
-    """Bytes of memory that this process has now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak()
-    return pages * resource.getpagesize()
-
-
-def peak() -> int:
-    """The most bytes of memory that this process has had, or the largest process below it.
-
-    Linux hands `ru_maxrss` on from the process that started this one, so it is only asked where
-    there is nothing better.
-    """
-    own = _peak_of(os.getpid())
-    if not own:
-        unit = 1 if sys.platform == "darwin" else 1024
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return max([own, *map(_peak_of, _below(os.getpid()))])
-
-
-def _below(pid: int) -> list[int]:
-    """All processes that a process has started, and those that they have."""
-    try:
-        children = [int(n) for n in Path(CHILDREN.format(pid=pid)).read_text().split()]
-    except OSError:
-        return []
-    return [*children, *(n for child in children for n in _below(child))]
-
-
-def _peak_of(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(s.split()[1]) * 1024 for s in lines if s.startswith("VmHWM:")), 0)
 
 
 if __name__ == "__main__":

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import machine
 from benchmarks.significance import FEWEST
-from benchmarks.timing import runtimes
-from benchmarks.timing.runtimes import PEAKS, RUNTIMES
-from benchmarks.timing.session import Entry, Mode, Process, measure
+from benchmarks.timing import runtimes, worker
+from benchmarks.timing.loaded import Loaded
+from benchmarks.timing.process import Entry, Process
+from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
+from benchmarks.timing.session import LONG_MS, Mode, _Log, measure
 from benchmarks.timing.times import Times
 from converters.api import Artifact
-from model_defs.errors import BackendUnavailable, UnknownName
+from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain import bundle
 
 SHORT = Mode("short", FEWEST, 2, 0, 5)
 LAYERED = ("litert-1", "tfjs-wasm", "mil-1")
 
 
-def file_of(shared: Path, target: str) -> Path:
+def artifact_of(shared: Path, target: str) -> Artifact:
     found = bundle.read(shared / "dist" / f"tiny-{target}")
-    return Artifact.from_json(found.manifest["artifact"], found.directory).path
+    return Artifact.from_json(found.manifest["artifact"], found.directory)
+
+
+def file_of(shared: Path, target: str) -> Path:
+    return artifact_of(shared, target).path
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +45,42 @@ def session(shared: Path):  # type: ignore[no-untyped-def]
     bad.write_bytes(b"no model")
     entries["bad"] = Entry(RUNTIMES["litert-1"], bad)
     return measure(entries, SHORT, layers=LAYERED)
+
+
+def test_a_long_run_is_not_warmed_again_each_round() -> None:
+    asked: list[int] = []
+
+    class Slow:
+        def __init__(self) -> None:
+            self.started = {"first": LONG_MS}
+
+        def run(self, runs: int) -> dict[str, Any]:
+            asked.append(runs)
+            return {"wall": [LONG_MS / 2] * runs, "cpu": []}
+
+    log = _Log(Slow(), Mode("three", 3, 2, 0, float("inf"), 3))  # type: ignore[arg-type]
+    while log.wants_more:
+        log.run()
+    assert asked == [2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("first", "runs"), [(10.0, [1, worker.WARM]), (9e3, [1])])
+def test_a_long_first_run_is_warm_enough(
+    first: float, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def timed(loaded: Loaded, runs: int, most: float) -> tuple[list[float], list[float]]:
+        asked.append(runs)
+        return [first], [first]
+
+    def ends(count: int) -> bytes:
+        raise EOFError
+
+    monkeypatch.setattr(worker, "timed", timed)
+    with pytest.raises(EOFError):
+        worker.serve("copy", Path(), 1, lambda header, tensors: None, ends)
+    assert asked == runs
 
 
 def test_what_does_not_load_does_not_stop_the_others(session) -> None:  # type: ignore[no-untyped-def]
@@ -91,8 +135,53 @@ def test_a_process_that_ends_is_an_error_of_the_file(shared: Path, tmp_path: Pat
     process.close()
 
 
+FED = ("litert-1", "tfjs-wasm", "mil-1")
+
+
+def fed(shared: Path, name: str, x: np.ndarray) -> np.ndarray:
+    """What a file makes of x, by the names and in the layout of its ports."""
+    target = {"litert-1": "android", "tfjs-wasm": "web", "mil-1": "ios"}[name]
+    artifact = artifact_of(shared, target)
+    process = Process(Entry(RUNTIMES[name], artifact.path))
+    try:
+        (given,), (told,) = artifact.inputs, artifact.outputs
+        assert process.started["inputs"] == [given.stored_as]
+        assert process.started["outputs"] == [told.stored_as]
+        found = process.feed({given.stored_as: given.to_stored(x)})
+        assert process.run(1)["wall"]
+        return told.to_logical(found[told.stored_as])
+    finally:
+        process.close()
+
+
+def test_a_file_is_fed_and_all_runtimes_agree(shared: Path) -> None:
+    (port,) = artifact_of(shared, "android").inputs
+    x = np.random.default_rng(7).random(port.logical_shape, dtype=np.float32)
+    first, *others = (fed(shared, name, x) for name in FED)
+    assert np.ptp(first) > 0
+    assert not np.allclose(first, fed(shared, FED[0], x / 2), atol=1e-3)
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", FED[:2])
+def test_an_input_of_another_name_is_refused(shared: Path, name: str) -> None:
+    artifact = artifact_of(shared, {"litert-1": "android", "tfjs-wasm": "web"}[name])
+    (port,) = artifact.inputs
+    x = port.to_stored(np.zeros(port.logical_shape, np.float32))
+    with pytest.raises(BadArtifact):
+        Process(Entry(RUNTIMES[name], artifact.path, {"other": x}))
+
+
+def test_a_peer_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.timing.runtime.python_of", lambda peer: Path("absent"))
+    with pytest.raises(BackendUnavailable, match="executorch is not installed") as caught:
+        PEERS["executorch-1"].look()
+    assert "benchmarks.peers.install executorch" in caught.value.do
+
+
 def test_an_absent_module_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.timing.runtime.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match="onnxruntime is not installed"):
         RUNTIMES["onnxruntime"].look()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from benchmarks.peers.timm_nets import created, declare_vision_operators, settled
 from model_defs.spec import ModelSpec, TensorSpec
 
 TOLERANCE = 1e-4
@@ -73,42 +74,17 @@ def spec_of(name: str) -> ModelSpec:
 
 
 def build(name: str) -> nn.Module:
-    """The untrained network, settled; the caller seeds."""
-    _without_vision_operators()
+    """The untrained network, settled on four random pictures; the caller seeds."""
     family = FAMILIES[name]
+    network = _created(name, family)
+    return settled(network, torch.rand(4, 3, family.size, family.size))
+
+
+def _created(name: str, family: Family) -> nn.Module:
     source, _, architecture = family.architecture.rpartition("/")
     if source == "torchvision":
+        declare_vision_operators()
         from torchvision import models
 
-        network = models.get_model(architecture, weights=None)
-    else:
-        import timm
-
-        options = {"img_size": family.size} if name in RESIZED else {}
-        network = timm.create_model(architecture, pretrained=False, num_classes=1000, **options)
-    return _settled(network, family.size)
-
-
-@functools.cache
-def _without_vision_operators() -> torch.library.Library:
-    """Declares the operators that torchvision expects: its CPU build holds none."""
-    library = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-def _settled(network: nn.Module, size: int) -> nn.Module:
-    """With statistics of four random pictures, and with layer scales that hide nothing."""
-    for part in network.modules():
-        if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
-            part.reset_running_stats()
-            part.momentum = None
-    for key, parameter in network.named_parameters():
-        if key.endswith(("gamma", "layer_scale.scale", "layer_scale")):
-            nn.init.ones_(parameter)
-    network.train()
-    with torch.no_grad():
-        network(torch.rand(4, 3, size, size))
-    return network.eval()
+        return models.get_model(architecture, weights=None)
+    return created(architecture, **({"img_size": family.size} if name in RESIZED else {}))

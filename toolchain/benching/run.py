@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.machine import Machine, this
-from benchmarks.timing.runtimes import PEAKS, RUNTIMES, Runtime, of_format
-from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.process import Entry
+from benchmarks.timing.runtime import Runtime
+from benchmarks.timing.runtimes import PEAKS, RUNTIMES, of_format
+from benchmarks.timing.session import Mode, measure
 from benchmarks.timing.times import Session, Times
 from converters.contents import disk_bytes
 from model_defs.errors import BackendUnavailable, UnknownName

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.significance import FEWEST, compare
+from benchmarks.timing.process import Entry
 from benchmarks.timing.runtimes import PEAKS, main_of
-from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.session import Mode, measure
 from benchmarks.timing.times import Session
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadBundle

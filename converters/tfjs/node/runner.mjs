@@ -13,12 +13,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { loadGraphModel } from '@tensorflow/tfjs-converter';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
-const BYTES = { float32: 4, int32: 4, bool: 1, float16: 2, uint8: 1, uint16: 2 };
-
-function size(shape) {
-  return shape.reduce((product, n) => product * n, 1);
-}
+import { BYTES, described, frames, send, size, tensors } from './frames.mjs';
 
 function readModel(folder) {
   const json = JSON.parse(readFileSync(path.join(folder, 'model.json'), 'utf8'));
@@ -47,58 +42,15 @@ async function startBackend() {
   if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))) throw new Error('no WASM SIMD');
 }
 
-function tensors(header, payload) {
-  let offset = 0;
-  return Object.fromEntries(
-    header.tensors.map(({ name, dtype, shape }) => {
-      const length = size(shape);
-      const bytes = payload.subarray(offset, (offset += length * BYTES[dtype]));
-      const values = new ARRAYS[dtype](new Uint8Array(bytes).buffer, 0, length);
-      return [name, tf.tensor(values, shape, dtype)];
-    }),
-  );
-}
-
 function run(model, signature, header, payload) {
   const results = tf.tidy(() => {
     const feeds = Object.entries(tensors(header, payload));
     const inputs = Object.fromEntries(feeds.map(([n, t]) => [signature.inputs[n].name, t]));
     const names = header.fetch ?? Object.keys(signature.outputs);
     const found = [model.execute(inputs, names.map((n) => signature.outputs[n]?.name ?? n))].flat();
-    return names.map((name, i) => ({ name, tensor: found[i] }));
+    return Object.fromEntries(names.map((name, i) => [name, found[i]]));
   });
-  const described = results.map(({ name, tensor }) => {
-    const values = tensor.dataSync();
-    const { dtype, shape } = tensor;
-    tensor.dispose();
-    return { name, dtype, shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
-  });
-  const tensorsOut = described.map(({ name, dtype, shape }) => ({ name, dtype, shape }));
-  return [{ tensors: tensorsOut }, described.map((d) => d.bytes)];
-}
-
-function send(header, parts = []) {
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(text.length);
-  for (const part of [length, text, ...parts]) process.stdout.write(part);
-}
-
-async function* frames(stream) {
-  let held = Buffer.alloc(0);
-  for await (const chunk of stream) {
-    held = Buffer.concat([held, chunk]);
-    for (;;) {
-      if (held.length < 4) break;
-      const start = 4 + held.readUInt32LE(0);
-      if (held.length < start) break;
-      const header = JSON.parse(held.subarray(4, start).toString());
-      const bytes = header.tensors.reduce((sum, t) => sum + size(t.shape) * BYTES[t.dtype], 0);
-      if (held.length < start + bytes) break;
-      yield [header, held.subarray(start, start + bytes)];
-      held = held.subarray(start + bytes);
-    }
-  }
+  return described(results);
 }
 
 await startBackend();

@@ -1,0 +1,61 @@
+"""The quantisers that ours are compared with, and the ways in which each is asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers import (
+    quantise_ai_edge,
+    quantise_coremltools,
+    quantise_tensorflow,
+    quantise_tinynn,
+)
+from benchmarks.peers.install import python_of
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A peer: its script's name and Python, and what it is given: a model's name or a file."""
+
+    name: str
+    target: str
+    script: str
+    python: Path
+    ways: tuple[str, ...]
+    source: str = "model"
+
+
+TOOLS = (
+    Tool(
+        "coremltools",
+        "ios",
+        "coremltools",
+        Path(sys.executable),
+        ("float16", *quantise_coremltools.WAYS),
+    ),
+    Tool(
+        "TFLiteConverter",
+        "android",
+        "tensorflow",
+        Path(sys.executable),
+        quantise_tensorflow.WAYS,
+        source="SavedModel",
+    ),
+    Tool(
+        "ai-edge-quantizer",
+        "android",
+        "ai_edge",
+        python_of("litert_torch"),
+        tuple(quantise_ai_edge.WAYS),
+        source="fp32",
+    ),
+    Tool(
+        "TinyNeuralNetwork",
+        "android",
+        "tinynn",
+        python_of("tinynn"),
+        tuple(quantise_tinynn.WAYS),
+    ),
+)
