@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 from torch.nn import functional
 
-from converters import coreml, mil, tflite
+from converters import mil, tflite
 from converters.api import Artifact, Program
 from converters.capture import capture, export
 from converters.formats import open_runner
@@ -212,4 +212,4 @@ def test_core_ml_refuses_codes_that_are_not_int8(tmp_path: Path) -> None:
     result = TensorSpec("result", (1, 3, 8, 8), "map", tolerance=0.1)
     program = capture(ModelSpec("net", Reduced, (image,), (result,)))
     with pytest.raises(UnsupportedOperation, match="codes from 0 to 127 are not int8"):
-        coreml.convert(export(program, tmp_path / "export", onnx=False), tmp_path)
+        converted(program, "coreml", tmp_path)

@@ -93,6 +93,8 @@ def test_a_sum_with_floats_is_one_of_floats() -> None:
         ("interpolate", (0,), {"mode": "bilinear"}, "other"),
         ("interpolate", (0,), {"mode": "bicubic"}, "other"),
         ("mul", (0, 0), {}, "other"),
+        ("conv2d", (0, 0), {}, "kernel"),
+        ("conv2d", (0,), {"weight": 0}, "other"),
     ],
 )
 def test_what_a_call_does(name: str, args: tuple, kwargs: dict, kind: str) -> None:

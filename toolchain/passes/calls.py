@@ -129,7 +129,7 @@ def kind_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Kind:
     """What a function of PyTorch, by its name, does to numbers with these arguments."""
     name = name.strip("_")
     if name in KERNELS:
-        return "kernel"
+        return "kernel" if len(args) > 1 else "other"  # a kernel that is named is left alone
     if name in ("add", "iadd"):
         return "sum" if _is_plain_sum(args, kwargs) else "other"
     if name in ("relu", "relu6") or (name == "hardtanh" and _bounds(args, kwargs) == (0, 6)):

@@ -14,8 +14,8 @@ from toolchain.passes.calls import Calls, Made
 from toolchain.passes.observed import inputs_of
 from toolchain.passes.sites import Site, Sites
 
-PICTURES = 4
-"""Of those of the calibration, on which layers are compared."""
+EVERY = 4
+"""Layers are compared on one of so many pictures of the calibration."""
 
 
 def noise(
@@ -28,7 +28,7 @@ def noise(
     kernels = {path: rounded.module.get_parameter(f"{path}.weight") for path in sites.layers}
     found: dict[str, list[float]] = {path: [] for path in sites.layers}
     with torch.no_grad():
-        for inputs in inputs_of(program)[::PICTURES]:
+        for inputs in inputs_of(program)[::EVERY]:
             with _Beside(sites, grids, kernels, found):
                 program.module(*inputs)
     return {path: sum(shares) / len(shares) for path, shares in found.items()}
