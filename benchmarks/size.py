@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -93,9 +94,14 @@ def measure(artifact: Artifact, parameters: int) -> SizeRow:
     return SizeRow(disk_bytes(artifact.path), wire, ideal, contents(artifact))
 
 
+EXPRESSED = r"_(quantized|integers|sparse)(_\d+)?$"
+"""What `converters.coreml_constants` adds to the name of a constant."""
+
+
 def layer_of(name: str) -> str:
     """The layer that a stored tensor belongs to, from the name that its format gave it."""
-    parts = [p for p in name.replace("_to_fp16", "").split("/") if p]
+    plain = re.sub(EXPRESSED, "", name).replace("_to_fp16", "")
+    parts = [p for p in plain.split("/") if p]
     if len(parts) > 1:
         return "/".join(parts[1:-1]) or parts[0]
     return parts[0].removesuffix("_weight").removesuffix("_bias") if parts else name

@@ -54,6 +54,10 @@ def _tensor(name: str, data: Any, dtype: str, shape: tuple[int, ...]) -> Item:
     return Item(name, "weights", len(raw), dtype, shape, hashlib.sha256(raw).hexdigest())
 
 
+MASKS = ("mask", "indices_mask", "data_mask")
+"""Arguments of Core ML's sparse constants that say which numbers are not zero."""
+
+
 def _coreml(path: Path) -> Iterator[Item]:
     """The blobs of weight.bin, each record once, and what aligns them."""
     from converters import mil
@@ -61,14 +65,15 @@ def _coreml(path: Path) -> Iterator[Item]:
 
     seen: dict[int, Item] = {}
     for function in mil.open_package(path).functions.values():
-        for name, constant in _constants(function.block):
+        for name, argument, constant in _constants(function.block):
             if constant.proto.WhichOneof("value") != "blobFileValue":
                 continue
             value = constant.proto.blobFileValue
             file = constant.blobs[value.fileName]
             start, count = file.locate(value.offset, constant.type)
             data = file.bytes[start : start + count]
-            item = _tensor(name, data, constant.type.dtype, constant.type.fixed)
+            dtype = "mask" if argument in MASKS else constant.type.dtype
+            item = _tensor(name, data, dtype, constant.type.fixed)
             seen.setdefault(start, item)
     yield from seen.values()
     weights = model_files(path)[1] / "weights" / "weight.bin"
@@ -78,11 +83,11 @@ def _coreml(path: Path) -> Iterator[Item]:
     yield Item("Manifest.json", "metadata", (path / "Manifest.json").stat().st_size)
 
 
-def _constants(block: Any) -> Iterator[tuple[str, Any]]:
-    """Every constant of a block and its inner blocks, with its operation's name."""
+def _constants(block: Any) -> Iterator[tuple[str, str, Any]]:
+    """Every constant of a block and its inner blocks, with its operation's and argument's name."""
     for operation in block.operations:
-        for arguments in operation.arguments.values():
-            yield from ((operation.name, a) for a in arguments if not isinstance(a, str))
+        for name, arguments in operation.arguments.items():
+            yield from ((operation.name, name, a) for a in arguments if not isinstance(a, str))
         for inner in operation.blocks:
             yield from _constants(inner)
 

@@ -1,4 +1,4 @@
-"""Core ML's constant expressions: codes in the file, which are numbers when it is loaded."""
+"""What a Core ML package computes in, and which of its constants are expressions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.coreml_constants import express_16, express_18
 from converters.encodings import Encoding, is_exact, place
 from model_defs.errors import ConversionFailed
 
@@ -71,7 +72,7 @@ def _listed(given: Any) -> list[Any]:
 
 
 def pipeline(grids: Sequence[Encoding]) -> Any:
-    """coremltools' passes, and after them one that stores each constant that lies on a grid."""
+    """coremltools' passes, and after them one that stores constants in the fewest bytes."""
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
     from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
@@ -82,96 +83,37 @@ def pipeline(grids: Sequence[Encoding]) -> Any:
                 _store(function, grids)
 
     passes = ct.PassPipeline.DEFAULT
-    if grids:
-        namespace, name = NAME.split("::")
-        PASS_REGISTRY.add(namespace, StoreOnGrids(), True, name)
-        passes.append_pass(NAME)
+    namespace, name = NAME.split("::")
+    PASS_REGISTRY.add(namespace, StoreOnGrids(), True, name)
+    passes.append_pass(NAME)
     return passes
 
 
 def _store(block: Any, grids: Sequence[Encoding]) -> None:
-    express = _express_18 if target(grids) == "iOS18" else _express_16
+    """Constants that lie on a grid, and kernels that have many zeros."""
+    express = express_18 if target(grids) == "iOS18" else express_16
     for const in [op for op in block.operations if op.op_type == "const"]:
         array = const.outputs[0].val
         grid = place(array, grids) if _is_large(array) else None
-        if grid is None:
+        if grid is None and not _is_kernel(const):
             continue
         with block:
-            new = express(grid, grid.codes(array), array.dtype, const)
+            new = express(array, grid, const)
+        if new is None:
+            continue
         block.replace_uses_of_var_after_op(
             anchor_op=const, old_var=const.outputs[0], new_var=new, no_check_var_types=True
         )
         block.remove_ops([const])
 
 
+def _is_kernel(const: Any) -> bool:
+    """Whether it is nothing else: a bias, for one, has to be a plain constant."""
+    array, readers = const.outputs[0].val, const.outputs[0].child_ops
+    kernel = _is_large(array) and array.ndim > 1 and bool(readers)
+    return kernel and all(reader.op_type in KERNELS for reader in readers)
+
+
 def _is_large(value: Any) -> bool:
     floats = isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float16)
     return floats and value.size >= SMALLEST
-
-
-def _express_16(grid: Encoding, codes: np.ndarray, dtype: np.dtype[Any], const: Any) -> Any:
-    """Before: const. After: constexpr_affine_dequantize, or constexpr_lut_to_dense of a palette."""
-    from coremltools.converters.mil.mil import Builder as mb  # noqa: N813 - as its authors write it
-    from coremltools.optimize._utils import pack_elements_into_bits
-
-    name = f"{const.name}_quantized"
-    if grid.palette:
-        return mb.constexpr_lut_to_dense(
-            indices=pack_elements_into_bits(codes, grid.bits),
-            lut=np.asarray(grid.palette, dtype),
-            shape=np.asarray(codes.shape, np.uint32),
-            before_op=const,
-            name=name,
-        )
-    scales = np.asarray(grid.scales, dtype)
-    scales = scales if scales.size > 1 else scales.reshape(())
-    return mb.constexpr_affine_dequantize(
-        quantized_data=codes,
-        zero_point=np.int8(0),
-        scale=scales,
-        axis=np.int32(grid.axis),
-        before_op=const,
-        name=name,
-    )
-
-
-def _express_18(grid: Encoding, codes: np.ndarray, dtype: np.dtype[Any], const: Any) -> Any:
-    """The same for iOS 18: scales by blocks, and packed integers of 4, 6 and 3 bits.
-
-    A 6-bit integer is an index into a palette of all 64, which the scales then multiply.
-    """
-    from coremltools.converters.mil.mil import Builder as mb  # noqa: N813
-
-    options = {"before_op": const, "name": f"{const.name}_quantized"}
-    ones = [1] * codes.ndim
-    if grid.palette:
-        palette = np.asarray(grid.palette, dtype).reshape([*ones, -1, 1])
-        indices = codes.astype(_packed(f"uint{grid.bits}"))
-        return mb.constexpr_lut_to_dense(indices=indices, lut=palette, **options)
-    data: Any = codes.astype(_packed(grid.dtype)) if grid.dtype == "int4" else codes
-    if grid.dtype == "int6":
-        integers = np.arange(-32, 32, dtype=np.int8).reshape([*ones, -1, 1])
-        indices = (codes.astype(np.int16) + 32).astype(_packed("uint6"))
-        looked_up = {"before_op": const, "name": f"{const.name}_integers"}
-        data = mb.constexpr_lut_to_dense(indices=indices, lut=integers, **looked_up)
-    scales = _per_block(grid, codes.shape).astype(dtype)
-    return mb.constexpr_blockwise_shift_scale(data=data, scale=scales, **options)
-
-
-def _per_block(grid: Encoding, shape: tuple[int, ...]) -> np.ndarray:
-    """The scales in the rank of the numbers, one of each block."""
-    scales = np.asarray(grid.scales, np.float32)
-    sizes = [1] * len(shape)
-    if scales.size > 1:
-        sizes[grid.axis] = shape[grid.axis]
-    if not grid.block:
-        return scales.reshape(sizes)
-    blocks = scales.reshape(shape[grid.axis], -1)
-    sizes[1 - grid.axis] = blocks.shape[1]
-    return (blocks if grid.axis == 0 else blocks.T).reshape(sizes)
-
-
-def _packed(name: str) -> Any:
-    from coremltools.converters.mil.mil import types
-
-    return types.nptype_from_builtin(types.string_to_builtin(name))

@@ -15,7 +15,7 @@ import click
 from model_defs.errors import BadBundle
 from toolchain import pipeline, recipes, terminal
 from toolchain.build import Built, Say
-from toolchain.subjects import Subject, Wanted, find
+from toolchain.subjects import Subject, Wanted, each
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,17 +78,9 @@ class Audited:
 def run(names: Sequence[str], wanted: Wanted, say: Say) -> tuple[list[Audited], list[Built]]:
     """An audit of each bundle, and what could not be built.
 
-    Raises BadBundle for a bundle of another target, and what `subjects.find` raises.
+    Raises BadBundle for a bundle of another target, and what `subjects.each` raises.
     """
-    audited: list[Audited] = []
-    unbuilt: list[Built] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-        for found in find(names, wanted, Path(work), say):
-            if isinstance(found, Built):
-                unbuilt.append(found)
-            else:
-                audited.append(audit(found))
-    return audited, unbuilt
+    return each(names, wanted, audit, say)
 
 
 def audit(subject: Subject) -> Audited:
@@ -179,9 +171,7 @@ def show(audited: Sequence[Audited], unbuilt: Sequence[Built], *, as_json: bool)
             click.echo(f"note: {one.note}")
         for hint in one.hints:
             click.echo(f"placement hint: {hint}")
-    for built in unbuilt:
-        reason = built.error or "; ".join(built.report.problems if built.report else ())
-        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
+    terminal.show_unbuilt(unbuilt)
 
 
 def _table(one: Audited, cases: str) -> Table:

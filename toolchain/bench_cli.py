@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from toolchain import recipes, targets
-from toolchain.command import command_of
+from toolchain.command import command_of, of_subjects
+
+if TYPE_CHECKING:
+    from toolchain.subjects import Wanted
 
 
 def add_to(group: click.Group) -> None:
@@ -16,11 +19,7 @@ def add_to(group: click.Group) -> None:
     command_of(group)(bench)
 
 
-@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
-@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
-@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
-@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@of_subjects()
 @click.option("--runtime", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--full", is_flag=True, help="1024 runs and 60 s each, not 64 runs.")
 @click.option("--layers", is_flag=True, help="Also time each layer.")
@@ -31,10 +30,7 @@ def add_to(group: click.Group) -> None:
 )
 def bench(
     subjects: tuple[str, ...],
-    target_names: tuple[str, ...],
-    recipe: str,
-    weights: Path | None,
-    model: str | None,
+    wanted: Wanted,
     chosen: tuple[str, ...],
     full: bool,
     layers: bool,
@@ -52,11 +48,8 @@ def bench(
     from toolchain import terminal
     from toolchain.benching import against as kept
     from toolchain.benching import run, table
-    from toolchain.subjects import Wanted
 
     before = kept.load(against) if against else None
-    places = targets.find(target_names or ("all",))
-    wanted = Wanted(places, recipes.find(recipe), None, model, weights)
     mode = MODES["full" if full else "quick"]
     with terminal.progress() as say:
         ran = run.run(subjects, wanted, chosen, mode, layers=layers, say=say)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from toolchain import bundle as bundles
 from toolchain import terminal
 from toolchain.blame import BackendBlame, Blame, LayerError, blame
 from toolchain.build import Built, Say
-from toolchain.subjects import Wanted, find
+from toolchain.subjects import Wanted, each
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,15 +23,7 @@ def run(
     names: Sequence[str], wanted: Wanted, chosen: Sequence[str], say: Say
 ) -> tuple[list[Blame], list[Built]]:
     """What is to blame in each bundle, and what could not be built."""
-    blamed: list[Blame] = []
-    unbuilt: list[Built] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-        for found in find(names, wanted, Path(work), say):
-            if isinstance(found, Built):
-                unbuilt.append(found)
-            else:
-                blamed.append(blame(found, chosen, say=say))
-    return blamed, unbuilt
+    return each(names, wanted, lambda subject: blame(subject, chosen, say=say), say)
 
 
 def write_page(path: Path, blamed: Sequence[Blame]) -> None:

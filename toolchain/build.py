@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import tempfile
@@ -83,12 +84,14 @@ def build(
     out: Path = Path("dist"),
     via: Via = DEFAULT_VIA,
     compute: Compute = DEFAULT_COMPUTE,
+    metric: bool = False,
     say: Say = lambda what, stage: None,
 ) -> list[Built]:
     """Build each model for each target; an error on one leaves the others alone.
 
     `via` "onnx2tf" takes its lowering instead of ours, for TFLite and TF.js only. `compute` is
-    written into Core ML bundles, whose loading code sets it.
+    written into Core ML bundles, whose loading code sets it. `metric` examines the model after
+    each pass, for the ledger.
 
     Raises what concerns all that was asked for: one model, and it cannot be captured.
     """
@@ -99,7 +102,7 @@ def build(
     results: list[Built] = []
     for name in names:
         try:
-            results += _build_model(name, targets, recipe, weights, out, via, compute, say)
+            results += _build_model(name, targets, recipe, weights, out, via, compute, metric, say)
         except MlshipError as error:
             if len(names) == 1:
                 raise
@@ -115,13 +118,16 @@ def _build_model(
     out: Path,
     via: Via,
     compute: Compute,
+    metric: bool,
     say: Say,
 ) -> list[Built]:
     if weights is not None and not weights.is_file():
         raise BadWeights("there is no such weights file", where=str(weights))
     file = str(weights.absolute()) if weights else ""
     requests = {
-        t.name: Request(name, t.name, recipe.on(t.name).key, file, via, _compute_of(t, compute))
+        t.name: Request(
+            name, t.name, recipe.on(t.name).key, file, via, _compute_of(t, compute), metric
+        )
         for t in targets
     }
     results: dict[str, Built] = {}
@@ -182,7 +188,8 @@ def _build_missing(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
         say(Path(name).name, "capturing")
         pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
-        prepared = _Prepared.of(name, targets, recipe, weights, work, pool)
+        examined = requests[targets[0].name].metric
+        prepared = _Prepared.of(name, targets, recipe, weights, examined, work, pool, say)
         say(Path(name).name, "")
         for target in targets:
             bundle.check_destination(destination(out, prepared.spec_name, target.name))
@@ -228,11 +235,13 @@ class _Prepared:
         targets: tuple[Target, ...],
         recipe: Recipe,
         weights: Path | None,
+        metric: bool,
         work: Path,
         pool: ThreadPoolExecutor,
+        say: Say,
     ) -> _Prepared:
         from converters.capture import capture, export
-        from toolchain import cases, pipeline
+        from toolchain import cases, ledger, pipeline
 
         with cache.recording() as inputs:
             spec = models.load(name)
@@ -240,14 +249,16 @@ class _Prepared:
             captured = capture(spec, file)
             feeders = _feeders(captured.spec)
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
-        shipped, ledger = pipeline.record(captured, recipe.load())
+        told = functools.partial(say, Path(name).name)
+        examine = ledger.examiner(captured, told) if metric else ledger.examine_nothing
+        shipped, entries = pipeline.record(captured, recipe.load(), examine)
         needs_onnx = any(t.needs_onnx for t in targets)
         exported = export(shipped, work, onnx=needs_onnx)
         described = _describe(captured, file)
         judged = shipped if recipe.lossy else captured
         truth = pool.submit(_truth, [*feeders, judged], names)
         kept = frozenset(inputs)
-        return cls(captured, shipped, ledger, exported, names, truth, kept, described)
+        return cls(captured, shipped, entries, exported, names, truth, kept, described)
 
 
 def _feeders(spec: ModelSpec) -> list[Program]:

@@ -48,11 +48,16 @@ class Request:
     weights: str = ""
     via: Via = DEFAULT_VIA
     compute: Compute = DEFAULT_COMPUTE
+    metric: bool = False
+
+    @property
+    def how(self) -> list[str]:
+        """What decides a bundle's bytes beside its model and weights."""
+        return [self.recipe, self.target, self.via, self.compute, str(self.metric)]
 
     @property
     def digest(self) -> str:
-        how = [self.recipe, self.weights, self.via, self.compute]
-        parts = [self.model, self.target, *how, environment()]
+        parts = [self.model, self.weights, *self.how, environment()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -86,8 +91,7 @@ def environment() -> str:
 
 def key(content: str, spec: dict[str, Any], request: Request) -> str:
     """The object's key: the digest of everything that decides its bytes."""
-    how = [request.recipe, request.target, request.via, request.compute]
-    parts = [content, spec, *how, environment()]
+    parts = [content, spec, *request.how, environment()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

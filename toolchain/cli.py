@@ -6,8 +6,9 @@ import atexit
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -24,7 +25,10 @@ from toolchain import (
     targets,
     train_cli,
 )
-from toolchain.command import EXIT_CODES, command_of, print_error
+from toolchain.command import EXIT_CODES, command_of, of_subjects, print_error
+
+if TYPE_CHECKING:
+    from toolchain.subjects import Wanted
 
 
 @click.group(
@@ -78,6 +82,7 @@ size_cli.add_to(main)
     show_default=True,
     help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
 )
+@click.option("--metric", is_flag=True, help="Also examine MODEL after each pass: inspect --why.")
 def build(
     model: str | None,
     everything: bool,
@@ -87,6 +92,7 @@ def build(
     out: Path,
     via: targets.Via,
     compute: targets.Compute,
+    metric: bool,
     as_json: bool,
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
@@ -110,6 +116,7 @@ def build(
             out=out,
             via=via,
             compute=compute,
+            metric=metric,
             say=say,
         )
     if as_json:
@@ -200,11 +207,7 @@ def inspect(bundle: Path, why: bool, as_json: bool) -> int:
 
 
 @command
-@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
-@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
-@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
-@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@of_subjects()
 @click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--require", "required", multiple=True, metavar="NAME", help="Must run and pass.")
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
@@ -214,10 +217,7 @@ def inspect(bundle: Path, why: bool, as_json: bool) -> int:
 @click.option("--report", type=Path, help="A folder for report.html, report.json, junit.xml.")
 def parity(
     subjects: tuple[str, ...],
-    target_names: tuple[str, ...],
-    recipe: str,
-    weights: Path | None,
-    model: str | None,
+    wanted: Wanted,
     chosen: tuple[str, ...],
     required: tuple[str, ...],
     folder: Path | None,
@@ -234,11 +234,9 @@ def parity(
     """
     from toolchain import parity_run, terminal
     from toolchain.harness import Choice
-    from toolchain.subjects import Wanted
 
     choice = Choice(chosen, required, all_cases, keep=record is not None)
-    places = targets.find(target_names or ("all",))
-    wanted = Wanted(places, recipes.find(recipe), folder, model, weights)
+    wanted = replace(wanted, folder=folder)
     with terminal.progress() as say:
         ran = parity_run.run(subjects, wanted, choice, record=record, against=against, say=say)
     parity_run.show(ran, as_json=as_json, report=report)
@@ -246,11 +244,7 @@ def parity(
 
 
 @command
-@click.argument("subjects", nargs=-1, required=True, metavar="BUNDLE|MODEL...")
-@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
-@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
-@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@of_subjects()
 @click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
 @click.option("--case", default="", metavar="NAME", help="The case to run; the first if none.")
@@ -259,10 +253,7 @@ def parity(
 @click.option("--node-data", type=Path, metavar="FILE", help="Colours for Model Explorer.")
 def blame(
     subjects: tuple[str, ...],
-    target_names: tuple[str, ...],
-    recipe: str,
-    weights: Path | None,
-    model: str | None,
+    wanted: Wanted,
     chosen: tuple[str, ...],
     folder: Path | None,
     case: str,
@@ -277,10 +268,8 @@ def blame(
     that they add, which for a quantised bundle is where the accuracy goes.
     """
     from toolchain import blame_run, terminal
-    from toolchain.subjects import Wanted
 
-    places = targets.find(target_names or ("all",))
-    wanted = Wanted(places, recipes.find(recipe), folder, model, weights, case)
+    wanted = replace(wanted, folder=folder, case=case)
     with terminal.progress() as say:
         blamed, unbuilt = blame_run.run(subjects, wanted, chosen, say)
     if html is not None:
@@ -295,16 +284,11 @@ def blame(
 
 
 @command
-@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
-@click.option("--recipe", default="fp32", show_default=True, help="Of what is built.")
-@click.option("--weights", type=Path, help="The weights that the bundles were built with.")
-@click.option("--model", help="The bundles' model, where the zoo does not have it.")
+@of_subjects("target_names", recipe="fp32")
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
 def audit(
     subjects: tuple[str, ...],
-    recipe: str,
-    weights: Path | None,
-    model: str | None,
+    wanted: Wanted,
     folder: Path | None,
     as_json: bool,
 ) -> int:
@@ -314,10 +298,8 @@ def audit(
     A MODEL is built first. Exit code 1 where a tensor overflows; the rest are warnings.
     """
     from toolchain import auditing, terminal
-    from toolchain.subjects import Wanted
 
-    places = targets.find((auditing.TARGET,))
-    wanted = Wanted(places, recipes.find(recipe), folder, model, weights)
+    wanted = replace(wanted, targets=targets.find((auditing.TARGET,)), folder=folder)
     with terminal.progress() as say:
         audited, unbuilt = auditing.run(subjects, wanted, say)
     auditing.show(audited, unbuilt, as_json=as_json)

@@ -20,7 +20,7 @@ from toolchain.hints import Evidence
 from toolchain.parity import ParityReport, ParityRow
 from toolchain.subjects import Cases, Subject, golden
 
-PATIENCE, LIMIT = 4.0, 30.0
+PATIENCE, LIMIT = 2.0, 30.0
 """Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
 case may take up to the limit."""
 

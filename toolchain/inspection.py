@@ -72,7 +72,8 @@ def _size(bundle: Bundle) -> str:
 
 def _ledger(entries: Sequence[Mapping[str, Any]]) -> Table:
     """What each pass left, and how far the outputs are from the model's."""
-    heads = ("numbers", "parameters", "GMAC", "moved / tolerance")
+    metrics = list(dict.fromkeys(name for entry in entries for name in entry.get("metrics", {})))
+    heads = ("numbers", "parameters", "GMAC", "moved / tolerance", *metrics)
     made = terminal.table("pass by pass", "after", *heads, right=heads)
     for entry in entries:
         made.add_row(
@@ -81,6 +82,7 @@ def _ledger(entries: Sequence[Mapping[str, Any]]) -> Table:
             f"{entry['parameters']:,}",
             f"{entry['macs'] / 1e9:.3f}",
             f"{entry['moved']:.3g}",
+            *(f"{entry['metrics'][name]:.4g}" for name in metrics),
         )
     return made
 

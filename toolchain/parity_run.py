@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from model_defs.errors import CannotWrite
 from toolchain import harness, records
 from toolchain.build import Built, Say
 from toolchain.harness import Choice, Outcome
-from toolchain.subjects import Wanted, find
+from toolchain.subjects import Subject, Wanted, each
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,12 @@ def run(
     if record is not None and not record.parent.is_dir():
         raise CannotWrite("the folder of the record does not exist", where=str(record.parent))
     known = records.load(against) if against else []
-    outcomes: list[Outcome] = []
-    unbuilt: list[Built] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-        for found in find(names, wanted, Path(work), say):
-            if isinstance(found, Built):
-                unbuilt.append(found)
-                continue
-            recorded = records.runners(known, found, against) if against else []
-            outcomes.append(harness.judge(found, choice, recorded, say))
+
+    def judged(subject: Subject) -> Outcome:
+        recorded = records.runners(known, subject, against) if against else []
+        return harness.judge(subject, choice, recorded, say)
+
+    outcomes, unbuilt = each(names, wanted, judged, say)
     if record is not None:
         records.save(record, outcomes)
     return Run(tuple(outcomes), tuple(unbuilt))
@@ -91,6 +87,4 @@ def _print(ran: Run) -> None:
             click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
         for sentence in failures(outcome):
             click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
-    for built in ran.unbuilt:
-        reason = built.error or "; ".join(built.report.problems if built.report else ())
-        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
+    terminal.show_unbuilt(ran.unbuilt)

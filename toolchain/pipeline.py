@@ -11,7 +11,7 @@ from converters.capture import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import PassFailed
 from toolchain import cases
-from toolchain.ledger import MODEL, Entry
+from toolchain.ledger import MODEL, Entry, Examine, examine_nothing
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -26,7 +26,9 @@ def run(program: Program, passes: Sequence[Pass]) -> Program:
     return record(program, passes)[0]
 
 
-def record(program: Program, passes: Sequence[Pass]) -> tuple[Program, tuple[Entry, ...]]:
+def record(
+    program: Program, passes: Sequence[Pass], examine: Examine = examine_nothing
+) -> tuple[Program, tuple[Entry, ...]]:
     """The program after all passes, and what each did.
 
     Raises PassFailed, naming the pass and those before it, for a pass that changes its input,
@@ -34,7 +36,8 @@ def record(program: Program, passes: Sequence[Pass]) -> tuple[Program, tuple[Ent
     """
     done: list[str] = []
     model, macs = _run(program)
-    outputs, entries = model, [Entry.of(MODEL, program, macs, model, model)]
+    outputs, metrics = model, examine(MODEL, program)
+    entries = [Entry.of(MODEL, program, macs, model, model, metrics)]
     for step in passes:
         result = step(program)
         after = f" (after {', '.join(done)})" if done else ""
@@ -43,8 +46,10 @@ def record(program: Program, passes: Sequence[Pass]) -> tuple[Program, tuple[Ent
             raise PassFailed(f"pass {step.name}{after} changed the program that it was given")
         new, macs = _run(result)
         _check(step, after, result, outputs, new)
+        if result is not program:
+            metrics = examine(step.name, result)
         program, outputs = result, new
-        entries.append(Entry.of(step.name, program, macs, outputs, model))
+        entries.append(Entry.of(step.name, program, macs, outputs, model, metrics))
         done.append(step.name)
     return program, tuple(entries)
 

@@ -1,9 +1,9 @@
 """Sequences of passes: named ones, and those that a user writes.
 
-A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`. A recipe is steps
-with commas between them, or a name: `fp32`, `fp16`, `uint16` and `uint8` are named after the
-numbers that they store, `small`, `smallest` and `fast` after what they are for. A file of
-`mlship shrink` is a recipe, too.
+A step is a pass and, after `=`, its option: `weights-int4=32`, `palettize=4`; after slashes may
+come words: `palettize=4/sensitive`. A recipe is steps with commas between them, or a name: `fp32`,
+`fp16`, `uint16` and `uint8` are named after the numbers that they store, `small`, `smallest` and
+`fast` after what they are for. A file of `mlship shrink` is a recipe, too.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Recipe:
         if name == MIXED:
             options["layers"] = tuple(self.layers.items())
         if value:
-            options[OPTIONS[name].field] = OPTIONS[name].read(value)
+            options |= OPTIONS[name].read(value)
         made: Pass = kind(**options)
         return made
 
@@ -171,10 +171,8 @@ def _check_option(name: str, value: str, *, given: bool) -> None:
         return
     try:
         option.read(value)
-    except ValueError:
-        raise BadRecipe(
-            f"{name}={value}: {option.field} is {option.allowed}", do=f"write {option.example}"
-        ) from None
+    except ValueError as error:
+        raise BadRecipe(f"{name}={value}: {error}", do=f"write {option.example}") from None
 
 
 def of_manifest(recipe: Mapping[str, Any]) -> Recipe:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from toolchain import recipes, targets
-from toolchain.command import command_of
+from toolchain.command import command_of, of_subjects
+
+if TYPE_CHECKING:
+    from toolchain.subjects import Wanted
 
 
 def add_to(group: click.Group) -> None:
@@ -16,16 +19,11 @@ def add_to(group: click.Group) -> None:
     command_of(group)(size)
 
 
-@click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE...")
-@click.option("--target", "target_names", multiple=True, metavar="ios|android|web|all")
-@click.option("--recipe", default=recipes.DEFAULT, show_default=True, help="Of what is built.")
-@click.option("--weights", type=Path, help="Of a MODEL: a .safetensors or .pt state dict.")
+@of_subjects("model")
 @click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
 def size(
     subjects: tuple[str, ...],
-    target_names: tuple[str, ...],
-    recipe: str,
-    weights: Path | None,
+    wanted: Wanted,
     html: Path | None,
     as_json: bool,
 ) -> int:
@@ -36,9 +34,8 @@ def size(
     from toolchain import terminal, weighing
     from toolchain.bundle import write_whole
 
-    places, found = targets.find(target_names or ("all",)), recipes.find(recipe)
     with terminal.progress() as say:
-        rows = list(weighing.weigh_all(subjects, places, found, weights, say))
+        rows = list(weighing.weigh_all(subjects, wanted, say))
     if html is not None:
         write_whole(html, weighing.page(rows))
     if as_json:

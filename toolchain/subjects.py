@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +96,21 @@ def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator
             )
             for one in built:
                 yield one if one.bundle is None else truths.of(one.bundle, model)
+
+
+def each(
+    names: Iterable[str], wanted: Wanted, act: Callable[[Subject], T], say: Say
+) -> tuple[list[T], list[Built]]:
+    """What comes of each subject, and what could not be built. Raises what `find` raises."""
+    done: list[T] = []
+    unbuilt: list[Built] = []
+    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+        for found in find(names, wanted, Path(work), say):
+            if isinstance(found, Built):
+                unbuilt.append(found)
+            else:
+                done.append(act(found))
+    return done, unbuilt
 
 
 def is_bundle(name: str) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import click
 
 from toolchain.build import Built, Say
 from toolchain.parity import ParityRow
@@ -99,6 +101,13 @@ def _build_row(built: Built) -> tuple[str, ...]:
         str(manifest["recipe"]["name"]),
         parity_summary(built),
     )
+
+
+def show_unbuilt(results: Iterable[Built]) -> None:
+    """Say of each what it was not built for, on standard error."""
+    for built in results:
+        reason = built.error or "; ".join(built.report.problems if built.report else ())
+        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
 
 
 def parity_summary(built: Built) -> str:

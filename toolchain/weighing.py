@@ -17,9 +17,7 @@ from model_defs.errors import BadBundle
 from toolchain import bundle, models, terminal
 from toolchain.build import Built, Say, build
 from toolchain.bundle import Bundle
-from toolchain.recipes import Recipe
-from toolchain.subjects import is_bundle
-from toolchain.targets import Target
+from toolchain.subjects import Wanted, is_bundle
 
 MOST_LAYERS = 12
 
@@ -38,13 +36,7 @@ def stored_bytes(found: Bundle) -> int:
     return int(ledger[-1]["bytes"]) if ledger else 0
 
 
-def weigh_all(
-    names: Iterable[str],
-    places: tuple[Target, ...],
-    recipe: Recipe,
-    weights: Path | None,
-    say: Say,
-) -> Iterator[tuple[Bundle, SizeRow]]:
+def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:
     """Each bundle, and each target of each model, which is built first.
 
     Raises what building raises, BadBundle where a build was not equal to PyTorch.
@@ -54,10 +46,8 @@ def weigh_all(
             yield weigh(Path(name))
             continue
         with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-            built = build(
-                models.expand(name), places, recipe, weights=weights, out=Path(work), say=say
-            )
-            for one in built:
+            asked = (models.expand(name), wanted.targets, wanted.recipe)
+            for one in build(*asked, weights=wanted.weights, out=Path(work), say=say):
                 yield _weighed(one)
 
 

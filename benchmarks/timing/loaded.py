@@ -22,18 +22,29 @@ Layers = Callable[[], dict[str, float]]
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What another device tells of itself: its name, milliseconds to load and first run, bytes."""
+
+    device: str
+    load: float
+    first: float
+    peak: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class Loaded:
     """`run` computes once; `layers` says how many milliseconds each layer takes, where it can.
 
-    `timer`, where the runtime is somewhere else, runs it so many times and returns the
-    milliseconds that were counted there. `feed` takes numbers by the names in `inputs`, which all
-    runs that follow compute with, and returns what comes out, by the names in `outputs`; both are
-    in the file's order.
+    `timer`, where the runtime is in another process, runs it so many times and returns the
+    milliseconds that were counted there; `elsewhere`, where it is on another device. `feed` takes
+    numbers by the names in `inputs`, which all runs that follow compute with, and returns what
+    comes out, by the names in `outputs`; both are in the file's order.
     """
 
     run: Run
     layers: Layers | None = None
     timer: Callable[[int], list[float]] | None = None
+    elsewhere: Elsewhere | None = None
     feed: Callable[[Tensors], dict[str, np.ndarray]] | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "converters" / "tfjs" / "node"
 Load = Callable[[Path, int], Loaded]
 CORES = os.cpu_count() or 1
-IN_CHROMIUM = ("litertjs", "tfjs-wasm-chromium")
 QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
@@ -34,9 +33,9 @@ class Runtime:
     """What runs files of one format, on one thread or on all cores.
 
     `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
-    of: references. `imports` are loaded before memory is counted. `node`: it is node.mjs.
-    `reference` is no way that the file ships. `peer` is the environment that it is installed in,
-    where that is not ours.
+    of: references. `imports` are loaded before memory is counted. Without
+    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
+    else it takes. `peer` is the environment that it is installed in, where that is not ours.
     """
 
     name: str
@@ -47,6 +46,7 @@ class Runtime:
     threads: int = 1
     reference: bool = False
     system: str = ""
+    needs: Callable[[], object] = tuple
     peer: str = ""
 
     def look(self) -> None:
@@ -59,6 +59,7 @@ class Runtime:
         for module in () if self.peer else self.imports:
             if find_spec(module) is None:
                 raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
+        self.needs()
         self.program()
 
     def program(self) -> list[str]:
@@ -67,10 +68,6 @@ class Runtime:
             from converters.tfjs.runner import node_program
 
             return [node_program(), str(Path(__file__).with_name("node.mjs"))]
-        if self.name in IN_CHROMIUM:
-            from converters.browser.host import programs
-
-            programs()
         python = str(python_of(self.peer)) if self.peer else sys.executable
         return [python, "-P", "-m", "benchmarks.timing.worker", self.name]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 
-from benchmarks.timing import apple, loaded, references
+from benchmarks.timing import apple, loaded, phone, references
 from benchmarks.timing.runtime import CORES, Load, Runtime
 from model_defs.errors import BackendUnavailable, UnknownName
+
+PHONE_THREADS = 4
+"""A phone's large cores, in most."""
 
 
 def _core_ml(name: str, compute: str) -> Runtime:
@@ -15,9 +18,18 @@ def _core_ml(name: str, compute: str) -> Runtime:
 
 
 def _chromium(name: str, format: str, summary: str) -> Runtime:
-    return Runtime(
-        name, format, summary, functools.partial(loaded.chromium, backend=name), threads=CORES
-    )
+    load = functools.partial(loaded.chromium, backend=name)
+    return Runtime(name, format, summary, load, threads=CORES, needs=_browser)
+
+
+def _browser() -> object:
+    from converters.browser.host import programs
+
+    return programs()
+
+
+def _phone(name: str, summary: str, threads: int) -> Runtime:
+    return Runtime(name, "tflite", summary, phone.litert, threads=threads, needs=phone.look)
 
 
 LITERT = ("ai_edge_litert.interpreter",)
@@ -27,6 +39,8 @@ RUNTIMES: dict[str, Runtime] = {
     for runtime in (
         Runtime("litert-1", "tflite", "LiteRT, XNNPACK, 1 thread", loaded.litert, LITERT),
         Runtime("litert", "tflite", "LiteRT, XNNPACK, all cores", loaded.litert, LITERT, CORES),
+        _phone("phone-1", "LiteRT on an attached Android phone, 1 thread", 1),
+        _phone("phone", f"the same, {PHONE_THREADS} threads", PHONE_THREADS),
         _chromium("litertjs", "tflite", "LiteRT.js in Chromium"),
         Runtime("tfjs-wasm", "tfjs", "TF.js on WASM in Node, 1 thread", None),
         _chromium("tfjs-wasm-chromium", "tfjs", "TF.js on WASM in Chromium"),

@@ -89,6 +89,7 @@ class _Log:
             self.answers[-1]["peak"],
             self.process.threads,
             {n: min(f[n] for f in self.layers if n in f) for n in names},
+            started.get("device", ""),
         )
 
 

@@ -16,7 +16,8 @@ from benchmarks.timing.runtimes import PEAKS
 class Times:
     """What came of one entry, in milliseconds and bytes; a block is a list of runs.
 
-    `cpu` is empty where the runtime counts only by the clock. `layers` are the best of each
+    `cpu` is empty where the runtime counts only by the clock, `device` unless it was another than
+    this machine. `layers` are the best of each
     layer's milliseconds, where they were asked for and the runtime can tell.
     """
 
@@ -28,6 +29,7 @@ class Times:
     peak: int
     threads: int = 1
     layers: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
 
     @property
     def runs(self) -> tuple[float, ...]:
@@ -74,6 +76,7 @@ class Times:
             "blocks_ms": [round(ms, 4) for ms in self.blocks],
             "peak_bytes": self.peak,
             "own_bytes": self.own_memory,
+            "device": self.device,
             "layers_ms": {name: round(ms, 4) for name, ms in self.layers.items()},
         }
 

@@ -1,7 +1,8 @@
 """One file in one runtime in one process: python -m benchmarks.timing.worker RUNTIME FILE THREADS.
 
 Answers frames (`converters.frames`). The first tells how it was loaded: `load` and `first` in
-milliseconds, `resident` bytes before the file was loaded (0: not known). Then for each
+milliseconds, `resident` bytes before the file was loaded (0: not known), and the `device`, if
+it is another. Then for each
 {"runs": n, "most": ms} come `wall` and `cpu` milliseconds of up to n runs (`cpu` is empty where
 the runtime is in yet another process) and the `peak` of resident bytes; for {"layers": true}
 come the milliseconds of each layer. {"feed": true} brings tensors by the names of the file's
@@ -65,12 +66,9 @@ def serve(
     start = time.perf_counter()
     loaded = load(path, threads)
     took = (time.perf_counter() - start) * 1e3
-    first = timed(loaded, 1, 0)[0]
-    if first[0] < WARM_MS:
-        timed(loaded, WARM, WARM_MS)
     ports = {"inputs": loaded.inputs, "outputs": loaded.outputs}
     known = 0 if loaded.timer else before
-    answer({"load": took, "first": first[0], "resident": known, **ports}, {})
+    answer(_started(loaded, took) | {"resident": known, **ports}, {})
     while True:
         asked, tensors = frames.read(take)
         answer(*answered(loaded, asked, tensors))
@@ -87,7 +85,19 @@ def answered(
     if asked.get("layers"):
         return {"layers": loaded.layers() if loaded.layers else {}}, {}
     wall, cpu = timed(loaded, asked["runs"], asked["most"])
-    return {"wall": wall, "cpu": cpu, "peak": memory.peak()}, {}
+    most = loaded.elsewhere.peak() if loaded.elsewhere else memory.peak()
+    return {"wall": wall, "cpu": cpu, "peak": most}, {}
+
+
+def _started(loaded: Loaded, took: float) -> dict[str, Any]:
+    """How loading and the first run went; then the runtime is warm."""
+    if loaded.elsewhere:
+        there = loaded.elsewhere
+        return {"load": there.load, "first": there.first, "device": there.device}
+    first = timed(loaded, 1, 0)[0][0]
+    if first < WARM_MS:
+        timed(loaded, WARM, WARM_MS)
+    return {"load": took, "first": first, "device": ""}
 
 
 def _imported(runtime: str) -> None:

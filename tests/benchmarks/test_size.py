@@ -91,6 +91,9 @@ def test_layers_are_summed_and_ordered() -> None:
         ("Net/stage32/1/Conv/Const", "stage32/1/Conv"),
         ("stage32_1_weight_to_fp16", "stage32_1"),
         ("conv_bias", "conv"),
+        ("conv_weight_to_fp16_quantized", "conv"),
+        ("a.b_weight_integers_0", "a.b"),
+        ("sparse_weight_to_fp16_sparse", "sparse"),
         ("alone", "alone"),
     ],
 )

@@ -39,7 +39,7 @@ def session(shared: Path):  # type: ignore[no-untyped-def]
     entries = {
         name: Entry(runtime, file_of(shared, files[runtime.format]))
         for name, runtime in RUNTIMES.items()
-        if runtime.format in files and not runtime.system
+        if runtime.format in files and not runtime.system and "phone" not in name
     } | {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()}
     bad = shared / "bad.tflite"
     bad.write_bytes(b"no model")

@@ -11,39 +11,12 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
-from converters import formats, mil
-from converters.api import Artifact, Program
-from converters.capture import capture, export
+from converters import formats
+from converters.api import Artifact
 from converters.encodings import Encoding, is_half, place
-from converters.mil.plan import Scope, plan_block
 from converters.tflite import partitions
-from converters.worker import Worker
-from model_defs.spec import ModelSpec, TensorSpec
+from tests.converters.kernels import Kernels, after, converted, planned, program_of
 from toolchain import recipes, targets
-
-
-class Kernels(nn.Module):
-    """Every layer that has a kernel, some of which are transposed, flipped or joined."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.grouped = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3, groups=2)
-        self.depthwise, self.up = nn.Conv2d(32, 32, 3, groups=32), nn.ConvTranspose2d(32, 16, 2, 2)
-        self.linear = nn.Linear(16, 5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.up(self.depthwise(self.grouped(self.conv(x)).relu()))
-        return self.linear(x.mean((2, 3)))
-
-
-def program_of(module: nn.Module) -> Program:
-    torch.manual_seed(0)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    image = TensorSpec("image", (1, 3, 12, 12), "image", low=0, high=1)
-    result = TensorSpec("result", (1, 5), "map", tolerance=0.1)
-    return capture(ModelSpec("net", lambda: module, (image,), (result,)))
-
 
 STEPS = {
     "int8": "weights-int8",
@@ -63,18 +36,11 @@ STORED = [
 ]
 
 
-def converted(program: Program, target: str, folder: Path) -> Artifact:
-    with Worker(targets.TARGETS[target].format) as worker:
-        return worker.convert(export(program, folder / "export"), folder)
-
-
 @pytest.mark.parametrize(("target", "dtype", "rest"), STORED)
 def test_a_file_holds_the_very_numbers_of_the_pass(
     target: str, dtype: str, rest: str, tmp_path: Path
 ) -> None:
-    program = program_of(Kernels())
-    for step in recipes.find(STEPS[dtype] + rest).load():
-        program = step(program)
+    program = after(STEPS[dtype] + rest, Kernels())
     artifact = converted(program, target, tmp_path)
     assert artifact.notes == ()
     half = bool(rest) and target == "ios"
@@ -144,11 +110,7 @@ def tfjs_numbers(artifact: Artifact) -> list[float]:
 
 def coreml_numbers(artifact: Artifact) -> list[float]:
     """What the constant expressions stand for that an operation reads."""
-    package = mil.open_package(artifact.path)
-    scope = Scope(package.main.opset)
-    for value in package.main.inputs:
-        scope.declare(value.name, value.type)
-    plan_block(package.main.block, scope)
+    package, scope = planned(artifact)
     made = [op for op in package.main.block.operations if op.type.startswith("constexpr_")]
     inner = {name for op in made for name in op.reads()}
     arrays = [scope.constants[op.results[0].name] for op in made if op.results[0].name not in inner]
@@ -159,9 +121,7 @@ READERS = {"ios": coreml_numbers, "android": tflite_numbers, "web": tfjs_numbers
 
 
 def test_codes_leave_a_tflite_file_one_partition(tmp_path: Path) -> None:
-    program = program_of(Kernels())
-    for step in recipes.find("weights-int8,weights-fp16").load():
-        program = step(program)
+    program = after("weights-int8,weights-fp16", Kernels())
     found = partitions(converted(program, "android", tmp_path).path)
     assert (found.count, found.fallen) == (1, ())
 
@@ -239,9 +199,7 @@ def test_a_kernel_that_the_converter_moved_off_its_grid_is_named(tmp_path: Path)
             super().__init__()
             self.conv, self.grouped = nn.Conv2d(3, 256, 3), nn.Conv2d(256, 32, 3, groups=2)
 
-    program = program_of(Large())
-    for step in recipes.find("weights-int8").load():
-        program = step(program)
+    program = after("weights-int8", Large())
     (note,) = converted(program, "android", tmp_path).notes
     assert "0.03 MB in float32, on no grid" in note
 

@@ -1,8 +1,9 @@
-"""What the tests of parity share: a small model of two outputs, built for all targets."""
+"""What tests share: a small model of two outputs, built for all targets; one thread."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,17 @@ from click.testing import CliRunner
 from own_models import TWO, Two
 
 from toolchain import bundle
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For training: steps this small wait for each other longer than they work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -117,3 +117,15 @@ def test_a_slow_machine_is_not_a_slow_file() -> None:
     then, now = [10.0 + n / 100 for n in range(8)], [13.0 + n / 100 for n in range(8)]
     assert slower(then, now, 1.0, 1.1)
     assert not slower(then, now, 1.3, 1.1)
+
+
+def test_latencies_of_another_phone_are_not_compared(
+    shared: Path, kept: Path, tmp_path: Path
+) -> None:
+    def on_a_phone(data: dict) -> None:
+        for row in data["rows"]:
+            row["device"] = "another"
+
+    result = against(shared, edited(kept, tmp_path, on_a_phone))
+    assert result.exit_code == 2
+    assert "nothing was timed both then and now" in result.stderr

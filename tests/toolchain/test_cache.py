@@ -43,6 +43,7 @@ def test_answers_the_same_request(tmp_path: Path, source: Path) -> None:
         Request("tiny", "web", "fp16"),
         Request("tiny", "ios", "fp32"),
         Request("tiny", "ios", "fp16", "w.pt"),
+        Request("tiny", "ios", "fp16", metric=True),
     ],
 )
 def test_does_not_answer_another_request(tmp_path: Path, source: Path, other: Request) -> None:
@@ -108,6 +109,7 @@ def test_the_key_knows_everything_that_decides_the_bytes(monkeypatch: pytest.Mon
         ("graph", {"name": "other"}, ASKED),
         ("graph", {}, Request("tiny", "web", "fp16")),
         ("graph", {}, Request("tiny", "ios", "fp32")),
+        ("graph", {}, Request("tiny", "ios", "fp16", metric=True)),
     ]
     keys = {cache.key(*variant) for variant in variants}
     monkeypatch.setattr(cache, "environment", lambda: "another torch")

@@ -11,12 +11,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from own_models import TWO
 
 from tests.toolchain.layer_faults import FAULTS, Fault, weight
+from tests.toolchain.projects import bad, ci, copied, edit, made, mlship, report
 from toolchain import build
-from toolchain.cli import main
 
 LARGE = TWO.replace("32, 48", "192, 192")
 """The model `two`, large enough to be timed."""
@@ -38,47 +37,14 @@ LEFT, WIDER = "self.left = nn.Conv2d(8, 1, 1)", "self.left = nn.Conv2d(8, 1, 5, 
 MIDDLE = "self.middle = nn.Conv2d(8, 8, 3, padding=1)"
 
 
-def ci(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["ci", "--project", str(folder), *arguments])
-
-
 @pytest.fixture(scope="module")
 def green(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with its baseline, and the cache of its builds beside it."""
-    root = tmp_path_factory.mktemp("green")
-    folder = root / "project"
-    folder.mkdir()
-    (folder / "net.py").write_text(LARGE)
-    (folder / "mlship.toml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLSHIP_CACHE", str(root / "cache"))
-        result = ci(folder, "--update-baseline")
-    assert result.exit_code == 0, result.output
-    return root
+    return made(tmp_path_factory.mktemp("green"), LARGE, CONFIG, "ci", "--update-baseline")
 
 
 @pytest.fixture
 def project(green: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the green project and its cache."""
-    shutil.copytree(green, tmp_path / "own")
-    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "own" / "cache"))
-    return tmp_path / "own" / "project"
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def report(folder: Path) -> Any:
-    return json.loads((folder / "mlship-report" / "report.json").read_text())
-
-
-def bad(folder: Path) -> dict[str, Any]:
-    """The checks that did not pass, by name."""
-    rows = report(folder)["checks"]
-    return {r["name"]: r for r in rows if r["verdict"] in ("failed", "warned")}
+    return copied(green, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -130,7 +96,7 @@ def test_five_per_cent_more_bytes_are_caught_and_their_layer_is_named(project: P
     assert "left" in check["layer"]
     assert "two-android: wire_growth: grew by" in result.stderr
     assert ci(project, "--update-baseline").exit_code == 1  # pictures need more than that
-    assert CliRunner().invoke(main, ["approve", "--project", str(project)]).exit_code == 0
+    assert mlship("approve", "--project", project).exit_code == 0
     accepted = ci(project, "--update-baseline")
     assert accepted.exit_code == 0, accepted.output
     assert report(project)["ok"]

@@ -18,6 +18,7 @@ from toolchain.passes.adaptive import adapted, moments
 from toolchain.passes.gradients import squared_gradients
 from toolchain.passes.grids import symmetric
 from toolchain.passes.palettize import Palettize, chooser, k_means
+from toolchain.passes.prune_weights import PruneWeights
 from toolchain.passes.weights_int4 import WeightsInt4
 from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
@@ -156,6 +157,26 @@ def test_adaptive_rounding_of_uncorrelated_inputs_is_rounding_to_nearest() -> No
     kernel = np.random.default_rng(0).normal(size=(4, 200)).astype(np.float32)
     grid = symmetric("int4")("w", kernel, 0)
     assert np.array_equal(adapted(kernel, grid, np.eye(200)), grid.numbers(grid.codes(kernel)))
+
+
+@pytest.mark.parametrize("step", ["weights-int6", "weights-int4=16", "palettize=4", "palettize=2"])
+def test_what_was_pruned_stays_zero(step: str) -> None:
+    pruned = PruneWeights(0.5, "layer")(program_of())
+    (_, quantise) = recipes.find(step).load()
+    rounded = quantise(pruned)
+    for layer in ("first", "second", "up", "last"):
+        before, after = kernel_of(pruned, layer), kernel_of(rounded, layer)
+        assert not after[before == 0].any()
+        assert not np.array_equal(before, after)
+
+
+def test_a_palette_has_a_zero_only_for_kernels_that_have_many() -> None:
+    kernel = np.random.default_rng(0).normal(size=(16, 64)).astype(np.float32) + 3
+    kernel[:, ::20] = 0
+    assert 0.0 in chooser(5, {})("w", kernel, 0).palette
+    kernel[:, ::20] = 3
+    kernel[0, 0] = 0
+    assert 0.0 not in chooser(3, {})("w", kernel, 0).palette
 
 
 def test_moments_are_of_what_a_convolution_reads() -> None:

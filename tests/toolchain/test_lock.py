@@ -8,38 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from own_models import tiny
 
-from toolchain.cli import main
+from tests.toolchain.projects import copied, made, mlship
 
 CONFIG = '[project]\ntargets = ["android", "web"]\n[models.tiny]\nspec = "net.py:spec"\n'
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("locked")
-    folder = root / "project"
-    folder.mkdir()
-    (folder / "net.py").write_text(tiny())
-    (folder / "mlship.toml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLSHIP_CACHE", str(root / "cache"))
-        result = invoke("lock", "--project", folder)
-    assert result.exit_code == 0, result.output
-    assert "2 bundles" in result.stdout
-    return root
+    return made(tmp_path_factory.mktemp("locked"), tiny(), CONFIG, "lock")
 
 
 @pytest.fixture
 def project(locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(locked, tmp_path / "own")
-    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "own" / "cache"))
-    return tmp_path / "own" / "project"
+    return copied(locked, tmp_path, monkeypatch)
 
 
 def change(folder: Path, edit: Any) -> None:
@@ -51,7 +34,7 @@ def change(folder: Path, edit: Any) -> None:
 
 def test_a_rebuild_gives_the_same_bytes(project: Path) -> None:
     shutil.rmtree(project / "dist")
-    result = invoke("verify", "--project", project, "--rebuild", "--json")
+    result = mlship("verify", "--project", project, "--rebuild", "--json")
     assert result.exit_code == 0, result.output
     findings = json.loads(result.stdout)
     files = [f["what"] for f in findings if f["bundle"]]
@@ -60,19 +43,20 @@ def test_a_rebuild_gives_the_same_bytes(project: Path) -> None:
 
 
 def test_what_is_there_is_as_locked(project: Path) -> None:
-    assert invoke("verify", "--project", project).exit_code == 0
+    assert mlship("verify", "--project", project).exit_code == 0
+    assert "2 bundles" in mlship("lock", "--project", project).stdout
 
 
 def test_a_missing_bundle_is_named(project: Path) -> None:
     shutil.rmtree(project / "dist" / "tiny-web")
-    result = invoke("verify", "--project", project)
+    result = mlship("verify", "--project", project)
     assert result.exit_code == 1
     assert "tiny-web: bundle is not as locked: there is no bundle here" in result.stderr
 
 
 def test_a_changed_model_is_named_when_it_is_rebuilt(project: Path) -> None:
     (project / "net.py").write_text(tiny("x * 1.25"))
-    result = invoke("verify", "--project", project, "--rebuild")
+    result = mlship("verify", "--project", project, "--rebuild")
     assert result.exit_code == 1
     assert "tiny-android: tiny.tflite is not as locked" in result.stderr
 
@@ -94,7 +78,7 @@ def test_a_changed_model_is_named_when_it_is_rebuilt(project: Path) -> None:
 )
 def test_what_differs_is_named(project: Path, edit: Any, said: str) -> None:
     change(project, edit)
-    result = invoke("verify", "--project", project)
+    result = mlship("verify", "--project", project)
     assert result.exit_code == 1
     assert said in result.stderr
 
@@ -102,7 +86,7 @@ def test_what_differs_is_named(project: Path, edit: Any, said: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2}'])
 def test_a_damaged_lock_is_refused(project: Path, text: str) -> None:
     (project / "mlship.lock").write_text(text)
-    result = invoke("verify", "--project", project)
+    result = mlship("verify", "--project", project)
     assert result.exit_code == 2
     assert "error:" in result.stderr
 
@@ -110,5 +94,5 @@ def test_a_damaged_lock_is_refused(project: Path, text: str) -> None:
 def test_a_model_that_is_wrong_is_not_locked(project: Path) -> None:
     (project / "net.py").write_text("import nothing_of_that_name")
     before = (project / "mlship.lock").read_text()
-    assert invoke("lock", "--project", project).exit_code == 2
+    assert mlship("lock", "--project", project).exit_code == 2
     assert (project / "mlship.lock").read_text() == before

@@ -10,6 +10,10 @@ import pytest
 from model_defs.errors import BadRecipe, ConversionFailed, UnknownName
 from toolchain import recipes, targets
 from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES
+from toolchain.passes.importance import IMPORTANCES
+from toolchain.passes.palettize import Palettize
+from toolchain.passes.prune_channels import PruneChannels
+from toolchain.passes.prune_weights import PruneWeights
 
 
 def test_steps_may_be_composed() -> None:
@@ -27,6 +31,17 @@ def test_steps_may_be_composed() -> None:
         ("weights-int4=7", "block is one of 16, 32, 64"),
         ("palettize", "bits is one of 8, 6, 4, 3, 2"),
         ("palettize=x", "bits is one of"),
+        ("palettize=5", "bits is one of"),
+        ("palettize=sensitive", "bits is one of"),
+        ("palettize=", "bits is one of"),
+        ("palettize=4/", "after a slash comes sensitive, not ''"),
+        ("palettize=4/careful", "after a slash comes sensitive, not 'careful'"),
+        ("palettize=4/sensitive/sensitive", "says again"),
+        ("weights-int4=32/layer", "after a slash comes nothing, not 'layer'"),
+        ("prune-weights=2:3", "ratio is between 0 and 1, or 1:2, or 1:4, or 2:4, or 4:8"),
+        ("prune-weights=0.5/2:4", "after a slash comes layer, not '2:4'"),
+        ("prune-channels=0.3/taylor/hessian", "'hessian' says again"),
+        ("prune-channels=nan", "ratio is between 0 and 1"),
         ("weights-int8=3", "takes no option"),
         ("weights-int8,weights-int8", "stands twice"),
         ("weights-mixed", "needs layers"),
@@ -38,6 +53,37 @@ def test_bad_steps_are_refused(text: str, said: str) -> None:
         recipes.find(text)
     assert said in str(error.value)
     assert error.value.do
+
+
+@pytest.mark.parametrize(
+    ("step", "made"),
+    [
+        ("palettize=4", Palettize(4)),
+        ("palettize=3/sensitive", Palettize(3, sensitive=True)),
+        ("prune-channels", PruneChannels()),
+        ("prune-channels=0.4/taylor", PruneChannels(0.4, importance="taylor")),
+        ("prune-channels=hessian/layer", PruneChannels(importance="hessian", scope="layer")),
+        ("prune-weights=0.7/layer", PruneWeights(0.7, "layer")),
+        ("prune-weights=2:4", PruneWeights(pattern="2:4")),
+    ],
+)
+def test_a_step_says_what_its_pass_does(step: str, made: object) -> None:
+    recipe = recipes.find(step)
+    assert recipe.load()[-1] == made
+    assert recipe.stores == (() if "prune" in step else (f"palette{made.bits}",))  # type: ignore[attr-defined]
+
+
+def test_every_word_and_example_is_understood() -> None:
+    for name, option in OPTIONS.items():
+        for text in (*option.instead, *option.words):
+            value = "" if option.optional else f"{option.choices[0]}/"
+            assert recipes.find(f"{name}={value}{text}").load()
+        for example in option.example.split(" or "):
+            assert recipes.find(example).load()
+
+
+def test_every_importance_can_be_written() -> None:
+    assert OPTIONS["prune-channels"].words.keys() >= set(IMPORTANCES)
 
 
 @pytest.mark.parametrize("text", ["fp61", "weights-int9,weights-fp16", "smal", "palette=4"])

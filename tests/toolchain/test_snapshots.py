@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from own_models import TWO
 from PIL import Image
 
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
+from tests.toolchain.projects import ci, copied, made, mlship, report
 from toolchain.ci.golden import read, write
 from toolchain.ci.snapshots import Snapshot, checks
-from toolchain.cli import main
 
 CONFIG = '[project]\ntargets = ["android"]\n[models.two]\nspec = "net.py:spec"\n'
 SPEC = TensorSpec("mask", (1, 1, 4, 6), "mask", low=0, high=1, tolerance=0.02)
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("golden")
-    folder = root / "project"
-    folder.mkdir()
-    (folder / "net.py").write_text(TWO)
-    (folder / "mlship.toml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLSHIP_CACHE", str(root / "cache"))
-        assert invoke("ci", "--project", folder, "--update-baseline").exit_code == 0
-    return root
+    return made(tmp_path_factory.mktemp("golden"), TWO, CONFIG, "ci", "--update-baseline")
 
 
 @pytest.fixture
 def project(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(golden, tmp_path / "own")
-    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "own" / "cache"))
-    return tmp_path / "own" / "project"
+    return copied(golden, tmp_path, monkeypatch)
 
 
 def pictures(folder: Path) -> dict[str, str]:
     """The verdict on each picture."""
-    checks = json.loads((folder / "mlship-report" / "report.json").read_text())["checks"]
-    found: dict[str, Any] = {c["name"]: c["verdict"] for c in checks}
+    found = {c["name"]: c["verdict"] for c in report(folder)["checks"]}
     return {n.removeprefix("picture "): v for n, v in found.items() if n.startswith("picture ")}
 
 
@@ -63,7 +45,7 @@ def change(path: Path) -> None:
 
 def test_a_changed_mask_is_caught_shown_and_approved(project: Path) -> None:
     change(project / "snapshots" / "two" / "photo.mask.png")
-    result = invoke("ci", "--project", project)
+    result = ci(project)
     assert result.exit_code == 1, result.output
     verdicts = pictures(project)
     assert verdicts.pop("photo.mask") == "failed"
@@ -72,26 +54,26 @@ def test_a_changed_mask_is_caught_shown_and_approved(project: Path) -> None:
     page = (project / "mlship-report" / "report.html").read_text()
     assert "two, photo.mask: changed" in page
     assert page.count("data:image/png") == 3
-    approved = invoke("approve", "--project", project)
+    approved = mlship("approve", "--project", project)
     assert "approved two/photo.mask.png (changed)" in approved.stdout
-    assert invoke("ci", "--project", project).exit_code == 0
-    assert "nothing to approve" in invoke("approve", "--project", project).stdout
+    assert ci(project).exit_code == 0
+    assert "nothing to approve" in mlship("approve", "--project", project).stdout
 
 
 def test_a_missing_golden_picture_is_no_success(project: Path) -> None:
     (project / "snapshots" / "two" / "photo.depth.png").unlink()
-    result = invoke("ci", "--project", project)
+    result = ci(project)
     assert result.exit_code == 3, result.output
     assert pictures(project)["photo.depth"] == "skipped"
-    assert invoke("approve", "two", "--project", project).exit_code == 0
+    assert mlship("approve", "two", "--project", project).exit_code == 0
     assert (project / "snapshots" / "two" / "photo.depth.png").is_file()
 
 
 def test_a_picture_that_nothing_makes_any_more(project: Path) -> None:
     folder = project / "snapshots" / "two"
     shutil.copy(folder / "photo.depth.png", folder / "photo.left.png")
-    assert invoke("ci", "--project", project).exit_code == 1
-    assert "removed two/photo.left.png" in invoke("approve", "--project", project).stdout
+    assert ci(project).exit_code == 1
+    assert "removed two/photo.left.png" in mlship("approve", "--project", project).stdout
     assert not (folder / "photo.left.png").exists()
 
 
@@ -99,26 +81,26 @@ def test_a_new_baseline_does_not_approve_what_changed(project: Path) -> None:
     path = project / "snapshots" / "two" / "photo.mask.png"
     change(path)
     before = path.read_bytes()
-    assert invoke("ci", "--project", project, "--update-baseline").exit_code == 1
+    assert mlship("ci", "--project", project, "--update-baseline").exit_code == 1
     assert path.read_bytes() == before
 
 
 def test_a_damaged_golden_picture_is_told(project: Path) -> None:
     path = project / "snapshots" / "two" / "photo.mask.png"
     Image.new("L", (48, 32)).save(path)
-    result = invoke("ci", "--project", project)
+    result = ci(project)
     assert result.exit_code == 2
     assert "no golden picture" in result.stderr
 
 
 def test_approving_without_a_run(project: Path, tmp_path: Path) -> None:
-    result = invoke("approve", "--project", project, "--report", tmp_path / "nothing")
+    result = mlship("approve", "--project", project, "--report", tmp_path / "nothing")
     assert result.exit_code == 2
     assert "no run has been kept" in result.stderr
 
 
 def test_approving_an_unknown_model(project: Path) -> None:
-    result = invoke("approve", "tow", "--project", project)
+    result = mlship("approve", "tow", "--project", project)
     assert result.exit_code == 2
     assert "did you mean 'two'" in result.stderr
 

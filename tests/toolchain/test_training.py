@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +23,7 @@ from toolchain.training.loop import CHECKPOINT, train
 from toolchain.training.state import Settings, State, rate_at
 from toolchain.training.task import HELD_OUT, Item, Task
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Steps this small wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SETTINGS = Settings(steps=12, batch=4, rate=0.05, warm=2, every=5, held_out=8)

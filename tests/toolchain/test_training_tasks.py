@@ -12,7 +12,7 @@ import torch
 from model_defs.portrait import PORTRAIT
 from model_defs.scenes.render import View
 from model_defs.scenes.sampling import sample
-from toolchain.training import losses, portrait
+from toolchain.training import losses, portrait, select
 from toolchain.training.augment import photographed, relit
 from toolchain.training.depth import delta1
 from toolchain.training.portrait import overlap
@@ -134,3 +134,16 @@ def test_overlap_is_the_mean_of_both_sides() -> None:
     batch = (truth, truth, truth)
     assert overlap(lambda image: found, batch) == pytest.approx((4 / 8 + 8 / 12) / 2)  # type: ignore[arg-type]
     assert overlap(lambda image: truth, batch) == 1  # type: ignore[arg-type]
+
+
+def test_a_correction_is_a_click_on_each_pictures_largest_mistake() -> None:
+    wanted = torch.zeros(3, 1, 20, 20, dtype=torch.bool)
+    wanted[:, :, 5:14, 5:14] = True
+    found = wanted.clone()
+    found[0] = False  # all of it is missing
+    found[1, :, 8:13, 15:] = True  # too much; the third is right
+    nothing = torch.ones(3, 2, 20, 20)
+    maps = select.corrected(nothing, found, wanted)
+    assert [tuple((m == 0).nonzero().tolist()[0]) for m in maps[:2]] == [(0, 9, 9), (1, 10, 17)]
+    assert maps[2].equal(nothing[2])
+    assert nothing.min() == 1

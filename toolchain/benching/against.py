@@ -70,13 +70,21 @@ def changes(kept: Mapping[str, Any], ran: Run, limit: float, path: Path) -> list
             where=str(path),
             do=REMEDY,
         )
-    now = {row.key: row.times.blocks for row in ran.rows if row.times}
-    then = {f"{row['subject']}/{row['runtime']}": row.get("blocks_ms", ()) for row in kept["rows"]}
+    now = {(row.key, row.times.device): row.times.blocks for row in ran.rows if row.times}
+    then = {_key(row): row.get("blocks_ms", ()) for row in kept["rows"]}
     shared = [key for key in then if key in now and len(then[key]) >= FEWEST]
     if not shared:
         raise BadRecord("nothing was timed both then and now", where=str(path), do=REMEDY)
     drift = _peak(kept) / _peak(ran.to_json())
-    return [_change(key, then[key], now[key], drift, limit) for key in shared]
+    return [
+        _change(name, then[name, device], now[name, device], 1 if device else drift, limit)
+        for name, device in shared
+    ]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+    """A file on a runtime, and the phone: another phone's times are not compared."""
+    return f"{row['subject']}/{row['runtime']}", row.get("device", "")
 
 
 def _peak(run: Mapping[str, Any]) -> float:

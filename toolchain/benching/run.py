@@ -181,7 +181,7 @@ def _row(one: _Candidate, session: Session, skipped: dict[str, str]) -> Row:
         return Row(one.subject, runtime, failed=session.failed[key])
     times = session.times[key]
     share = None
-    if session.roof and one.macs:
+    if session.roof and one.macs and not times.device:
         count = disk_bytes(one.entry.file)
         share = session.roof.least_ms(one.macs, count, runtime.threads) / times.median
     return Row(one.subject, runtime, times, share)

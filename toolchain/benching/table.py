@@ -32,9 +32,7 @@ def show(ran: Run, changes: Sequence[Change]) -> None:
             click.secho(f"{row.key} does not run: {row.failed}", fg="red", err=True)
     for change in changes:
         click.secho(str(change), fg="red" if change.worse else None, err=change.worse)
-    for built in ran.unbuilt:
-        reason = built.error or "; ".join(built.report.problems if built.report else ())
-        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
+    terminal.show_unbuilt(ran.unbuilt)
 
 
 def _table(ran: Run, rows: Sequence[Row]) -> Table:
@@ -53,6 +51,8 @@ def _table(ran: Run, rows: Sequence[Row]) -> Table:
             f"{roof.gmacs:.0f} on all, {roof.gigabytes:.0f} GB/s; memory: the process at its "
             "most, and how much of it came with the file"
         )
+        for device in dict.fromkeys(row.times.device for row in rows if row.times):
+            made.caption += f"\nphone: {device}" if device else ""
     return made
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -36,7 +38,7 @@ STORES = {
     **{f"weights-{name}": name for name in ("int8", "int6", "int4", "uint16", "uint8")},
     **{"weights-fp16": "float16", "palettize": "palette{}"},
 }
-"""The type in which a pass wants its numbers stored; `{}` is its option."""
+"""The type in which a pass wants its numbers stored; `{}` is the value of its option."""
 
 BLOCKS = "-blocks"
 """What the type of integers is called that have a scale for each block."""
@@ -44,44 +46,94 @@ BLOCKS = "-blocks"
 
 def stored_by(step: str) -> str:
     """The type that the numbers of a step such as `weights-int4=32` need; "" if any does."""
-    name, _, option = step.partition("=")
+    name, _, written = step.partition("=")
+    option = written.partition("/")[0]
     stored = STORES.get(name, "")
     if not stored:
         return ""
     return stored.format(option) if "{}" in stored or not option else stored + BLOCKS
 
 
+Fields = dict[str, Any]
+"""Those of a pass, by name."""
+
+
 @dataclass(frozen=True)
 class Option:
-    """What a recipe may write after a pass: one of `choices`, or a share within `bounds`."""
+    """What a recipe may write after a pass: a value, and after slashes words that set other fields.
+
+    The value is one of `choices`, a share within `bounds`, or one of the words `instead`.
+    """
 
     field: str
     choices: tuple[int, ...] = ()
     bounds: tuple[float, float] | None = None
     optional: bool = True
     example: str = ""
+    instead: Mapping[str, Fields] = dataclasses.field(default_factory=dict)
+    words: Mapping[str, Fields] = dataclasses.field(default_factory=dict)
 
     @property
     def allowed(self) -> str:
         if self.bounds is None:
-            return "one of " + ", ".join(map(str, self.choices))
-        return f"between {self.bounds[0]:g} and {self.bounds[1]:g}"
+            values = "one of " + ", ".join(map(str, self.choices))
+        else:
+            values = f"between {self.bounds[0]:g} and {self.bounds[1]:g}"
+        return ", or ".join([f"{self.field} is {values}", *self.instead])
 
-    def read(self, text: str) -> int | float:
-        """The value; ValueError where it is not allowed."""
-        value = int(text) if self.bounds is None else float(text)
-        if value not in self.choices and not (
-            self.bounds is not None and self.bounds[0] < value < self.bounds[1]
-        ):
-            raise ValueError(text)
-        return value
+    def read(self, text: str) -> Fields:
+        """The fields that it sets; ValueError says what is allowed where it is not that."""
+        first, *rest = text.split("/")
+        if first in self.words and self.optional:
+            first, rest = "", [first, *rest]
+        fields = self._value(first) if first or not rest else {}
+        for word in rest:
+            if word not in self.words:
+                known = ", ".join(self.words) or "nothing"
+                raise ValueError(f"after a slash comes {known}, not '{word}'")
+            if fields.keys() & self.words[word].keys():
+                raise ValueError(f"'{word}' says again what is said already")
+            fields = fields | self.words[word]
+        return fields
 
+    def _value(self, text: str) -> Fields:
+        if text in self.instead:
+            return self.instead[text]
+        try:
+            value = int(text) if self.bounds is None else float(text)
+        except ValueError:
+            raise ValueError(self.allowed) from None
+        within = self.bounds is not None and self.bounds[0] < value < self.bounds[1]
+        if value not in self.choices and not within:
+            raise ValueError(self.allowed)
+        return {self.field: value}
+
+
+OF_EACH_LAYER = {"layer": {"scope": "layer"}}
 
 OPTIONS: dict[str, Option] = {
-    "prune-channels": Option("ratio", bounds=(0, 1), example="prune-channels=0.3"),
-    "prune-weights": Option("ratio", bounds=(0, 1), example="prune-weights=0.5"),
+    "prune-channels": Option(
+        "ratio",
+        bounds=(0, 1),
+        example="prune-channels=0.3 or prune-channels=0.3/taylor",
+        words=OF_EACH_LAYER
+        | {kind: {"importance": kind} for kind in ("magnitude", "batchnorm", "taylor", "hessian")},
+    ),
+    "prune-weights": Option(
+        "ratio",
+        bounds=(0, 1),
+        example="prune-weights=0.5 or prune-weights=2:4",
+        instead={each: {"pattern": each} for each in ("1:2", "1:4", "2:4", "4:8")},
+        words=OF_EACH_LAYER,
+    ),
     "weights-int4": Option("block", (16, 32, 64), example="weights-int4=32"),
-    "palettize": Option("bits", (8, 6, 4, 3, 2), optional=False, example="palettize=4"),
+    "palettize": Option(
+        "bits",
+        (8, 6, 4, 3, 2),
+        optional=False,
+        example="palettize=4 or palettize=4/sensitive",
+        words={"sensitive": {"sensitive": True}},
+    ),
 }
 
 

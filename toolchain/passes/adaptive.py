@@ -88,9 +88,11 @@ def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
 def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
     """The kernel's numbers on the grid, whose outputs are nearest on inputs with these moments.
 
-    The channels are along axis 0; `seen` is (columns, columns) for the rest.
+    The channels are along axis 0; `seen` is (columns, columns) for the rest. Zeros stay zeros
+    where the grid has a zero: what was pruned takes nothing over (Frantar 2023, SparseGPT).
     """
     rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    pruned = (rows == 0) & (not grid.palette or 0.0 in grid.palette)
     spread = _spread(seen)
     result = np.empty_like(rows)
     count = rows.shape[1]
@@ -98,7 +100,8 @@ def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
         end = min(start + BLOCK, count)
         errors = np.empty((len(rows), end - start))
         for column in range(start, end):
-            result[:, column] = _nearest(grid, rows, column, kernel.shape)
+            nearest = _nearest(grid, rows, column, kernel.shape)
+            result[:, column] = np.where(pruned[:, column], 0.0, nearest)
             lost = (rows[:, column] - result[:, column]) / spread[column, column]
             rows[:, column:end] -= np.outer(lost, spread[column, column:end])
             errors[:, column - start] = lost

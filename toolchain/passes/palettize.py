@@ -28,7 +28,8 @@ class Palettize:
     After:  float32 kernels whose numbers are of a palette of float16 numbers, encoded "palette4"
     The palette is k-means' (Han 2016); with `sensitive` a number counts as much as the outputs
     depend on it (Kim 2024, SqueezeLLM, equation 3), so that those that matter are kept. What a
-    number loses by it those behind it in its row make up for, on pictures (Frantar 2023).
+    number loses by it those behind it in its row make up for, on pictures (Frantar 2023). Where
+    more than an even share of the numbers is zero, one of the palette is, so that zeros stay.
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
     """
@@ -49,10 +50,18 @@ def chooser(bits: int, counts: dict[str, np.ndarray]) -> Choose:
 
     def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
         weights = counts.get(name, np.ones(kernel.shape))
-        palette = k_means(kernel.ravel(), weights.ravel(), 2**bits)
+        palette = _with_zero(kernel.ravel(), weights.ravel(), 2**bits)
         return Encoding(f"palette{bits}", palette=tuple(palette.tolist()))
 
     return choose
+
+
+def _with_zero(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """`k_means`, one of whose numbers is zero where more than one in `count` is."""
+    others = numbers != 0
+    if not others.any() or np.count_nonzero(~others) * count <= numbers.size:
+        return k_means(numbers, weights, count)
+    return np.sort(np.append(k_means(numbers[others], weights[others], count - 1), np.float32(0)))
 
 
 def k_means(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:

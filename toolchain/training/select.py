@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model_defs.pixels import to_tensor
 from model_defs.procedures.arrays import Mask
-from model_defs.procedures.clicks import Clicks, Sampling, click_maps
+from model_defs.procedures.clicks import Clicks, Sampling, click_maps, next_click
 from model_defs.scenes import labels
 from model_defs.scenes.render import View
 from model_defs.select import SELECT as SPEC
@@ -21,6 +21,9 @@ from model_defs.spec import TensorSpec
 from toolchain.training import scenery
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
+
+CORRECTIONS = 6
+"""The most clicks that answer the net's own mistakes, in one step of training."""
 
 
 def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
@@ -37,14 +40,24 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
 def _asked(
     number: int, height: int, width: int, random: np.random.Generator
 ) -> tuple[View, Mask, Clicks]:
-    """A view in which there is something to click; the next scene's where there is not."""
+    """A view in which there is something to click; the next scene's where there is not.
+
+    Half of the time the clicks are Xu's, else the one that a user gives first: in the middle.
+    """
     while True:
         kind: scenery.Kind = "portrait" if random.random() < 0.5 else "still"
         view = mirrored(cut(scenery.view(kind, number), height, width, random), random)
         found = labels.clicks(view, random, _sampling(height))
         if found is not None and found[1].positives:
-            return view, *found
+            target, clicks = found
+            return view, target, clicks if random.random() < 0.5 else _first(target)
         number += 1
+
+
+def _first(target: Mask) -> Clicks:
+    step = next_click(np.zeros_like(target), target)
+    assert step is not None
+    return Clicks((step[0],))
 
 
 def _sampling(height: int) -> Sampling:
@@ -56,7 +69,11 @@ def _sampling(height: int) -> Sampling:
 
 
 class Learner(nn.Module):
-    """The logistic loss of each pixel."""
+    """The logistic loss of each pixel, after up to CORRECTIONS clicks on what is still wrong.
+
+    A net that is only ever shown clicks drawn at random does not learn to obey one that
+    corrects it (Mahadevan 2018, Iteratively Trained Interactive Segmentation).
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -64,8 +81,28 @@ class Learner(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor, clicks: Tensor, mask: Tensor) -> Tensor:
+        for _ in range(int(torch.randint(CORRECTIONS + 1, ()))):
+            with torch.no_grad():
+                clicks = corrected(clicks, self.net(image, clicks) > 0.5, mask > 0.5)
         logits = self.net.logits(image, clicks).float()
         return F.binary_cross_entropy_with_logits(logits, mask)
+
+
+def corrected(clicks: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
+    """The click maps (N, 2, H, W) after a click of the robot on the largest mistake of each mask.
+
+    `found` and `wanted` are bool, (N, 1, H, W).
+    """
+    maps, (height, width) = clicks.clone(), clicks.shape[2:]
+    for number in range(len(maps)):
+        predicted, target = (mask[number, 0].cpu().numpy() for mask in (found, wanted))
+        step = next_click(predicted, target)
+        if step is not None:
+            point, positive = step
+            one = Clicks((point,)) if positive else Clicks((), (point,))
+            near = torch.from_numpy(click_maps(one, (height, width))).to(maps)
+            maps[number] = torch.minimum(maps[number], near)
+    return maps
 
 
 @torch.no_grad()
