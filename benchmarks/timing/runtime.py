@@ -34,8 +34,8 @@ class Runtime:
 
     `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
     of: references. `imports` are loaded before memory is counted. Without
-    `load` it is node.mjs. `reference` is no way that the file ships. `peer` is the environment
-    that it is installed in, where that is not ours. `needs` looks for what else it takes.
+    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
+    else it takes. `peer` is the environment that it is installed in, where that is not ours.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Runtime:
     threads: int = 1
     reference: bool = False
     system: str = ""
-    peer: str = ""
     needs: Callable[[], object] = tuple
+    peer: str = ""
 
     def look(self) -> None:
         """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""

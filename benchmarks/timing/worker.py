@@ -68,21 +68,10 @@ def serve(
     took = (time.perf_counter() - start) * 1e3
     ports = {"inputs": loaded.inputs, "outputs": loaded.outputs}
     known = 0 if loaded.timer else before
-    answer({**_started(loaded, took), "resident": known, **ports}, {})
+    answer(_started(loaded, took) | {"resident": known, **ports}, {})
     while True:
         asked, tensors = frames.read(take)
         answer(*answered(loaded, asked, tensors))
-
-
-def _started(loaded: Loaded, took: float) -> dict[str, Any]:
-    """How loading and the first run went; then the runtime is warm."""
-    if loaded.elsewhere:
-        there = loaded.elsewhere
-        return {"load": there.load, "first": there.first, "device": there.device}
-    first = timed(loaded, 1, 0)[0][0]
-    if first < WARM_MS:
-        timed(loaded, WARM, WARM_MS)
-    return {"load": took, "first": first, "device": ""}
 
 
 def answered(
@@ -98,6 +87,17 @@ def answered(
     wall, cpu = timed(loaded, asked["runs"], asked["most"])
     most = loaded.elsewhere.peak() if loaded.elsewhere else memory.peak()
     return {"wall": wall, "cpu": cpu, "peak": most}, {}
+
+
+def _started(loaded: Loaded, took: float) -> dict[str, Any]:
+    """How loading and the first run went; then the runtime is warm."""
+    if loaded.elsewhere:
+        there = loaded.elsewhere
+        return {"load": there.load, "first": there.first, "device": there.device}
+    first = timed(loaded, 1, 0)[0][0]
+    if first < WARM_MS:
+        timed(loaded, WARM, WARM_MS)
+    return {"load": took, "first": first, "device": ""}
 
 
 def _imported(runtime: str) -> None:

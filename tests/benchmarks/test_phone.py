@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.timing import phone
+from benchmarks.timing.process import Entry
 from benchmarks.timing.runtimes import RUNTIMES
-from benchmarks.timing.session import Entry, Mode, measure
+from benchmarks.timing.session import Mode, measure
 from model_defs.errors import BackendUnavailable, BadArtifact
 
 PRINTED = """INFO: STARTING!
