@@ -86,7 +86,7 @@ class Bench:
     def _theirs(self, who: str, way: str) -> dict[str, Any]:
         (tool,) = (tool for tool in TOOLS if tool.name == who)
         file = shown = self._quantised(tool, way)
-        if tool.script == "tinynn":  # its tensors have names of its own
+        if not tool.keeps_names:
             shown = file.with_name("named.tflite")
             named(file, self.model, shown)
         found = examined(self.model, self._base(tool.target), self.scenes, shown)

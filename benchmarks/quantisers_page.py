@@ -15,8 +15,12 @@ FORMATS = {"ios": "Core ML", "android": "TFLite"}
 EQUAL = 1.01
 """Files count as of equal bytes where ours has at most 1% more."""
 
-NOISE = 0.002
-"""A metric counts as no worse where it is less than this share of float32's below another's."""
+NOISE = {"IoU": 0.002}
+NOISIER = 0.01
+"""A metric counts as no worse where it lost less than this share more than another's.
+
+AbsRel, for one, moves by this much either way as outputs come nearer to float32's.
+"""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,7 +35,7 @@ def page(rows: Rows) -> str:
         "bytes, and the metric of `mlship eval` on held-out scenes, asked of the file itself. "
         "Lost: of float32's metric. For each file of another tool the last column names the best "
         f"of ours of at most {EQUAL - 1:.0%} more bytes. Metrics that differ by less than "
-        f"{NOISE:.1%} of float32's count as equal.",
+        f"{NOISIER:.0%} count as equal, and those of {_exceptions()}.",
         "",
         f"Of {asked} files of other tools, {asked - better} have one of ours that is no larger "
         f"and no worse{_those(rows)}.",
@@ -40,6 +44,10 @@ def page(rows: Rows) -> str:
         own = [r for r in rows if (r["model"], r["target"]) == (model, target)]
         lines += ["", f"## `{model}`, {FORMATS[target]}", "", *_table(own)]
     return "\n".join(lines) + "\n"
+
+
+def _exceptions() -> str:
+    return ", ".join(f"{metric} by less than {share:.1%}" for metric, share in NOISE.items())
 
 
 def count(rows: Rows) -> tuple[int, int]:
@@ -51,7 +59,7 @@ def count(rows: Rows) -> tuple[int, int]:
 def is_equalled(row: Mapping[str, Any], rows: Rows) -> bool:
     """Whether one of our files is no larger than a peer's, and no worse."""
     rival = best(row, rows)
-    return rival is not None and drop(row, rival) < NOISE
+    return rival is not None and drop(row, rival) < NOISE.get(row["metric"], NOISIER)
 
 
 def best(row: Mapping[str, Any], rows: Rows) -> Mapping[str, Any] | None:

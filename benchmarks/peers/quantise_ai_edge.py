@@ -26,6 +26,8 @@ def main(way: str, source: str, directory: str, pictures: str) -> None:
     work = quantizer.Quantizer(source, getattr(recipe, WAYS[way])())
     calibrated = None
     if work.need_calibration:
+        for end in ("INPUT", "OUTPUT"):  # pictures go in, and masks come out, as floats
+            work.update_quantization_recipe(".*", end, algorithm_key="no_quantize")
         samples = [
             {name: array.transpose(0, 2, 3, 1) for name, array in inputs.items()}
             for inputs in load_pictures(Path(pictures))

@@ -27,6 +27,8 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def main(way: str, model: str, directory: str, pictures: str) -> None:
     import torch
+
+    sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type] # it needs none, and one for a GPU fails
     from tinynn.converter import TFLiteConverter
 
     module = trained(model).module

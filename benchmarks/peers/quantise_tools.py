@@ -17,7 +17,10 @@ from benchmarks.peers.install import python_of
 
 @dataclass(frozen=True)
 class Tool:
-    """A peer: its script's name and Python, and what it is given: a model's name or a file."""
+    """A peer: its script's name and Python, and what it is given: a model's name or a file.
+
+    Where it does not keep the names of a model's tensors, they are told apart by their order.
+    """
 
     name: str
     target: str
@@ -25,6 +28,7 @@ class Tool:
     python: Path
     ways: tuple[str, ...]
     source: str = "model"
+    keeps_names: bool = True
 
 
 TOOLS = (
@@ -42,6 +46,7 @@ TOOLS = (
         Path(sys.executable),
         quantise_tensorflow.WAYS,
         source="SavedModel",
+        keeps_names=False,
     ),
     Tool(
         "ai-edge-quantizer",
@@ -57,5 +62,6 @@ TOOLS = (
         "tinynn",
         python_of("tinynn"),
         tuple(quantise_tinynn.WAYS),
+        keeps_names=False,
     ),
 )

@@ -56,9 +56,9 @@ def _chosen(
 ) -> dict[int, tuple[np.ndarray, Encoding]]:
     """Tensor -> its numbers and how they are stored.
 
-    What is read together with codes stays float32, and in a mixed file what is read with a kernel
-    that float16 does not hold exactly: XNNPACK takes no convolution that has a float16 bias and
-    another filter.
+    What is read together with codes of 8 bits stays float32, and in a mixed file what is read
+    with a kernel that float16 does not hold exactly: XNNPACK takes no convolution that has a
+    float16 bias and another filter. One of 4 bits it does not take anyway.
     """
     (graph,) = model.subgraphs
     arrays = {i: float32_constant(model, tensor) for i, tensor in enumerate(graph.tensors)}
@@ -68,7 +68,8 @@ def _chosen(
     for operator in graph.operators:
         read = set(map(int, operator.inputs)) & large.keys()
         kernel = max(read, key=lambda i: large[i].size, default=-1)
-        if read & found.keys() or (mixed and read and not is_exact(large[kernel])):
+        is_byte = any(found[i][1].dtype == "int8" for i in read & found.keys())
+        if is_byte or (mixed and read and not is_exact(large[kernel])):
             apart |= read
     for index, array in large.items():
         if index not in found and index not in apart and is_half(array, precision):

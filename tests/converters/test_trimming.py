@@ -7,9 +7,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from converters import coreml_shared
+from converters.encodings import Encoding
 from converters.mil.proto import MIL_pb2, Model_pb2
 from converters.tflite.store import packed
 from converters.tflite.trim import last_of_each_layer, trim
+from converters.tflite.weights import store
 
 
 def model_of(*tensors: schema.TensorT) -> schema.ModelT:
@@ -72,6 +74,25 @@ def test_equal_vectors_and_strings_are_written_once() -> None:
 )
 def test_a_fused_result_keeps_a_name_of_each_layer(name: bytes, short: bytes) -> None:
     assert last_of_each_layer(name) == short
+
+
+@pytest.mark.parametrize(("dtype", "bias"), [("int8", "FLOAT32"), ("int4", "FLOAT16")])
+def test_only_a_bias_beside_bytes_stays_float32(dtype: str, bias: str) -> None:
+    """XNNPACK runs int8 with a float32 bias alone, and int4 not at all."""
+    grid = Encoding(dtype, (0.5, 0.25))
+    kernel = grid.numbers(np.arange(-3, 3, dtype=np.int8).reshape(2, 3))
+    numbers = [kernel, np.float32([0.1, 0.2])]
+    model = model_of(*(tensor(b"w", 3 + i) for i in range(2)), tensor(b"y", 1))
+    for index, array in enumerate(numbers):
+        data = np.frombuffer(array.tobytes(), np.uint8)
+        model.buffers.append(schema.BufferT(data=data))
+        model.subgraphs[0].tensors[index].shape = np.array(array.shape, np.int32)
+    reads = schema.OperatorT(opcodeIndex=0, inputs=[0, 1], outputs=[2])
+    model.subgraphs[0].operators.append(reads)
+    store(model, "float16", [grid])
+    stored = {t.buffer: t.type for t in model.subgraphs[0].tensors if t.buffer > 1}
+    assert stored[4] == getattr(schema.TensorType, bias)
+    assert stored[3] == getattr(schema.TensorType, dtype.upper())
 
 
 def constant(block: MIL_pb2.Block, name: str, number: int, kind: str = "ints") -> None:

@@ -68,6 +68,14 @@ def test_each_output_channel_has_a_scale_of_its_own(kind: type[WeightsInt8], top
     assert kind()(after) is after
 
 
+@pytest.mark.parametrize("kind", [WeightsInt6(), WeightsInt4(), WeightsInt4(16), Palettize(4)])
+def test_depthwise_kernels_keep_eight_bits(kind: WeightsInt4) -> None:
+    layers = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.Conv2d(32, 1, 1)
+    found = kind(program_of(nn.Sequential(*layers, nn.Upsample(scale_factor=2)))).encodings
+    assert found["1.weight"].dtype == "int8"
+    assert found["0.weight"].bits == found["2.weight"].bits < 8
+
+
 def test_blocks_have_scales_of_their_own() -> None:
     program = program_of(
         nn.Sequential(nn.Conv2d(3, 32, 1), nn.Conv2d(32, 1, 2, 2), nn.Upsample(scale_factor=4))
@@ -147,7 +155,7 @@ def test_adaptive_rounding_loses_less_on_inputs_like_those_seen() -> None:
     kernel = random.normal(size=(16, 64)).astype(np.float32)
     grid = symmetric("int4")("w", kernel, 0)
     nearest = grid.numbers(grid.codes(kernel))
-    better = adapted(kernel, grid, inputs.T @ inputs / len(inputs))
+    better = adapted(kernel, grid, inputs.T[None] @ inputs / len(inputs))
     assert np.array_equal(better, grid.numbers(grid.codes(better)))
     lost = [np.square(inputs @ (rounded - kernel).T).mean() for rounded in (nearest, better)]
     assert lost[1] < 0.3 * lost[0]
@@ -156,7 +164,27 @@ def test_adaptive_rounding_loses_less_on_inputs_like_those_seen() -> None:
 def test_adaptive_rounding_of_uncorrelated_inputs_is_rounding_to_nearest() -> None:
     kernel = np.random.default_rng(0).normal(size=(4, 200)).astype(np.float32)
     grid = symmetric("int4")("w", kernel, 0)
-    assert np.array_equal(adapted(kernel, grid, np.eye(200)), grid.numbers(grid.codes(kernel)))
+    seen = np.eye(200)[None]
+    assert np.array_equal(adapted(kernel, grid, seen), grid.numbers(grid.codes(kernel)))
+
+
+def test_each_group_is_rounded_for_inputs_of_its_own() -> None:
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(8, 1, 3, 3)).astype(np.float32)
+    mixing = random.normal(size=(8, 9, 2))
+    seen = mixing @ mixing.transpose(0, 2, 1) + 0.01 * np.eye(9)
+    grid = symmetric("int4")("w", kernel, 0)
+    together = adapted(kernel, grid, seen)
+    for group in range(8):
+        own = replace(grid, scales=(grid.scales[group],))
+        alone = adapted(kernel[group : group + 1], own, seen[group : group + 1])
+        assert np.array_equal(together[group], alone[0])
+    nearest = grid.numbers(grid.codes(kernel))
+    losses = [
+        np.einsum("gi,gij,gj->", d, seen, d)
+        for d in ((rounded - kernel).reshape(8, 9) for rounded in (nearest, together))
+    ]
+    assert losses[1] < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("step", ["weights-int6", "weights-int4=16", "palettize=4", "palettize=2"])
@@ -185,9 +213,22 @@ def test_moments_are_of_what_a_convolution_reads() -> None:
     assert set(found) == {"first.weight", "second.weight", "last.weight"}
     inputs = calibration.inputs_for(program.spec)
     assert len(inputs) >= 12
-    assert found["first.weight"].shape == (27, 27)
+    assert found["first.weight"].shape == (1, 27, 27)
     want = np.mean([_moment(given["image"]) for given in inputs], axis=0)
-    np.testing.assert_allclose(found["first.weight"] / len(inputs), want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["first.weight"][0] / len(inputs), want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_depthwise_convolution_has_moments_for_each_channel() -> None:
+    depthwise = nn.Sequential(
+        nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.Conv2d(3, 1, 1), nn.Upsample(scale_factor=2)
+    )
+    found = moments(program_of(depthwise))["0.weight"]
+    inputs = calibration.inputs_for(program_of(depthwise).spec)
+    want = np.mean([_moment(given["image"]) for given in inputs], axis=0)
+    assert found.shape == (3, 9, 9)
+    for channel in range(3):
+        own = slice(9 * channel, 9 * channel + 9)
+        np.testing.assert_allclose(found[channel] / len(inputs), want[own, own], rtol=1e-4)
 
 
 def _moment(image: np.ndarray) -> np.ndarray:

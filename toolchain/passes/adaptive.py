@@ -3,6 +3,7 @@
 Frantar 2023 (GPTQ), after Hassibi 1993 (optimal brain surgeon): the columns of a kernel are
 rounded one after the other, and the error of each is spread over the columns that are still free,
 as the second moments of the layer's inputs say. Where a column is always zero nothing is spread.
+Of a convolution in groups each group has inputs, and moments, of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BLOCK = 128
 """Columns that are rounded before those behind them are brought up to date."""
 
 Moments = dict[str, np.ndarray]
-"""Parameter -> the second moments (columns, columns) of what a row of its kernel meets."""
+"""Parameter -> the second moments (groups, columns, columns) of what a row of its kernel meets."""
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, Moments] = WeakKeyDictionary()
@@ -37,7 +38,7 @@ _KNOWN: WeakKeyDictionary[nn.Module, Moments] = WeakKeyDictionary()
 
 
 def moments(program: Program) -> Moments:
-    """Those of the linear layers, and of the convolutions that have one group, over pictures."""
+    """Those of the linear layers and of the convolutions, over pictures."""
     if program.module not in _KNOWN:
         _KNOWN[program.module] = _moments(program)
     return _KNOWN[program.module]
@@ -51,13 +52,14 @@ def _moments(program: Program) -> Moments:
     def hook(name: str) -> Callable[..., None]:
         def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
             patches = _patches(layer, given[0]).double().numpy()
-            found[name] = found.get(name, 0.0) + patches.T @ patches / len(patches)
+            squares = patches.transpose(0, 2, 1) @ patches / patches.shape[1]
+            found[name] = found.get(name, 0.0) + squares
 
         return watch
 
     with ExitStack() as stack, torch.no_grad():
         for path, layer in program.module.named_modules():
-            if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
                 name = f"{path}.weight" if path else "weight"
                 stack.callback(layer.register_forward_hook(hook(name)).remove)
         for given in calibration.inputs_for(program.spec):
@@ -66,9 +68,9 @@ def _moments(program: Program) -> Moments:
 
 
 def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
-    """(patches, columns): what meets a row of the kernel."""
+    """(groups, patches, columns): what meets a row of the kernel."""
     if not isinstance(layer, nn.Conv2d):
-        return given.reshape(-1, given.shape[-1])
+        return given.reshape(1, -1, given.shape[-1])
     for axis in (0, 1):
         reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
         size = min(given.shape[2 + axis], layer.stride[axis] * (SIDE - 1) + reach)
@@ -76,7 +78,7 @@ def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
     columns = functional.unfold(
         given, layer.kernel_size, layer.dilation, _missing(layer, given), layer.stride
     )
-    return columns[0].T
+    return columns.reshape(layer.groups, -1, columns.shape[-1]).transpose(1, 2)
 
 
 def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
@@ -88,37 +90,38 @@ def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
 def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
     """The kernel's numbers on the grid, whose outputs are nearest on inputs with these moments.
 
-    The channels are along axis 0; `seen` is (columns, columns) for the rest. Zeros stay zeros
-    where the grid has a zero: what was pruned takes nothing over (Frantar 2023, SparseGPT).
+    The channels are along axis 0; `seen` is (groups, columns, columns) for the rest. Zeros stay
+    zeros where the grid has a zero: what was pruned takes nothing over (Frantar 2023, SparseGPT).
     """
-    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    spread = _spread(seen)  # (groups, columns, columns)
+    groups, count = spread.shape[:2]
+    rows = kernel.reshape(groups, -1, count).astype(np.float64)
     pruned = (rows == 0) & (not grid.palette or 0.0 in grid.palette)
-    spread = _spread(seen)
     result = np.empty_like(rows)
-    count = rows.shape[1]
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        errors = np.empty((len(rows), end - start))
+        errors = np.empty((*rows.shape[:2], end - start))
         for column in range(start, end):
             nearest = _nearest(grid, rows, column, kernel.shape)
-            result[:, column] = np.where(pruned[:, column], 0.0, nearest)
-            lost = (rows[:, column] - result[:, column]) / spread[column, column]
-            rows[:, column:end] -= np.outer(lost, spread[column, column:end])
-            errors[:, column - start] = lost
-        rows[:, end:] -= errors @ spread[start:end, end:]
+            result[..., column] = np.where(pruned[..., column], 0.0, nearest)
+            lost = (rows[..., column] - result[..., column]) / spread[:, column, column, None]
+            rows[..., column:end] -= lost[..., None] * spread[:, None, column, column:end]
+            errors[..., column - start] = lost
+        rows[..., end:] -= errors @ spread[:, start:end, end:]
     return result.reshape(kernel.shape).astype(np.float32)
 
 
 def _spread(seen: np.ndarray) -> np.ndarray:
-    """The upper Cholesky factor of the inverse of the moments, damped."""
-    damped = seen + np.eye(len(seen)) * (DAMPING * float(np.diag(seen).mean()) + 1e-9)
-    return np.linalg.cholesky(np.linalg.inv(damped)).T
+    """The upper Cholesky factors of the inverses of the moments, damped."""
+    mean = np.diagonal(seen, axis1=1, axis2=2).mean(axis=1)[:, None, None]
+    damped = seen + np.eye(seen.shape[1]) * (DAMPING * mean + 1e-9)
+    return np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
 
 
 def _nearest(grid: Encoding, rows: np.ndarray, column: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The numbers of a column of the kernel on the grid."""
+    """The numbers of a column of the kernel on the grid, (groups, rows)."""
     if grid.palette:
-        return grid.numbers(grid.codes(rows[:, column]))
-    scales = np.broadcast_to(grid.scales_for(shape), shape).reshape(len(rows), -1)[:, column]
+        return grid.numbers(grid.codes(rows[..., column]))
+    scales = np.broadcast_to(grid.scales_for(shape), shape).reshape(rows.shape)[..., column]
     scales = scales.astype(np.float64)
-    return np.rint(rows[:, column] / scales).clip(-grid.top, grid.top) * scales
+    return np.rint(rows[..., column] / scales).clip(-grid.top, grid.top) * scales

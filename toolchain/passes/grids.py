@@ -78,6 +78,20 @@ def affine(dtype: str) -> Choose:
     return choose
 
 
+def wide_where_depthwise(choose: Choose) -> Choose:
+    """The grids chosen, but those of 8-bit integers for kernels that read one channel each.
+
+    They are few of a net's numbers, and for an error in one of nine few others can make up.
+    """
+    wide = symmetric("int8")
+
+    def chosen(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        depthwise = kernel.ndim > 2 and kernel.shape[1 - axis] == 1
+        return (wide if depthwise else choose)(name, kernel, axis)
+
+    return chosen
+
+
 SHRUNK = (1.0, 0.97, 0.93, 0.88, 0.82, 0.75, 0.67, 0.58)
 """Shares of the largest number at which a scale may clip; the one with the least error is taken."""
 
