@@ -25,7 +25,10 @@ FORMS = {
         {"sparse_to_dense", "affine_dequantize"},
     ),
     "prune-weights=0.5,weights-int8,weights-fp16": ("CoreML6", {"affine_dequantize"}),
-    "prune-weights=0.5,palettize=4,weights-fp16": ("CoreML6", {"lut_to_dense"}),
+    "prune-weights=0.5,palettize=4,weights-fp16": (
+        "CoreML6",
+        {"lut_to_dense", "affine_dequantize"},
+    ),
     "prune-weights=0.8,weights-int4=16,weights-fp16": (
         "CoreML8",
         {"sparse_blockwise_shift_scale", "sparse_to_dense", "blockwise_shift_scale"},
@@ -37,10 +40,11 @@ FORMS = {
     ),
     "prune-weights=0.8,palettize=3,weights-fp16": (
         "CoreML8",
-        {"lut_to_sparse", "sparse_to_dense", "lut_to_dense"},
+        {"lut_to_sparse", "sparse_to_dense", "lut_to_dense", "blockwise_shift_scale"},
     ),
 }
-"""Recipe -> the Core ML that it needs, and the expressions that its kernels become."""
+"""Recipe -> the Core ML that it needs, and the expressions that its kernels become.
+Depthwise kernels keep 8 bits."""
 
 
 def stored(program: Program, folder: Path) -> Artifact:
