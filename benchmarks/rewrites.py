@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results" / "rewrites.json"
 PAGE = RESULTS.with_suffix(".md")
 FUSED = "fused"
+NEEDED = ("fuse-fake-quantize",)
+"""Rewrites without which nothing is lowered: there is no time to compare with."""
 WITH, WITHOUT = "with", "without"
 Row = dict[str, Any]
 
@@ -45,6 +47,8 @@ def rewrites() -> Iterator[tuple[Target, str, tuple[Rewrite, ...], tuple[Rewrite
 
     for target, every in REWRITES.items():
         for one in every:
+            if one.name in NEEDED:
+                continue
             if target == "tfjs" and isinstance(one, PadAsSlices):
                 more = tuple(PadAsSlices() if r is one else r for r in every)
                 yield target, f"{one.name} of reflections, not applied", more, every

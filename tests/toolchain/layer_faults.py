@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.api import Program
-from tests.converters.mil.mil_mutation import constant, edit, operation
+from tests.converters.mil.mil_mutation import edit, operation, own_constant
 
 Change = Callable[[np.ndarray], np.ndarray]
 LAYOUTS = ((0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 1, 0))
@@ -102,8 +102,8 @@ def in_coreml(change: Callable[[Any], object]) -> Callable[[Path, Program], None
 
 
 def argument(model: Any, kind: str, index: int, name: str) -> Any:
-    """The numbers of an operation's constant argument."""
-    return constant(model, operation(model, kind, index).inputs[name].arguments[0].name)
+    """The numbers of an operation's constant argument, which others have no part in any more."""
+    return own_constant(model, operation(model, kind, index).inputs[name].arguments[0])
 
 
 def operators(model: Any, graph: Any, kind: str) -> list[Any]:

@@ -25,7 +25,7 @@ def larger(layer, down, across):
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.down = nn.Conv2d(3, 16, (3, 5), stride=2, padding=(1, 2))
+        self.down = nn.Conv2d(3, 16, (7, 5), stride=2, padding=(3, 2))
         self.one = nn.Conv2d(16, 16, 3, padding=1)
         self.two = nn.Conv2d(16, 16, 3, padding=1)
         self.three = nn.Conv2d(16, 16, 3, padding=1)

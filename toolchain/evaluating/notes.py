@@ -31,14 +31,17 @@ DRAWN = (
 NOTES: dict[str, Note] = {
     "select": Note(
         "The object that was clicked on, with its borders.",
-        SCENES + " Clicks are simulated by Xu 2016's three strategies.",
+        SCENES + " Clicks are simulated by Xu 2016's three strategies; in the last two trainings"
+        " half of the time the first is in the middle, and up to 6 more answer what the net has"
+        " wrong (Mahadevan 2018).",
         "logistic, per pixel.",
         "After up to 5 clicks (green: of the object, red: not) the right thing is selected at the"
-        " right place, with blurred borders; thin and half-hidden things are lost. The astronaut"
-        " and the cup are found in large parts, the cat bleeds into its background.",
+        " right place, with soft borders; thin and half-hidden things are lost. The astronaut and"
+        " the cameraman stand out nearly whole, the cup is found in parts, the cat bleeds into its"
+        " background.",
         (
-            "It needs as many clicks to 85 % on drawn scenes as discs around the clicks, and more"
-            " to 90 %: it finds things from few clicks, but does not finish their borders.",
+            "It still needs many clicks to 85 % on drawn scenes, though fewer than discs around the"
+            " clicks: it finds things from few clicks, but finishes their borders slowly.",
             "Several clicks that say yes may select too much.",
             DRAWN,
             FEW,

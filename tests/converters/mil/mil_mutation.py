@@ -49,6 +49,21 @@ def constant(model: Any, name: str) -> Any:
     raise LookupError(f"no constant '{name}'")
 
 
+def own_constant(model: Any, binding: Any) -> Any:
+    """The `TensorValue` of a copy of the constant that an argument reads; now it reads the copy."""
+    (block,) = (
+        block
+        for function in model.mlProgram.functions.values()
+        for block in function.block_specializations.values()
+    )
+    shared = next(op for op in block.operations if op.outputs[0].name == binding.name)
+    copied = type(shared).FromString(shared.SerializeToString())
+    copied.outputs[0].name = binding.name = f"{binding.name}_own"
+    copied.attributes["name"].immediateValue.tensor.strings.values[:] = [binding.name]
+    block.operations.insert(0, copied)
+    return constant(model, binding.name)
+
+
 OTHERS = {"custom": "valid", "valid": "same", "reflect": "replicate"}
 """Another text that an argument may have."""
 
