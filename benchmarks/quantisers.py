@@ -1,6 +1,7 @@
 """Our recipes beside the peers' quantisers, on the same trained nets.
 
-    python -m benchmarks.peers.install            # once: the peers' environments
+    python -m benchmarks.peers.install            # once: the peers' environments, and
+    python -m benchmarks.peers.install scikit-learn     # what coremltools clusters with
     python -m benchmarks.quantisers [MODEL]... [--scenes 48] [--fresh]
 
 Every file, ours or a peer's, is made from the same trained float32 net, weighed, and examined
@@ -25,8 +26,8 @@ from typing import Any
 from benchmarks import quantisers_page
 from benchmarks.commands import Failed, said
 from benchmarks.peers.named import named
+from benchmarks.peers.pictures import load_pictures, save_pictures
 from benchmarks.peers.quantise_tools import TOOLS, Tool
-from benchmarks.peers.trained import load_pictures, save_pictures
 from benchmarks.recipes import built, examined
 from converters.contents import disk_bytes
 

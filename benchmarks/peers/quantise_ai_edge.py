@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.peers.trained import load_pictures
+from benchmarks.peers.pictures import load_pictures
 
 WAYS = {
     "int8": "weight_only_wi8_afp32",

@@ -2,7 +2,7 @@
 
 The source is a model's name for the way `float16`, and for the others what that wrote. Small
 kernels are clustered with scikit-learn, which this project does not need: it is looked for in
-.peers/scikit-learn (`pip install --no-deps --target` with the pins of scikit-learn.txt).
+an environment of its own (`python -m benchmarks.peers.install scikit-learn`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.install import FOLDER
+from benchmarks.peers.subjects import given
 from converters.coreml import coremltools
-from model_defs import zoo
-
-CLUSTERS = Path(__file__).parents[2] / ".peers" / "scikit-learn"
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "int8": ("LinearQuantizer", {"mode": "linear_symmetric", "dtype": "int8"}),
@@ -47,13 +46,10 @@ def convert(model: str, path: Path) -> None:
     import numpy as np
     import torch
 
-    from benchmarks.peers.trained import trained
-
     ct = coremltools()
-    spec = zoo.load(model)
-    example = tuple(torch.rand(t.shape) for t in spec.inputs)
+    spec, module, example = given(model)
     converted = ct.convert(
-        torch.jit.trace(trained(model).module, example),
+        torch.jit.trace(module, example),
         inputs=[ct.TensorType(t.name, t.shape, dtype=np.float32) for t in spec.inputs],
         outputs=[ct.TensorType(t.name, dtype=np.float32) for t in spec.outputs],
         minimum_deployment_target=ct.target.iOS18,
@@ -64,7 +60,7 @@ def convert(model: str, path: Path) -> None:
 
 def quantise(way: str, source: Path, path: Path) -> None:
     """With the defaults of coremltools, which leave kernels of up to 2048 numbers as they are."""
-    sys.path.append(str(CLUSTERS))
+    sys.path += map(str, FOLDER.glob("scikit-learn/lib/python3.*/site-packages"))
     ct = coremltools()
     from coremltools.optimize import coreml as optimize
 

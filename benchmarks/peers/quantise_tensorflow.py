@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers.trained import load_pictures
+from benchmarks.peers.pictures import load_pictures
 
 WAYS = ("float16", "int8, activations as they come", "int8, activations too")
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.trained import load_pictures, trained
+from benchmarks.peers.pictures import load_pictures
+from benchmarks.peers.subjects import given
 
 WAYS: dict[str, dict[str, Any]] = {
     "float16": {"float16_quantization": True},
@@ -31,7 +32,7 @@ def main(way: str, model: str, directory: str, pictures: str) -> None:
     sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type] # it needs none, and one for a GPU fails
     from tinynn.converter import TFLiteConverter
 
-    module = trained(model).module
+    _, module, example = given(model)
     inputs = [
         tuple(torch.from_numpy(array) for array in one.values())
         for one in load_pictures(Path(pictures))
@@ -39,9 +40,6 @@ def main(way: str, model: str, directory: str, pictures: str) -> None:
     os.chdir(directory)  # it writes files of its own beside
     if way == "int8, activations too":
         module = calibrated(module, inputs)
-    from model_defs import zoo
-
-    example = tuple(torch.rand(t.shape) for t in zoo.load(model).inputs)
     with torch.no_grad():
         TFLiteConverter(module, example, "model.tflite", **WAYS[way]).convert()
 

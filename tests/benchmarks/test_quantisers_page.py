@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import quantisers, quantisers_page
-from benchmarks.peers import trained
+from benchmarks.peers import pictures
 from model_defs.scenes import sampling
 
 ROWS: list[dict[str, Any]] = json.loads(quantisers.RESULTS.read_text(encoding="utf-8"))
@@ -88,10 +88,10 @@ def test_pictures_to_calibrate_with_are_the_nets_inputs(
 ) -> None:
     drawn = sampling.sample(0, 64, 64, portraits=1.0)
     monkeypatch.setattr(sampling, "sample", lambda *how, **more: drawn)
-    trained.save_pictures("portrait", tmp_path / "pictures.npz")
-    found = trained.load_pictures(tmp_path / "pictures.npz")
-    assert len(found) == trained.PICTURES
+    pictures.save_pictures("portrait", tmp_path / "pictures.npz")
+    found = pictures.load_pictures(tmp_path / "pictures.npz")
+    assert len(found) == pictures.PICTURES
     assert {name: array.shape for name, array in found[0].items()} == {"image": (1, 3, 224, 224)}
     assert np.ptp(found[0]["image"]) > 1
-    trained.save_pictures("select", tmp_path / "none.npz")  # it takes clicks as well
-    assert trained.load_pictures(tmp_path / "none.npz") == []
+    pictures.save_pictures("select", tmp_path / "none.npz")  # it takes clicks as well
+    assert pictures.load_pictures(tmp_path / "none.npz") == []

@@ -1,26 +1,13 @@
-"""What the peers' quantisers are given: a trained net, and pictures to calibrate with."""
+"""Pictures that the peers' quantisers calibrate with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from converters.api import Program
-
 PICTURES = 24
 SIDE = 256
-
-
-def trained(model: str) -> Program:
-    """The float32 net of the zoo with the weights that it ships with."""
-    from converters.capture import capture
-    from model_defs import zoo
-
-    spec = zoo.load(model)
-    return capture(spec, spec.weights)
 
 
 def save_pictures(model: str, path: Path) -> None:
