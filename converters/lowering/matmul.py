@@ -19,6 +19,8 @@ def matmul(call: Call) -> Value:
         y = gen_array_ops.expand_dims(call.logical(1), 1) if right.rank == 1 else call.logical(1)
         product = _product(x, False, y, False)
         return Value.of(gen_array_ops.reshape(product, np.array(call.shape, np.int32)))
+    if call.target == "tfjs" and left.rank > 2 and right.rank == 2 and right.is_constant:
+        return Value.of(_of_rows(call))
     (x, flip_x), (y, flip_y) = _matrices(call, left), _matrices(call, right)
     return Value.of(_product(x, flip_x, y, flip_y))
 
@@ -30,6 +32,13 @@ def _matrices(call: Call, value: Value) -> tuple[Tensor, bool]:
     if value.order == flipped and not value.is_constant:
         return as_tensor(value), True
     return as_tensor(call.arrange(value, plain)), False
+
+
+def _of_rows(call: Call) -> Tensor:
+    """The same matrix for all rows: on WASM, XNNPACK multiplies two matrices, a loop many."""
+    x, y = call.logical(0), call.logical(1)
+    rows = gen_array_ops.reshape(x, np.array((-1, int(x.shape[-1])), np.int32))
+    return gen_array_ops.reshape(gen_math_ops.mat_mul(rows, y), np.array(call.shape, np.int32))
 
 
 def _product(x: Tensor, flip_x: bool, y: Tensor, flip_y: bool) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
-from converters.lowering.call import Call, nhwc
+from converters.lowering.call import Call, Target, nhwc
 from converters.lowering.join import joined
 from converters.lowering.tf import Tensor, constant, gen_array_ops
 from converters.lowering.value import Value, as_tensor, reshaped
@@ -62,23 +63,37 @@ def concat(call: Call) -> Value:
 def split(call: Call) -> tuple[Value, ...]:
     """Split into parts of the sizes that ONNX infers.
 
-    XNNPACK splits evenly into two to four, and runs slices for what else there is.
+    XNNPACK splits evenly into two to four, and runs slices for what else there is. TF.js cuts
+    natively what has up to four axes: of more, those beside the one that is split are merged.
     """
     a = call.read(axis=0, num_outputs=None, split=None)
     value = call.value()
-    axis = value.axis(a.axis)
+    x, axis = as_tensor(value), value.axis(a.axis)
     sizes = [shape[a.axis] for shape in call.results]
-    even = len(set(sizes)) == 1
-    if call.target == "tflite" and not (even and 2 <= len(sizes) <= XNNPACK_PARTS):
-        parts = _slices(as_tensor(value), axis, sizes)
-    elif even:
-        parts = gen_array_ops.split(axis=axis, value=as_tensor(value), num_split=len(sizes))
+    if call.target == "tfjs" and value.rank > NATIVE_AXES:
+        before, after = value.stored_shape[:axis], value.stored_shape[axis + 1 :]
+        parts = _parts(call.target, _sized(x, prod(before), sum(sizes), prod(after)), 1, sizes)
+        parts = [_sized(part, *before, int(part.shape[1]), *after) for part in parts]
     else:
-        parts = gen_array_ops.split_v(as_tensor(value), np.array(sizes, np.int32), axis, len(sizes))
+        parts = _parts(call.target, x, axis, sizes)
     return tuple(Value(part, value.order) for part in parts)
 
 
 XNNPACK_PARTS = 4
+NATIVE_AXES = 4
+
+
+def _sized(x: Tensor, *sizes: int) -> Tensor:
+    return gen_array_ops.reshape(x, np.array(sizes, np.int32))
+
+
+def _parts(target: Target, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
+    even = len(set(sizes)) == 1
+    if target == "tflite" and not (even and 2 <= len(sizes) <= XNNPACK_PARTS):
+        return _slices(x, axis, sizes)
+    if even:
+        return list(gen_array_ops.split(axis=axis, value=x, num_split=len(sizes)))
+    return list(gen_array_ops.split_v(x, np.array(sizes, np.int32), axis, len(sizes)))
 
 
 def _slices(x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:

@@ -58,8 +58,10 @@ def read_back(artifact: Artifact, name: str) -> np.ndarray:
         stored = entry.get("quantization", entry)
         kind, count = np.dtype(stored["dtype"]), int(np.prod(entry["shape"]))
         if entry["name"] == name:
-            codes = np.frombuffer(data, kind, count, offset).astype(np.float64)
-            return (codes * stored["scale"] + stored["min"]).astype(np.float32)
+            codes = np.frombuffer(data, kind, count, offset)
+            if "quantization" not in entry:
+                return codes
+            return (codes.astype(np.float64) * stored["scale"] + stored["min"]).astype(np.float32)
         offset += count * kind.itemsize
     raise KeyError(name)
 
@@ -80,6 +82,27 @@ def test_convolutions_are_fused_with_bias_and_activation(artifact: Artifact) -> 
         *("ConcatV2", "_FusedConv2D", "_FusedConv2D", "AddV2", "ResizeNearestNeighbor"),
         *("_FusedConv2D", "_FusedConv2D", "Identity", "Identity"),
     ]
+
+
+def test_attention_is_written_as_wasm_runs_it_natively(tmp_path: Path) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(6, 24)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            query, key, value = self.qkv(x).view(2, 10, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+            return (query @ key.transpose(2, 3)).softmax(-1) @ value
+
+    found = case(tmp_path, Attention(), [torch.rand(2, 10, 6)])
+    artifact = tfjs.convert(found.export, tmp_path)
+    nodes = {node["name"]: node for node in model(artifact)["modelTopology"]["node"]}
+    kinds = [node["op"] for node in nodes.values()]
+    assert (kinds.count("MatMul"), kinds.count("BatchMatMulV2")) == (1, 2)  # one matrix, and two
+    (split,) = (node for node in nodes.values() if node["op"] == "Split")
+    reshape = nodes[split["input"][1]]
+    assert read_back(artifact, reshape["input"][1]).tolist() == [20, 3, 8]  # not five axes
+    assert worst(tfjs_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
 def test_what_tfjs_assumes_by_itself_is_not_written(artifact: Artifact) -> None:

@@ -61,6 +61,20 @@ class Attention(nn.Module):
         return y.transpose(1, 2).reshape(n, c, h, w)
 
 
+class Heads(nn.Module):
+    """Self-attention as timm writes it: one matrix for all of it, five axes for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 24, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        parts = self.qkv(tokens).reshape(1, 120, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        return (query @ key.transpose(2, 3)).softmax(-1) @ value
+
+
 class SqueezeExcite(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -234,6 +248,7 @@ LAYERS: dict[str, Layer] = {
     "concat_rows": lambda x: torch.cat([x, x * 2], 2),
     "concat_many": lambda x: torch.cat([x * i for i in range(1, 9)], 1),
     "chunk": lambda x: torch.cat([c * (i + 1) for i, c in enumerate(x.chunk(3, 1))], 1),
+    "split_of_five": lambda x: torch.cat(x.view(1, 2, 3, 12, 10).split([1, 2], 2)[::-1], 2),
     "split": lambda x: torch.cat(x.split([1, 2, 3], 1)[::-1], 1),
     "slice": lambda x: x[:, 1:5, 2:-1, ::2],
     "flip": lambda x: x.flip(2),
@@ -257,6 +272,7 @@ LAYERS: dict[str, Layer] = {
     "matmul_positions": lambda x: x.flatten(2) @ x.flatten(2).transpose(1, 2),
     "einsum": lambda x: torch.einsum("nchw,ncwk->nchk", x, x.transpose(2, 3)),
     "attention": Attention(),
+    "attention_of_one_matrix": Heads(),
     "scaled_attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1),
     "squeeze_excite": SqueezeExcite(),
     "lstm_cell": Unrolled(nn.LSTMCell(60, 7)),
