@@ -106,7 +106,9 @@ def _converted(module: Any, export: Export) -> Any:
                 inputs=[ct.TensorType(s.name, s.shape, dtype=np.float32) for s in export.inputs],
                 outputs=[ct.TensorType(s.name, dtype=np.float32) for s in export.outputs],
                 minimum_deployment_target=ct.target[_target(module, export)],
-                compute_precision=coreml_grids.precision(export.precision, mixed=export.mixed),
+                compute_precision=coreml_grids.precision(
+                    export.precision, export.grids, mixed=export.mixed
+                ),
                 pass_pipeline=coreml_grids.pipeline(export.grids),
                 skip_model_load=True,
             )

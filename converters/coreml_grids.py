@@ -32,8 +32,10 @@ def target(grids: Sequence[Encoding], *, activations: bool = False) -> str:
     return "iOS17" if activations else "iOS16"
 
 
-def precision(name: str, *, mixed: bool) -> Any:
+def precision(name: str, grids: Sequence[Encoding], *, mixed: bool) -> Any:
     """In what coremltools computes: all in float32, or in float16, but for what is to be wide.
+
+    Kernels on one of the grids are for float16.
 
     Raises ConversionFailed for any other precision.
     """
@@ -45,32 +47,34 @@ def precision(name: str, *, mixed: bool) -> Any:
         raise ConversionFailed(f"Core ML does not compute in '{name}'", do="use float32, float16")
     if not mixed:
         return ct.precision.FLOAT16
-    return ct.transform.FP16ComputePrecision(op_selector=_halves())
+    return ct.transform.FP16ComputePrecision(op_selector=_halves(grids))
 
 
-def _halves() -> Callable[[Any], bool]:
+def _halves(grids: Sequence[Encoding]) -> Callable[[Any], bool]:
     """Whether an operation is to compute in float16; each is asked once, however many read it."""
     known: dict[Any, bool] = {}
-    return lambda operation: not is_wide(operation, known)
+    return lambda operation: not is_wide(operation, grids, known)
 
 
-def is_wide(operation: Any, known: dict[Any, bool]) -> bool:
-    """Whether an operation reads a kernel that float16 does not hold, or the result of such a one.
+def is_wide(operation: Any, grids: Sequence[Encoding], known: dict[Any, bool]) -> bool:
+    """Whether an operation reads a kernel that is to stay float32, or the result of such a one.
 
-    So what follows a convolution in float32 stays there up to the next one: its result need
-    not fit float16. `known` are the answers so far.
+    That is one that neither float16 nor a grid holds. So what follows a convolution in float32
+    stays there up to the next one: its result need not fit float16. `known` are the answers so
+    far.
     """
     if operation not in known:
-        known[operation] = _is_wide(operation, known)
+        known[operation] = _is_wide(operation, grids, known)
     return known[operation]
 
 
-def _is_wide(operation: Any, known: dict[Any, bool]) -> bool:
+def _is_wide(operation: Any, grids: Sequence[Encoding], known: dict[Any, bool]) -> bool:
     inputs = [v for given in operation.inputs.values() for v in _listed(given)]
     constants = [v.val for v in inputs if _is_large(v.val)]
     if operation.op_type in KERNELS and constants:
-        return not is_exact(max(constants, key=np.size))
-    return any(v.op is not None and v.val is None and is_wide(v.op, known) for v in inputs)
+        kernel = max(constants, key=np.size)
+        return not is_exact(kernel) and place(kernel, grids) is None
+    return any(v.op is not None and v.val is None and is_wide(v.op, grids, known) for v in inputs)
 
 
 def _listed(given: Any) -> list[Any]:

@@ -207,7 +207,7 @@ def _build_missing(
         say(Path(name).name, "choosing layers for float32")
         truth = prepared.truth.result()
         judge = Judge(truth.cases, truth.expected)
-        better = mended(recipe, prepared.captured, judge, failed)
+        better = mended(recipe, prepared.captured, prepared.program, judge, failed)
         say(Path(name).name, "")
     return _build_missing(name, targets, better, weights, requests, out, say)
 

@@ -19,35 +19,46 @@ if TYPE_CHECKING:
 SHARES = (0.5, 0.25, 0.1)
 """What rounding may use up of the tolerances, at each attempt to mend a build."""
 
+HALF = "weights-fp16"
+"""The step after which Core ML computes in float16."""
+
 LARGEST = 65504.0 / 2
 """The activation that is too near to float16's end."""
 
 
 def can_mend(recipe: Recipe, reports: Sequence[ParityReport]) -> bool:
     """Whether it is rounding that failed, and there is something left to try."""
-    rounds = not recipe.exact and not recipe.lossy
-    return rounds and bool(reports) and recipe.attempt < len(SHARES)
+    rounds = HALF in recipe.passes if recipe.lossy else not recipe.exact
+    return rounds and not recipe.integer and bool(reports) and recipe.attempt < len(SHARES)
 
 
 def mended(
-    recipe: Recipe, program: Program, judge: Judge, reports: Sequence[ParityReport]
+    recipe: Recipe,
+    captured: Program,
+    shipped: Program,
+    judge: Judge,
+    reports: Sequence[ParityReport],
 ) -> Recipe:
     """The recipe with the fewest layers spared without which the failed cases would pass.
 
     Those whose activations overflow are spared first; the others by what rounding them alone
-    does to the outputs.
+    does to the outputs. A lossy recipe is held to its own numbers, as shipped: of it only
+    float16 is judged.
     """
+    program, rounding = captured, replace(recipe, keep={})
+    if recipe.lossy:
+        program, rounding = replace(shipped, encodings={}), replace(rounding, steps=(HALF,))
     failed = {r.case for report in reports for r in report.rows if r.verdict == "failed"}
     judge = sensitivity.of_cases(judge, [case for case in judge.cases if case in failed])
     overflow = overflowing(program, judge)
     damages = [
         damage
-        for damage in sensitivity.measure(program, replace(recipe, keep={}), judge)
+        for damage in sensitivity.measure(program, rounding, judge)
         if damage.layer not in overflow
     ]
     first = [Damage(layer, float("inf"), "", 0, 0) for layer in overflow]
     goal = SHARES[recipe.attempt]
-    spared = sensitivity.spare(program, recipe, judge, [*first, *damages], goal)
+    spared = sensitivity.spare(program, rounding, judge, [*first, *damages], goal)
     return replace(recipe, keep={**spared, **overflow}, attempt=recipe.attempt + 1)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from toolchain import mending, models, recipes
+from converters import mil
+from toolchain import bundle, mending, models, recipes
 from toolchain.cli import main
 from toolchain.parity import ParityReport, ParityRow
 from toolchain.sensitivity import Judge
@@ -104,6 +105,21 @@ def test_layers_that_overflow_stay_float32_in_core_ml(folder: Path) -> None:
     assert "float16 ends at 65504" in manifest["recipe"]["keep"]["up"]
 
 
+def test_a_recipe_of_codes_is_mended_where_float16_breaks_it(folder: Path) -> None:
+    asked = ("build", f"{folder}/net.py:fine", "--target", "ios", "--recipe", "small")
+    result = mlship(*asked, "--out", folder / "small")
+    assert result.exit_code == 0, result.output
+    made = bundle.read(folder / "small" / "fine-ios")
+    assert list(made.manifest["recipe"]["keep"]) == ["fine"]
+    convolutions = [
+        operation
+        for operation in mil.open_package(made.directory / "fine.mlpackage").main.block.operations
+        if operation.type == "conv"
+    ]
+    kinds = [conv.results[0].type.dtype for conv in convolutions]
+    assert kinds == ["fp32", "fp16", "fp16"]
+
+
 def report_of(verdict: str) -> ParityReport:
     row = ParityRow("litert", "photo", "out", verdict, 1.0, 0.1)  # type: ignore[arg-type]
     return ParityReport((row,), required=("litert",))
@@ -113,7 +129,9 @@ def test_only_rounding_is_mended() -> None:
     failed = [report_of("failed")]
     assert mending.can_mend(recipes.find("fp16"), failed)
     assert not mending.can_mend(recipes.find("fp32"), failed)  # a fault of the converter
-    assert not mending.can_mend(recipes.find("small"), failed)  # is held to its own numbers
+    assert mending.can_mend(recipes.find("small"), failed)  # the float16 in it
+    assert not mending.can_mend(recipes.find("weights-int8"), failed)  # is held to its own numbers
+    assert not mending.can_mend(recipes.find("int8"), failed)
     assert not mending.can_mend(recipes.find("fp16"), [])
     tried = replace(recipes.find("fp16"), attempt=len(mending.SHARES))
     assert not mending.can_mend(tried, failed)
