@@ -16,6 +16,7 @@ from converters.capture import export
 from converters.contents import disk_bytes
 from converters.coreml_constants import is_sparse
 from tests.converters.kernels import Kernels, after, planned, program_of
+from toolchain.passes import grids
 
 FORMS = {
     "prune-weights=0.5": ("CoreML6", {"sparse_to_dense"}),
@@ -44,7 +45,12 @@ FORMS = {
     ),
 }
 """Recipe -> the Core ML that it needs, and the expressions that its kernels become.
-Depthwise kernels keep 8 bits."""
+The smallest kernels keep 8 bits."""
+
+
+@pytest.fixture(autouse=True)
+def _only_the_smallest_kernels_keep_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grids, "SMALL", 300)
 
 
 def stored(program: Program, folder: Path) -> Artifact:

@@ -17,6 +17,7 @@ from converters.encodings import Encoding, is_half, place
 from converters.tflite import partitions
 from tests.converters.kernels import Kernels, after, converted, planned, program_of
 from toolchain import recipes, targets
+from toolchain.passes import grids
 
 STEPS = {
     "int8": "weights-int8",
@@ -34,6 +35,11 @@ STORED = [
     if dtype in STEPS
     for rest in ("", ",weights-fp16")
 ]
+
+
+@pytest.fixture(autouse=True)
+def _only_the_smallest_kernels_keep_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grids, "SMALL", 300)
 
 
 @pytest.mark.parametrize(("target", "dtype", "rest"), STORED)

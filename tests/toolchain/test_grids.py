@@ -14,6 +14,7 @@ from converters.capture import capture
 from model_defs.errors import BadRecipe
 from model_defs.spec import ModelSpec, Preprocess, TensorSpec
 from toolchain import calibration, pipeline, recipes, sensitivity
+from toolchain.passes import grids
 from toolchain.passes.adaptive import adapted, moments
 from toolchain.passes.gradients import squared_gradients
 from toolchain.passes.grids import symmetric
@@ -37,6 +38,11 @@ class Tiny(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.last(self.up(self.second(self.first(x).relu()).relu()).relu())
+
+
+@pytest.fixture(autouse=True)
+def _no_kernel_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grids, "SMALL", 0)
 
 
 def program_of(module: nn.Module | None = None) -> Program:
@@ -68,12 +74,16 @@ def test_each_output_channel_has_a_scale_of_its_own(kind: type[WeightsInt8], top
     assert kind()(after) is after
 
 
-@pytest.mark.parametrize("kind", [WeightsInt6(), WeightsInt4(), WeightsInt4(16), Palettize(4)])
-def test_depthwise_kernels_keep_eight_bits(kind: WeightsInt4) -> None:
-    layers = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.Conv2d(32, 1, 1)
-    found = kind(program_of(nn.Sequential(*layers, nn.Upsample(scale_factor=2)))).encodings
-    assert found["1.weight"].dtype == "int8"
-    assert found["0.weight"].bits == found["2.weight"].bits < 8
+@pytest.mark.parametrize(
+    "kind", [WeightsInt6(), WeightsInt4(), WeightsInt4(16), Palettize(4), Palettize(8)]
+)
+def test_small_kernels_keep_eight_bits(kind: WeightsInt4, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = program_of()
+    monkeypatch.setattr(grids, "SMALL", kernel_of(program, "first").size)
+    found = kind(program).encodings
+    asked = found["second.weight"]
+    assert asked.bits == found["up.weight"].bits
+    assert found["first.weight"].dtype == ("int8" if asked.bits < 8 else asked.dtype)
 
 
 def test_blocks_have_scales_of_their_own() -> None:

@@ -17,6 +17,7 @@ from model_defs.errors import BadCheckpoint, BadRecipe
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain import recipes
 from toolchain.cli import main
+from toolchain.passes import grids
 from toolchain.training import rounding
 from toolchain.training.loop import train
 from toolchain.training.state import Settings
@@ -29,6 +30,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _only_the_last_kernel_keeps_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grids, "SMALL", 100)
 
 
 def edges(inputs: tuple[TensorSpec, ...], number: int) -> Item:
@@ -160,8 +166,9 @@ def test_weights_to_round_have_to_be_named(tmp_path: Path) -> None:
     [
         ("prune-channels=0.2,int8", "takes channels out"),
         ("fast", "takes channels out"),
-        ("fp16", "rounds nothing that can be trained through"),
-        ("palettize=4", "rounds nothing that can be trained through"),
+        ("fp16", "rounds nothing to what can be trained through"),
+        ("weights-uint8", "rounds nothing to what can be trained through"),
+        ("palettize=4", "rounds not all to what can be trained through"),
     ],
 )
 def test_recipes_that_cannot_be_trained_through(base: Path, recipe: str, why: str) -> None:

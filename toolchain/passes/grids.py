@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from converters.api import Program
-from converters.encodings import Encoding
+from converters.encodings import BITS, Encoding
 from toolchain.passes.adaptive import adapted
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -23,6 +23,9 @@ Choose = Callable[[str, np.ndarray, int], Encoding]
 
 HALF = 2
 """Bytes of a number in float16, which a grid has to better."""
+
+SMALL, WIDE = 4096, "int8"
+"""Kernels of so many numbers are stored in this where fewer bits are asked for."""
 
 
 def on_grids(
@@ -78,16 +81,17 @@ def affine(dtype: str) -> Choose:
     return choose
 
 
-def wide_where_depthwise(choose: Choose) -> Choose:
-    """The grids chosen, but those of 8-bit integers for kernels that read one channel each.
+def wide_where_small(choose: Choose) -> Choose:
+    """The grids chosen, but those of 8-bit integers for kernels of up to SMALL numbers.
 
-    They are few of a net's numbers, and for an error in one of nine few others can make up.
+    All of a net's together they are a few of its bytes, and an error in one of few numbers is one
+    for which few others can make up: depthwise kernels, first and last layers.
     """
-    wide = symmetric("int8")
 
     def chosen(name: str, kernel: np.ndarray, axis: int) -> Encoding:
-        depthwise = kernel.ndim > 2 and kernel.shape[1 - axis] == 1
-        return (wide if depthwise else choose)(name, kernel, axis)
+        grid = choose(name, kernel, axis)
+        is_small = kernel.size <= SMALL and grid.bits < BITS[WIDE]
+        return symmetric(WIDE)(name, kernel, axis) if is_small else grid
 
     return chosen
 

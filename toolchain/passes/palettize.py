@@ -11,7 +11,7 @@ from converters.api import Program
 from converters.encodings import Encoding
 from toolchain.passes.adaptive import moments
 from toolchain.passes.gradients import squared_gradients
-from toolchain.passes.grids import Choose, on_grids, wide_where_depthwise
+from toolchain.passes.grids import Choose, on_grids, wide_where_small
 
 BINS = 256
 """Of the histogram that shows how dense the numbers lie."""
@@ -30,7 +30,7 @@ class Palettize:
     depend on it (Kim 2024, SqueezeLLM, equation 3), so that those that matter are kept. What a
     number loses by it those behind it in its row make up for, on pictures (Frantar 2023). Where
     more than an even share of the numbers is zero, one of the palette is, so that zeros stay.
-    Depthwise kernels become 8-bit integers: "int8".
+    Kernels of up to 4096 numbers become 8-bit integers, but of palettes of 8 bits: "int8".
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
     """
@@ -43,7 +43,7 @@ class Palettize:
 
     def __call__(self, program: Program) -> Program:
         counts = squared_gradients(program) if self.sensitive else {}
-        choose = wide_where_depthwise(chooser(self.bits, counts))
+        choose = wide_where_small(chooser(self.bits, counts))
         return on_grids(program, choose, self.keep, moments(program))
 
 

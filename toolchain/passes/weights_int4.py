@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from converters.api import Program
 from toolchain.passes.adaptive import moments
-from toolchain.passes.grids import on_grids, symmetric, wide_where_depthwise
+from toolchain.passes.grids import on_grids, symmetric, wide_where_small
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class WeightsInt4:
     Before: float32 kernels
     After:  float32 kernels whose numbers are `code * scale`, a code within 7 of zero and a scale
             for each output channel, or for each `block` of input channels in it; "int4"
-    Depthwise kernels are rounded to 8 bits: "int8".
+    Kernels of up to 4096 numbers are rounded to 8 bits: "int8".
     What a number loses those behind it in its row make up for, on pictures (Frantar 2023).
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
@@ -29,5 +29,5 @@ class WeightsInt4:
     keep: tuple[str, ...] = ()
 
     def __call__(self, program: Program) -> Program:
-        choose = wide_where_depthwise(symmetric("int4", self.block))
+        choose = wide_where_small(symmetric("int4", self.block))
         return on_grids(program, choose, self.keep, moments(program))

@@ -40,8 +40,8 @@ class Rounding:
 def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     """What a recipe makes of each layer of a model with the weights in a file, by its path.
 
-    BadRecipe for one that takes channels out, or rounds nothing to integers with a scale for
-    each channel.
+    BadRecipe for one that takes channels out, or rounds nothing or not all that it rounds to
+    integers with a scale for each channel.
     """
     recipe = recipes.find(text)
     if recipe.pruned or PRUNES & set(recipe.passes):
@@ -50,14 +50,12 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     norms = dict(foldable_pairs(program))
     for step in recipe.load():
         program = step(program)
-    found = {
-        name.rpartition(".")[0]: kernel
-        for name, kernel in program.encodings.items()
-        if kernel.dtype.startswith("int") and kernel.is_grid and not kernel.block
-    }
-    if not found:
+    grids = {n.rpartition(".")[0]: e for n, e in program.encodings.items() if e.is_grid}
+    found = {path: e for path, e in grids.items() if e.dtype.startswith("int") and not e.block}
+    if not found or len(found) < len(grids):
+        what = "not all" if found else "nothing"
         raise BadRecipe(
-            f"recipe {text} rounds nothing that can be trained through",
+            f"recipe {text} rounds {what} to what can be trained through",
             do="use int8, weights-int8, weights-int6 or weights-int4",
         )
     reads = program.module.grids.reads if isinstance(program.module, OnGrids) else {}
