@@ -40,7 +40,7 @@ OURS: dict[str, tuple[str, ...]] = {
         *("weights-int6,weights-fp16", "weights-int4,weights-fp16", "weights-int4=32,weights-fp16"),
         *("palettize=6,weights-fp16", "palettize=4,weights-fp16"),
     ),
-    "android": ("fp16", "small", "smallest"),
+    "android": ("fp16", "small", "weights-int4,weights-fp16"),
 }
 """Target -> the recipes that are measured beside fp32, which all are compared with."""
 

@@ -224,6 +224,7 @@ class _Prepared:
     truth: Future[Truth]
     inputs: frozenset[Path]
     model: dict[str, object]
+    pruned: bool
 
     @property
     def spec_name(self) -> str:
@@ -258,7 +259,8 @@ class _Prepared:
         described = _describe(captured, file)
         truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
         kept = frozenset(inputs)
-        return cls(captured, shipped, entries, exported, names, truth, kept, described)
+        pruned = weights is None and file is not None and file == spec.pruned
+        return cls(captured, shipped, entries, exported, names, truth, kept, described, pruned)
 
 
 def _feeders(spec: ModelSpec) -> list[Program]:
@@ -421,7 +423,7 @@ def _manifest(
             "passes": list(recipe.steps),
             "layers": dict(recipe.layers),
             "keep": {**recipe.keep, **prepared.program.kept},
-            "pruned": recipe.pruned,
+            "pruned": prepared.pruned,
             "ledger": [entry.to_json() for entry in prepared.ledger],
         },
         "inputs": [t.to_json() for t in spec.inputs],

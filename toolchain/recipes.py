@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from model_defs.errors import BadRecipe, UnknownName
 from toolchain.passes import ACTIVATIONS, EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
@@ -26,13 +26,16 @@ FOLD = "fold-batchnorm"
 """What every recipe begins with."""
 
 
+Pruned = Literal["", "preferred", "required"]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Steps in order; `others` are those of targets that need others.
 
     `layers` says what `weights-mixed` makes of which layer. `keep` are layers whose parameters no
     step may round, and why; `attempt` counts how often some were added. A `pruned` recipe ships
-    the model's weights that have fewer channels.
+    the model's weights that have fewer channels: "required", or "preferred" if it has some.
     """
 
     name: str
@@ -40,7 +43,7 @@ class Recipe:
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     layers: Mapping[str, str] = field(default_factory=dict, hash=False)
     keep: Mapping[str, str] = field(default_factory=dict, hash=False)
-    pruned: bool = False
+    pruned: Pruned = ""
     attempt: int = 0
 
     def on(self, target: str) -> Recipe:
@@ -89,6 +92,8 @@ class Recipe:
         """
         if given is not None or not self.pruned:
             return given or spec.weights
+        if spec.pruned is None and self.pruned == "preferred":
+            return spec.weights
         if spec.pruned is None:
             raise BadRecipe(
                 f"recipe {self.name}: {spec.name} has no weights with fewer channels",
@@ -124,7 +129,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("uint8", (FOLD, "weights-uint8")),
         Recipe("small", (FOLD, "weights-int8", "weights-fp16")),
         Recipe("int8", (FOLD, "int8", "weights-fp16")),
-        Recipe("fast", (FOLD, "weights-fp16"), pruned=True),
+        Recipe("fast", (FOLD, "weights-fp16"), pruned="required"),
         Recipe(
             "smallest",
             (FOLD, "weights-int4", "weights-fp16"),
@@ -132,6 +137,7 @@ RECIPES: dict[str, Recipe] = {
                 "ios": (FOLD, "palettize=4", "weights-fp16"),
                 "web": (FOLD, "weights-int8", "weights-fp16"),
             },
+            pruned="preferred",
         ),
     )
 }
@@ -184,7 +190,7 @@ def _check_option(name: str, value: str, *, given: bool) -> None:
 def of_manifest(recipe: Mapping[str, Any]) -> Recipe:
     """The recipe that a bundle's manifest says it was built with."""
     layers, keep = recipe.get("layers", {}), recipe.get("keep", {})
-    pruned = bool(recipe.get("pruned", False))
+    pruned: Pruned = "required" if recipe.get("pruned") else ""
     steps = tuple(recipe["passes"])
     return Recipe(str(recipe["name"]), steps, layers=layers, keep=keep, pruned=pruned)
 

@@ -161,8 +161,8 @@ class Truth(Mapping[str, Tensors]):
 WHOLE = recipes.RECIPES["fp32"]
 """What trunks are built with, whose outputs heads are given."""
 
-_Key = tuple[str, bool]
-"""A model, and whether it has the fewer channels of its pruned weights."""
+_Key = tuple[str, str]
+"""A model, and whether the recipe wants the fewer channels of its pruned weights."""
 
 
 class _Truths:
@@ -209,7 +209,7 @@ class _Truths:
         key = name, recipe.pruned
         if key not in self._truths:
             program = self._program(name, recipe)
-            feeder = program.spec.fed_by, False
+            feeder = program.spec.fed_by, WHOLE.pruned
             self._truths = {k: v for k, v in self._truths.items() if k == feeder}
             self._truths[key] = Truth(program, self._inputs(program))
         return self._truths[key]

@@ -52,6 +52,24 @@ def test_a_model_without_such_weights_is_refused() -> None:
     assert mlship("build", "saliency", "--target", "web", "--recipe", "fast").exit_code == 2
 
 
+def test_the_smallest_has_fewer_channels_where_there_are_such_weights(tmp_path: Path) -> None:
+    smallest, portrait, saliency = (
+        recipes.find("smallest"),
+        *map(zoo.load, ("portrait", "saliency")),
+    )
+    assert smallest.weights_of(portrait) == portrait.pruned
+    assert smallest.weights_of(saliency) == saliency.weights
+    asked = ("build", "portrait", "--target", "web", "--recipe", "smallest", "--out", tmp_path)
+    result = mlship(*asked)
+    assert result.exit_code == 0, result.output
+    bundle = tmp_path / "portrait-web"
+    assert json.loads((bundle / "manifest.json").read_text())["recipe"]["pruned"]
+    weighed = mlship("size", bundle, "--json")
+    assert json.loads(weighed.output)[0]["disk"] < 450_000  # of 8.3 MB
+    checked = mlship("parity", bundle, "--backend", "tfjs-wasm", "--json")
+    assert checked.exit_code == 0, checked.output
+
+
 def test_weights_that_are_given_are_taken() -> None:
     given = Path("mine.safetensors")
     assert recipes.find("fast").weights_of(zoo.load("saliency"), given) == given
