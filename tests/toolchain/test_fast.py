@@ -65,7 +65,7 @@ def test_the_smallest_has_fewer_channels_where_there_are_such_weights(tmp_path: 
     bundle = tmp_path / "portrait-web"
     assert json.loads((bundle / "manifest.json").read_text())["recipe"]["pruned"]
     weighed = mlship("size", bundle, "--json")
-    assert json.loads(weighed.output)[0]["disk"] < 450_000  # of 8.3 MB
+    assert json.loads(weighed.output)[0]["disk"] < 600_000  # of 8.3 MB
     checked = mlship("parity", bundle, "--backend", "tfjs-wasm", "--json")
     assert checked.exit_code == 0, checked.output
 
