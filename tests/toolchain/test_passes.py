@@ -235,7 +235,6 @@ def test_puts_kernels_onto_a_grid(kind: type[WeightsUint8], dtype: str, last: in
         assert codes.min() > -0.5
         assert codes.max() < last + 0.5
         assert (kernel - original).abs().max() <= 0.5001 * scale
-    assert torch.equal(after.module[0].bias, before.module[0].bias)  # type: ignore[index]
     assert kind()(after) is after
 
 
