@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
+    "equalize": "toolchain.passes.equalize:Equalize",
     "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
     "prune-weights": "toolchain.passes.prune_weights:PruneWeights",
     "int8": "toolchain.passes.int8:Int8",
@@ -26,7 +27,7 @@ PASSES: dict[str, str] = {
 }
 
 
-EXACT = frozenset({"fold-batchnorm"})
+EXACT = frozenset({"fold-batchnorm", "equalize"})
 """Passes that leave the outputs as they are."""
 
 NEAR = frozenset({"weights-fp16", "weights-uint16"})

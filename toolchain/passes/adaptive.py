@@ -8,9 +8,8 @@ Of a convolution in groups each group has inputs, and moments, of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 
 from converters.api import Program
 from converters.encodings import Encoding
+from toolchain.passes.known import once_a_module
 
 DAMPING = 0.01
 """Added to the diagonal of the moments, as a share of its mean (Frantar 2023, section 3.3)."""
@@ -29,31 +29,40 @@ SIDE = 48
 BLOCK = 128
 """Columns that are rounded before those behind them are brought up to date."""
 
-Moments = dict[str, np.ndarray]
+Moments = Mapping[str, np.ndarray]
 """Parameter -> the second moments (groups, columns, columns) of what a row of its kernel meets."""
 
+Means = Mapping[str, np.ndarray]
+"""Parameter -> the means (groups, columns) of what a row of its kernel meets."""
 
-_KNOWN: WeakKeyDictionary[nn.Module, Moments] = WeakKeyDictionary()
-"""Of modules that were looked at before: no pass changes the one that it is given."""
 
-
+@once_a_module
 def moments(program: Program) -> Moments:
+    """Those of the linear layers and of the convolutions, over pictures; summed over these."""
+    return _summed(program, lambda patches: patches.transpose(0, 2, 1) @ patches / patches.shape[1])
+
+
+@once_a_module
+def means(program: Program) -> Means:
     """Those of the linear layers and of the convolutions, over pictures."""
-    if program.module not in _KNOWN:
-        _KNOWN[program.module] = _moments(program)
-    return _KNOWN[program.module]
+
+    def of(patches: np.ndarray) -> np.ndarray:
+        """With a 1 behind it, which counts the calls."""
+        return np.pad(patches.mean(1), ((0, 0), (0, 1)), constant_values=1.0)
+
+    found = _summed(program, of)
+    return {name: total[:, :-1] / total[:, -1:] for name, total in found.items()}
 
 
-def _moments(program: Program) -> Moments:
+def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """Parameter -> the sum over all calls of what is made `of` the patches that a call reads."""
     from toolchain import calibration
 
-    found: Moments = {}
+    found: dict[str, np.ndarray] = {}
 
     def hook(name: str) -> Callable[..., None]:
         def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
-            patches = _patches(layer, given[0]).double().numpy()
-            squares = patches.transpose(0, 2, 1) @ patches / patches.shape[1]
-            found[name] = found.get(name, 0.0) + squares
+            found[name] = found.get(name, 0.0) + of(_patches(layer, given[0]).double().numpy())
 
         return watch
 

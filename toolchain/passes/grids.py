@@ -13,7 +13,7 @@ from torch import nn
 
 from converters.api import Program
 from converters.encodings import BITS, Encoding
-from toolchain.passes.adaptive import adapted
+from toolchain.passes.adaptive import Means, Moments, adapted
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *TRANSPOSED)
@@ -27,18 +27,23 @@ HALF = 2
 SMALL, WIDE = 4096, "int8"
 """Kernels of so many numbers are stored in this where fewer bits are asked for."""
 
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
+"""Was seen of any layer."""
+
 
 def on_grids(
     program: Program,
     choose: Choose,
     keep: Collection[str] = (),
-    seen: Mapping[str, np.ndarray] = MappingProxyType({}),
+    seen: Moments = NOTHING,
+    met: Means = NOTHING,
 ) -> Program:
     """The program with the kernel of each convolution and linear layer on the grid chosen for it.
 
     The same object where there is none left. Left alone: the layers in `keep`, kernels that are
     zero everywhere, and those that float16 stores in fewer bytes. A kernel that layers share is
-    rounded once. Where the moments of what a layer reads were `seen`, rounding is adaptive.
+    rounded once. Where the moments of what a layer reads were `seen`, rounding is adaptive; where
+    its means were `met`, the bias makes up for what the outputs are then off by on average.
     """
     module = copy.deepcopy(program.module)
     encodings = dict(program.encodings)
@@ -54,7 +59,11 @@ def on_grids(
             grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
             if grid.bytes(kernel.size) > HALF * kernel.size:
                 continue
-            layer.weight.copy_(torch.from_numpy(rounded(kernel, grid, seen.get(name))))
+            numbers = rounded(kernel, grid, seen.get(name))
+            bias = name.removesuffix("weight") + "bias"
+            if name in met and layer.bias is not None and bias not in encodings:
+                layer.bias += torch.from_numpy(lost(kernel, numbers, met[name]))
+            layer.weight.copy_(torch.from_numpy(numbers))
             chosen[id(layer.weight)] = grid
         encodings[name] = chosen[id(layer.weight)]
     if encodings == dict(program.encodings):
@@ -65,6 +74,15 @@ def on_grids(
 def rounded(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
     """The kernel's numbers on a grid: nearest, or adapted to what the layer reads."""
     return grid.numbers(grid.codes(kernel if seen is None else adapted(kernel, grid, seen)))
+
+
+def lost(kernel: np.ndarray, numbers: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """What each output channel loses on average, (W - W') E[x]: Nagel 2019, section 4.2.
+
+    The channels are along axis 0; `mean` is (groups, columns) for the rest.
+    """
+    errors = (kernel.astype(np.float64) - numbers).reshape(len(mean), -1, mean.shape[1])
+    return np.einsum("goc,gc->go", errors, mean).ravel().astype(np.float32)
 
 
 def affine(dtype: str) -> Choose:

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from converters.api import Program
 from toolchain.passes.calls import Calls, Made, is_map
+from toolchain.passes.known import once_a_module
 from toolchain.passes.ranges import BINS, Seen
 
 See = Callable[[int, Tensor], None]
 """Given the number of a call, or of an input (below 0), and the map."""
 
-_KNOWN: WeakKeyDictionary[nn.Module, Mapping[int, Seen]] = WeakKeyDictionary()
-"""Of modules that were looked at before: no pass changes the one that it is given."""
 
-
+@once_a_module
 def observed(program: Program) -> Mapping[int, Seen]:
-    """What was seen of each call's map, and of each input, by its number (see `calls`)."""
-    if program.module not in _KNOWN:
-        _KNOWN[program.module] = _observed(program)
-    return _KNOWN[program.module]
+    """What was seen of each call's map, and of each input, by its number (see `calls`).
 
-
-def _observed(program: Program) -> dict[int, Seen]:
-    """Once for the ends, once more for what lies between."""
+    Once for the ends, once more for what lies between.
+    """
     ends: dict[int, tuple[float, float]] = {}
     counts: dict[int, np.ndarray] = {}
 
