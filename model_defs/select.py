@@ -163,6 +163,7 @@ SELECT = ModelSpec(
     (MASK,),
     summary="the object under the clicks (SqueezeNet, SharpMask)",
     weights=path_of("select"),
+    pruned=path_of("select-fast"),
 )
 SELECT_COARSE = ModelSpec(
     "select-coarse",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from model_defs import zoo
 from model_defs.weights import FOLDER as WEIGHTS
 from toolchain.bundle import file_digest
 from toolchain.evaluating import cards, exam
 from toolchain.evaluating.run import Row
+from toolchain.training import weights
 from toolchain.training.weights import history
 
 TRAINED = (
@@ -29,8 +31,21 @@ def test_every_phone_sized_model_is_trained() -> None:
 
 def test_weights_are_40_megabytes_at_most() -> None:
     files = list(WEIGHTS.glob("*.safetensors"))
-    assert len(files) == 10
+    assert len(files) == 11
     assert sum(path.stat().st_size for path in files) <= 40_000_000
+
+
+def test_kernels_are_stored_in_the_narrowest_type_that_holds_them_as_float16() -> None:
+    coarse, fine, bias = (
+        torch.tensor([[0.5, -2.0]]),
+        torch.tensor([[0.5, 0.3]]),
+        torch.tensor([0.3]),
+    )
+    found = weights.stored({"coarse": coarse, "fine": fine, "bias": bias})
+    assert found["coarse"].dtype == torch.float8_e4m3fn
+    assert torch.equal(found["coarse"].float(), coarse)
+    assert torch.equal(found["fine"], fine.half())
+    assert found["bias"] is bias
 
 
 def test_cards_and_table_are_current() -> None:

@@ -100,7 +100,8 @@ def card(result: Result) -> str:
         *table(result),
         "",
         f"`mlship eval {result.model}`, in PyTorch, of `{spec.weights.name}`,",
-        f"sha256 `{file_digest(spec.weights)}`, which stores kernels in float16.",
+        f"sha256 `{file_digest(spec.weights)}`, which stores kernels in float16 (or float8, where "
+        "that is exact).",
         "",
         "## Training",
         "",

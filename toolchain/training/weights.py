@@ -52,8 +52,17 @@ def history(path: Path) -> list[dict[str, Any]]:
 
 
 def stored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Kernels in float16, everything else (BatchNorm, biases) as it is."""
-    return {name: t.half() if t.ndim > 1 else t for name, t in tensors.items()}
+    """Kernels in float16, or in float8 where that holds the same numbers; the rest as it is."""
+    return {name: narrowed(t) if t.ndim > 1 else t for name, t in tensors.items()}
+
+
+def narrowed(kernel: Tensor) -> Tensor:
+    """A kernel rounded to float16, in the narrowest type that holds it so."""
+    import torch
+
+    half = kernel.half()
+    quarter = half.to(torch.float8_e4m3fn)
+    return quarter if torch.equal(quarter.half(), half) else half
 
 
 def main() -> None:
