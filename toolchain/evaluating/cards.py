@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from model_defs import zoo
 from toolchain.bundle import file_digest
 from toolchain.evaluating import exam as exams
+from toolchain.evaluating import trainings
 from toolchain.evaluating.notes import NOTES
 from toolchain.evaluating.run import Result, cell, evaluate
 
@@ -105,12 +105,13 @@ def card(result: Result) -> str:
         "",
         "## Training",
         "",
-        *_training(history(spec.weights)),
+        *trainings.commands(history(spec.weights)),
         "",
-        *_trained(history(spec.weights)),
+        *trainings.how(history(spec.weights)),
         "",
         f"Data: {note.data} Loss: {note.loss} No person's picture, click or look was used.",
         "",
+        *trainings.of_fewer_channels(spec),
         "## What it cannot do",
         "",
         *(f"- {limit}" for limit in note.limits),
@@ -120,38 +121,6 @@ def card(result: Result) -> str:
         "",
     ]
     return "\n".join(text)
-
-
-def _training(runs: list[dict[str, Any]]) -> list[str]:
-    """The commands that made the weights, in a fenced block."""
-    commands, base = [], ""
-    for number, run in enumerate(runs, 1):
-        if "pruned" in run:
-            commands.append(f"# pruned: {'; '.join(run['pruned'])}")
-            continue
-        out = f"runs/{number}"
-        commands.append(_command(run, base, out))
-        base = f"{out}/weights.safetensors"
-    return ["```console", *commands, "```"]
-
-
-def _trained(runs: list[dict[str, Any]]) -> list[str]:
-    """How, and how far the commands give the same again."""
-    if not any(run["steps"] for run in runs):
-        return [
-            "No step was trained: this is where training starts, and the command gives it again."
-        ]
-    return [
-        "AdamW, warm-up and cosine, moving average of the weights. The commands give such a net,",
-        "not the same bits: training was still being made faster between one stage and the next.",
-    ]
-
-
-def _command(run: dict[str, Any], base: str, out: str) -> str:
-    parts = [f"mlship train {run['model']}", f"--from {base}" if base else ""]
-    parts += [f"--{key} {run[key]:g}" for key in ("steps", "batch", "rate", "size", "seed")]
-    parts += ["--half" if run["half"] else "", f"--out {out}"]
-    return "$ " + " ".join(part for part in parts if part)
 
 
 def examine(names: list[str]) -> None:
