@@ -14,7 +14,15 @@ ROWS: list[dict[str, Any]] = json.loads(recipes.RESULTS.read_text(encoding="utf-
 
 def row(recipe: str, disk: int, value: float, **more: Any) -> dict[str, Any]:
     found = {"model": "select", "recipe": recipe, "target": "android", "disk": disk}
-    return {**found, "wire": disk, "ideal": 100, "metric": "IoU", "value": value, **more}
+    return {
+        **found,
+        "wire": disk,
+        "ideal": 100,
+        "metric": "IoU",
+        "value": value,
+        "questions": 16,
+        **more,
+    }
 
 
 def test_the_committed_page_is_current() -> None:
