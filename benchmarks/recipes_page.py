@@ -26,8 +26,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "# What each recipe is worth",
         "",
         "`python -m benchmarks.recipes`: artifact bytes and bytes on the wire, as shares of "
-        "float32's; the metric of `mlship eval` on held-out scenes (how many), of the file itself, and "
-        "what it lost of float32's; time in LiteRT against float32 (one thread, interleaved). "
+        "float32's; the metric of `mlship eval` on held-out scenes (how many), of the file itself, "
+        "and what it lost of float32's; time in LiteRT against float32 (one thread, interleaved). "
         f"Aims: {_aims()}; `fast` {1 / FAST:.1f} times as fast in LiteRT with 2% lost. The last "
         "column is how many times smaller the file is, on disk and on the wire, than the float32 "
         "numbers of the published net that the model stands in for.",
