@@ -7,7 +7,7 @@ import numpy as np
 from converters.lowering.activation import add, mul, number
 from converters.lowering.call import Call
 from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops
-from converters.lowering.value import Value, as_tensor
+from converters.lowering.value import Value, as_tensor, reshape
 
 
 def matmul(call: Call) -> Value:
@@ -37,8 +37,8 @@ def _matrices(call: Call, value: Value) -> tuple[Tensor, bool]:
 def _of_rows(call: Call) -> Tensor:
     """The same matrix for all rows: on WASM, XNNPACK multiplies two matrices, a loop many."""
     x, y = call.logical(0), call.logical(1)
-    rows = gen_array_ops.reshape(x, np.array((-1, int(x.shape[-1])), np.int32))
-    return gen_array_ops.reshape(gen_math_ops.mat_mul(rows, y), np.array(call.shape, np.int32))
+    rows = reshape(x, (-1, int(x.shape[-1])))
+    return reshape(gen_math_ops.mat_mul(rows, y), call.shape)
 
 
 def _product(x: Tensor, flip_x: bool, y: Tensor, flip_y: bool) -> Tensor:

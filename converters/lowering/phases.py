@@ -10,7 +10,7 @@ from converters.lowering.call import Call, nhwc
 from converters.lowering.join import joined
 from converters.lowering.pad import cropped
 from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops, gen_nn_ops
-from converters.lowering.value import Value
+from converters.lowering.value import Value, reshape
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,14 @@ def conv_of_nearest(call: Call) -> Value:
         phase, down = rows.row(nth)
         y = _convolved(call, _kernel(call, weight, rows, phase, columns), (down, across))
         y = ACTIVATIONS[a.activation](y)
-        parts.append(_reshaped(y, n, -1, 1, int(y.shape[2]) * a.scale * filters))
+        parts.append(reshape(y, (n, -1, 1, int(y.shape[2]) * a.scale * filters)))
     y, wide = joined(call.target, parts, 2), int(parts[0].shape[3])
     if wide != columns.results * filters:
-        y = _reshaped(y, n, rows.results, wide)
+        y = reshape(y, (n, rows.results, wide))
         begin = np.array([0, 0, early * filters], np.int32)
         size = np.array([n, rows.results, columns.results * filters], np.int32)
         y = gen_array_ops._slice(y, begin, size)
-    return nhwc(_reshaped(y, n, rows.results, columns.results, filters))
-
-
-def _reshaped(tensor: Tensor, *shape: int) -> Tensor:
-    return gen_array_ops.reshape(tensor, np.array(shape, np.int32))
+    return nhwc(reshape(y, (n, rows.results, columns.results, filters)))
 
 
 ACTIVATIONS = {"": lambda y: y, "Relu": gen_nn_ops.relu, "Elu": gen_nn_ops.elu}
@@ -134,7 +130,7 @@ def _kernel(call: Call, weight: np.ndarray, rows: Phases, phase: int, columns: P
         return constant(kernel.reshape(high, wide, channels, -1).astype(np.float32))
     which = np.einsum("pt,bqu->pqbtu", down, across).reshape(-1, height * width)
     stored = constant(np.ascontiguousarray(weight.transpose(2, 3, 1, 0)))
-    sums = gen_math_ops.mat_mul(constant(which), _reshaped(stored, height * width, -1))
-    apart = _reshaped(sums, high * wide, scale, channels, filters)
+    sums = gen_math_ops.mat_mul(constant(which), reshape(stored, (height * width, -1)))
+    apart = reshape(sums, (high * wide, scale, channels, filters))
     kernel = gen_array_ops.transpose(apart, [0, 2, 1, 3])
-    return _reshaped(kernel, high, wide, channels, scale * filters)
+    return reshape(kernel, (high, wide, channels, scale * filters))

@@ -11,6 +11,7 @@ from converters.lowering.call import Call, Target, nhwc
 from converters.lowering.join import joined
 from converters.lowering.tf import Tensor, constant, gen_array_ops
 from converters.lowering.value import Value, as_tensor, reshaped
+from converters.lowering.value import reshape as resized
 
 
 def reshape(call: Call) -> Value:
@@ -72,8 +73,8 @@ def split(call: Call) -> tuple[Value, ...]:
     sizes = [shape[a.axis] for shape in call.results]
     if call.target == "tfjs" and value.rank > NATIVE_AXES:
         before, after = value.stored_shape[:axis], value.stored_shape[axis + 1 :]
-        parts = _parts(call.target, _sized(x, prod(before), sum(sizes), prod(after)), 1, sizes)
-        parts = [_sized(part, *before, int(part.shape[1]), *after) for part in parts]
+        parts = _parts(call.target, resized(x, (prod(before), sum(sizes), prod(after))), 1, sizes)
+        parts = [resized(part, (*before, int(part.shape[1]), *after)) for part in parts]
     else:
         parts = _parts(call.target, x, axis, sizes)
     return tuple(Value(part, value.order) for part in parts)
@@ -81,10 +82,6 @@ def split(call: Call) -> tuple[Value, ...]:
 
 XNNPACK_PARTS = 4
 NATIVE_AXES = 4
-
-
-def _sized(x: Tensor, *sizes: int) -> Tensor:
-    return gen_array_ops.reshape(x, np.array(sizes, np.int32))
 
 
 def _parts(target: Target, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
