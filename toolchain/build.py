@@ -259,7 +259,7 @@ class _Prepared:
         described = _describe(captured, file)
         truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
         kept = frozenset(inputs)
-        pruned = weights is None and file is not None and file == spec.pruned
+        pruned = file not in (weights, spec.weights)
         return cls(captured, shipped, entries, exported, names, truth, kept, described, pruned)
 
 

@@ -169,7 +169,8 @@ def of_model(
     if recipe.exact:
         raise BadRecipe(f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ...")
     (name,) = models.expand(name)
-    program = capture(models.load(name), weights)
+    spec = models.load(name)
+    program = capture(spec, recipe.weights_of(spec, weights))
     inputs = cases.build(program.spec.inputs, cases.CASES + program.spec.cases)
     runner = ReferenceRunner(program)
     judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})

@@ -50,6 +50,7 @@ def test_a_model_without_such_weights_is_refused() -> None:
         recipes.find("fast").weights_of(zoo.load("saliency"))
     assert "mlship prune saliency" in error.value.do
     assert mlship("build", "saliency", "--target", "web", "--recipe", "fast").exit_code == 2
+    assert mlship("sensitivity", "saliency", "--recipe", "fast").exit_code == 2
 
 
 def test_the_smallest_has_fewer_channels_where_there_are_such_weights(tmp_path: Path) -> None:

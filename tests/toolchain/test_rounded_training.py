@@ -176,6 +176,11 @@ def test_recipes_that_cannot_be_trained_through(base: Path, recipe: str, why: st
         rounding.of_recipe(TASK, recipe, base)
 
 
+def test_weights_that_are_given_have_the_channels_that_smallest_trains(base: Path) -> None:
+    kernels = [r.kernel.dtype for r in rounding.of_recipe(TASK, "smallest", base).values()]
+    assert kernels == ["int4", "int4", "int8"]
+
+
 def test_the_command_wants_weights_to_round(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, ["train", "portrait", "--recipe", "int8", "--out", str(tmp_path)]

@@ -44,7 +44,7 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     integers with a scale for each channel.
     """
     recipe = recipes.find(text)
-    if recipe.pruned or PRUNES & set(recipe.passes):
+    if recipe.pruned == "required" or PRUNES & set(recipe.passes):
         raise BadRecipe(f"recipe {text} takes channels out", do="mlship prune, then train --from")
     program = capture(task.spec, base)
     norms = dict(foldable_pairs(program))
