@@ -25,16 +25,18 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# What each recipe is worth",
         "",
-        "`python -m benchmarks.recipes`: artifact bytes and bytes on the wire, as shares of "
-        "float32's; the metric of `mlship eval` on held-out scenes (how many), of the file itself, "
-        "and what it lost of float32's; time in LiteRT against float32 (one thread, interleaved). "
-        f"Aims: {_aims()}; `fast` {1 / FAST:.1f} times as fast in LiteRT with 2% lost. The last "
-        "column is how many times smaller the file is, on disk and on the wire, than the float32 "
-        "numbers of the published net that the model stands in for.",
+        "`python -m benchmarks.recipes`: bytes of the artifact, and as an app or a page fetches "
+        "them (deflate; Brotli), with their shares of float32's; the metric of `mlship eval` on "
+        "held-out scenes (how many), of the file itself, and what it lost of float32's; time in "
+        f"LiteRT against float32 (one thread, interleaved). Aims: {_aims()}; `fast` "
+        f"{1 / FAST:.1f} times as fast in LiteRT with 2% lost. On the web those bytes count that "
+        "are fetched: a file for it pads codes of 4 bits to bytes, and compression takes that out "
+        "again. The last column is how many times smaller the file is, on disk and on the wire, "
+        "than the float32 numbers of the published net that the model stands in for.",
         "",
-        "| model | recipe | target | bytes | of fp32 | on the wire | of its numbers | metric "
+        "| model | recipe | target | bytes | of fp32 | fetched | of fp32 | of its numbers | metric "
         "| lost | time | | baseline |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|---:|",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     plain = {(r["model"], r["target"]): r for r in rows if r["recipe"] == "fp32" and "disk" in r}
     lines += [_line(row, plain) for row in rows]
@@ -51,12 +53,14 @@ def _aims() -> str:
 def _line(row: dict[str, Any], plain: Mapping[tuple[str, str], dict[str, Any]]) -> str:
     head = f"| `{row['model']}` | `{row['recipe']}` |"
     if "failed" in row:
-        return f"{head} failed: {row['failed']} |" + " |" * 9
+        return f"{head} failed: {row['failed']} |" + " |" * 10
     base = plain.get((row["model"], row["target"]), row)
-    share, lost = row["disk"] / base["disk"], drop(base, row)
+    shares = {way: row[way] / base[way] for way in ("disk", "wire")}
+    share, lost = shares["wire" if row["target"] == "web" else "disk"], drop(base, row)
     time = f"{row['latency']:.2f}x" if "latency" in row else ""
     return (
-        f"{head} {row['target']} | {row['disk']:,} | {share:.1%} | {row['wire']:,} | "
+        f"{head} {row['target']} | {row['disk']:,} | {shares['disk']:.1%} | "
+        f"{row['wire']:,} | {shares['wire']:.1%} | "
         f"{row['disk'] / row['ideal']:.3f} | "
         f"{row['metric']} {row['value']:.4f} ({row['questions']}) | {lost:.2%} | "
         f"{time} | {_verdict(row, share, lost)} | {_against_baseline(row)} |"

@@ -133,10 +133,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "smallest",
             (FOLD, "weights-int4", "weights-fp16"),
-            {
-                "ios": (FOLD, "palettize=4", "weights-fp16"),
-                "web": (FOLD, "weights-int8", "weights-fp16"),
-            },
+            {"ios": (FOLD, "palettize=4", "weights-fp16")},
             pruned="preferred",
         ),
     )

@@ -24,7 +24,8 @@ class Target:
 
     `loading` names the files of `toolchain/loading` that its bundles carry: code for an app.
     `stores` are the types in which its format holds weights that it computes with in float32,
-    and those in which it computes.
+    and those in which it computes. It `pads` types of fewer bits to a byte: they are smaller once
+    they are compressed, as a server does when it sends them.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Target:
     summary: str
     loading: tuple[str, ...] = ()
     stores: tuple[str, ...] = ("float32", "float16")
+    pads: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """All types whose numbers are the same in its files."""
+        return self.stores + self.pads
 
 
 TARGETS: dict[str, Target] = {
@@ -68,6 +75,7 @@ TARGETS: dict[str, Target] = {
             "TensorFlow.js (WASM, WebGL, WebGPU)",
             loading=("mlship.mjs",),
             stores=("float32", "float16", "uint16", "int8", "uint8"),
+            pads=("int6", "int4"),
         ),
     )
 }
@@ -95,8 +103,8 @@ def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
     """ConversionFailed where a target cannot store a recipe's numbers; names one that it can."""
     for target in chosen:
         for dtype in recipe.on(target.name).stores:
-            if dtype not in target.stores:
-                able = [t.name for t in TARGETS.values() if dtype in t.stores]
+            if dtype not in target.holds:
+                able = [t.name for t in TARGETS.values() if dtype in t.holds]
                 lacks = f"does not store {dtype} weights"
                 if dtype.endswith(ACTIVATIONS):
                     lacks = f"does not compute in {dtype.removesuffix(ACTIVATIONS)}"

@@ -1,4 +1,8 @@
-"""Kernels with a scale for each channel, which TF.js's files cannot say: the graph multiplies."""
+"""Kernels with a scale for each channel, which TF.js's files cannot say: the graph multiplies.
+
+Their codes take a byte each, also those of fewer bits: a server's compression then takes out what
+a byte does not need.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ def multiplied(graph: GraphDef, grids: Sequence[Encoding]) -> GraphDef:
     Before: Const(w)
     After:  Mul(Const(codes), Const(scales)), which is w to the bit
     """
-    signed = [grid for grid in grids if grid.dtype == "int8"]
+    signed = [grid for grid in grids if _is_signed(grid)]
     result = GraphDef(versions=graph.versions)
     for node in graph.node:
         result.node.extend(_product(node, signed) if node.op == "Const" else [node])
@@ -30,13 +34,18 @@ def stored_as(grids: Sequence[Encoding]) -> tuple[Encoding, ...]:
     """The grids as TF.js's files can say them: unsigned, with one scale."""
     found: dict[Encoding, None] = {}
     for grid in grids:
-        if grid.dtype != "int8":
+        if not _is_signed(grid):
             found[grid] = None
         elif len(grid.scales) > 1:
             found[BYTES] = None
         else:
             found[Encoding("uint8", grid.scales, -128.0 * grid.scales[0])] = None
     return tuple(found)
+
+
+def _is_signed(grid: Encoding) -> bool:
+    """Whether its codes are integers that a signed byte holds."""
+    return grid.dtype in ("int8", "int6", "int4") and not grid.block
 
 
 def _product(node: NodeDef, grids: Sequence[Encoding]) -> Iterator[NodeDef]:

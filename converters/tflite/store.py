@@ -16,7 +16,7 @@ from converters.encodings import Encoding
 from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
 from converters.tflite import integers, weights
-from converters.tflite.trim import SharingBuilder, trim
+from converters.tflite.trim import Once, SharingBuilder, trim
 from model_defs.errors import ConversionFailed
 
 IDENTIFIER = b"TFL3"
@@ -102,6 +102,9 @@ def _named(
 def packed(model: schema.ModelT) -> bytes:
     for buffer in model.buffers:
         buffer.__class__ = Buffer
+    for operator in (op for graph in model.subgraphs for op in graph.operators):
+        if operator.builtinOptions is not None and not isinstance(operator.builtinOptions, Once):
+            operator.builtinOptions = Once(operator.builtinOptions)
     builder = SharingBuilder(1024)
     builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import flatbuffers
@@ -10,14 +11,22 @@ from ai_edge_litert import schema_py_generated as schema
 
 
 class SharingBuilder(flatbuffers.Builder):
-    """Writes equal strings and equal vectors once: what holds them points to the same place.
+    """Writes what is equal once, and what holds it points to the same place.
 
-    Most are shapes, names, and the zero points of scales, 8 bytes a channel.
+    Most are shapes, names, the zero points of scales, 8 bytes a channel, and the options of
+    operations, such as strides.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self._known: dict[tuple[str, bytes], int] = {}
+        self._known: dict[tuple[str, Hashable], int] = {}
+
+    def once(self, options: Any) -> int:
+        """Where the options of an operation are, if they are numbers only."""
+        key = type(options).__name__, tuple(vars(options).values())
+        if key not in self._known:
+            self._known[key] = options.Pack(self)
+        return self._known[key]
 
     def CreateString(self, s: Any, *how: str) -> int:  # noqa: N802
         key = "string", s if isinstance(s, bytes) else s.encode()
@@ -32,11 +41,23 @@ class SharingBuilder(flatbuffers.Builder):
         return self._known[key]
 
 
+class Once:
+    """The options of an operation, for a SharingBuilder."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def Pack(self, builder: SharingBuilder) -> int:  # noqa: N802
+        is_plain = all(isinstance(value, (int, float)) for value in vars(self.options).values())
+        return builder.once(self.options) if is_plain else int(self.options.Pack(builder))
+
+
 def trim(model: schema.ModelT) -> None:
     """Takes out empty scales and empty buffers but the first, and shortens names.
 
     Constants are numbered: quantisers, of which one may be asked for more, want a name for each.
     A result that stands for several fused operations keeps the name of the last one of each layer.
+    What has a shape needs no word that it has one.
     """
     for graph in model.subgraphs:
         for number, tensor in enumerate(graph.tensors):
@@ -44,6 +65,7 @@ def trim(model: schema.ModelT) -> None:
                 tensor.name = b"%d" % number
             elif tensor.name is not None:
                 tensor.name = last_of_each_layer(tensor.name)
+            tensor.hasRank &= tensor.shape is None or not len(tensor.shape)
             if tensor.quantization is not None and _is_empty(tensor.quantization):
                 tensor.quantization = None
     _drop_empty_buffers(model)

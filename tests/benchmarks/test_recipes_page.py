@@ -39,13 +39,16 @@ def test_rows_are_of_models_that_are_to_be_measured() -> None:
         (row("small", 270, 0.7961), "aim met"),
         (row("small", 271, 0.8), "aim missed"),
         (row("small", 200, 0.795), "aim missed"),
+        (row("smallest", 300, 0.79, target="web", wire=150), "aim met"),
+        (row("smallest", 300, 0.79, target="web", wire=151), "aim missed"),
+        (row("smallest", 300, 0.79, wire=150), "aim missed"),
         (row("fast", 500, 0.79, latency=0.6), "aim met"),
         (row("fast", 500, 0.79, latency=0.63), "aim missed"),
         (row("fast", 500, 0.78, latency=0.5), "aim missed"),
     ],
 )
 def test_an_aim_is_met_by_bytes_metric_and_time(found: dict[str, Any], verdict: str) -> None:
-    page = recipes_page.page([row("fp32", 1000, 0.8), found])
+    page = recipes_page.page([row("fp32", 1000, 0.8, target=found["target"]), found])
     assert page.splitlines()[-1].split(" | ")[-2] == verdict
 
 

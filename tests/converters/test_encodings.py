@@ -31,7 +31,7 @@ STEPS = {
 STORED = [
     (target.name, dtype, rest)
     for target in targets.TARGETS.values()
-    for dtype in target.stores
+    for dtype in target.holds
     if dtype in STEPS
     for rest in ("", ",weights-fp16")
 ]

@@ -64,6 +64,40 @@ def test_equal_vectors_and_strings_are_written_once() -> None:
     assert len(packed(two)) - len(packed(one)) < 28  # another tensor, without shape and name
 
 
+def test_equal_options_are_written_once() -> None:
+    """The second convolution has the same as the first, or others."""
+
+    def length(stride: int) -> int:
+        model = model_of(tensor(b"x", 1))
+        options = [schema.Conv2DOptionsT(strideW=w, strideH=2) for w in (2, stride)]
+        model.subgraphs[0].operators = [
+            schema.OperatorT(builtinOptionsType=1, builtinOptions=each) for each in options
+        ]
+        data = packed(model)
+        read = schema.ModelT.InitFromPackedBuf(packed(model)).subgraphs[0].operators
+        assert [op.builtinOptions.strideW for op in read] == [2, stride]
+        return len(data)
+
+    assert length(2) < length(3)
+
+
+def test_a_list_among_the_options_is_kept() -> None:
+    model = model_of(tensor(b"x", 1))
+    options = schema.ReshapeOptionsT(newShape=np.array([1, 2], np.int32))
+    kind = schema.BuiltinOptions.ReshapeOptions
+    operator = schema.OperatorT(builtinOptionsType=kind, builtinOptions=options)
+    model.subgraphs[0].operators = [operator]
+    (read,) = schema.ModelT.InitFromPackedBuf(packed(model)).subgraphs[0].operators
+    assert read.builtinOptions.newShape.tolist() == [1, 2]
+
+
+def test_only_what_has_no_shape_says_that_it_has_a_rank() -> None:
+    model = model_of(tensor(b"x", 1, hasRank=True), tensor(b"y", 2, hasRank=True))
+    model.subgraphs[0].tensors[1].shape = np.array([], np.int32)
+    trim(model)
+    assert [t.hasRank for t in read(model)] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("name", "short"),
     [
