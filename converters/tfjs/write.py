@@ -53,7 +53,7 @@ def _weight_spec(name: str, array: np.ndarray, encoding: Encoding | None) -> dic
     if encoding is not None:
         grid = {"scale": encoding.scales[0], "min": encoding.minimum}
         affine = grid if encoding.is_grid else {}
-        spec["quantization"] = {"dtype": encoding.dtype, **affine, "original_dtype": "float32"}
+        spec["quantization"] = {"dtype": encoding.dtype, **affine}
     return spec
 
 
@@ -74,19 +74,22 @@ def _topology(graph: GraphDef) -> dict[str, Any]:
     for node in graph.node:
         if node.op not in SUPPORTED:
             raise UnsupportedOperation(f"TF.js does not have {node.op}", where=node.name)
-        bare = NodeDef()
-        bare.CopyFrom(node)
-        if node.op == "Const":
-            bare.attr["value"].tensor.Clear()
-            bare.attr["value"].tensor.dtype = node.attr["value"].tensor.dtype
-        for name in [n for n, value in bare.attr.items() if _is_default(n, value)]:
-            del bare.attr[name]
-        plain = MessageToDict(bare)
-        if "attr" in plain:  # a protobuf map, in another order in every process
-            plain["attr"] = dict(sorted(plain["attr"].items()))
-        nodes.append(plain)
+        nodes.append(_plain(node))
     versions = {"producer": graph.versions.producer}
     return {"node": nodes, "library": {}, "versions": versions}
+
+
+def _plain(node: NodeDef) -> dict[str, Any]:
+    """A node without what TF.js does not read: of a constant the manifest says all but its name."""
+    bare = NodeDef(name=node.name, op=node.op)
+    if node.op != "Const":
+        bare.CopyFrom(node)
+    for name in [n for n, value in bare.attr.items() if _is_default(n, value)]:
+        del bare.attr[name]
+    plain: dict[str, Any] = MessageToDict(bare)
+    if "attr" in plain:  # a protobuf map, in another order in every process
+        plain["attr"] = dict(sorted(plain["attr"].items()))
+    return plain
 
 
 def _is_default(name: str, value: Any) -> bool:
