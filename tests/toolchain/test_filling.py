@@ -74,6 +74,23 @@ def test_sides_of_two_colours_mix_and_the_nearer_counts_more(net: GMCNN) -> None
     assert abs(left + right) < 0.05
 
 
+def test_a_side_that_is_known_layers_later_counts_so_many_times_less(net: GMCNN) -> None:
+    """Left is 1 to 4 pixels away, a layer's step; right 37 to 40: four layers more at least."""
+    picture, mask = plain(-0.5, -0.5, -0.5), covered(0, 24, HEIGHT, 64)
+    picture[..., 44:] = 0.5
+    found = filled(net, picture, mask).reshape(3, HEIGHT, 40)[:, 28:36].mean((0, 1))
+    assert -0.5 < found[1] < -0.45
+    assert 0.45 < found[-2] < 0.5
+
+
+def test_exponentials_make_a_logarithm() -> None:
+    rates, shares = filling.logarithm(1 / 64, 256)
+    x = np.geomspace(1 / 64, 128, 50)
+    sums = (shares * np.exp(-rates * x[:, None])).sum(1)
+    assert np.abs(sums[:-1] - sums[1:] - np.diff(np.log(x))).max() < 0.002
+    assert len(rates) == filling.TERMS
+
+
 def test_thin_strokes_keep_what_lies_beside_them(net: GMCNN) -> None:
     """Where three pixels of four are covered, the fourth still tells the block's colour."""
     picture, mask = plain(0.4, 0.4, 0.4), torch.zeros(1, 1, HEIGHT, WIDTH)
@@ -96,20 +113,20 @@ def test_the_pytorch_port_cannot_be_wired() -> None:
         filling.wire(GMCNN(16, port=True))
 
 
-def test_training_changes_what_mixes_and_nothing_that_carries() -> None:
+def test_training_changes_what_enlarges_and_nothing_before_it() -> None:
     settings = Settings(steps=2, batch=1, size=0.125, rate=1e-3)
     state = State.fresh(INPAINT_LITE, settings, None)
     assert isinstance(state.learner, Learner)
-    carried = {id(conv.weight) for conv in filling.carriers(state.learner.net)}
+    settled = {id(conv.weight) for conv in filling.settled(state.learner.net)}
     before = {name: weights.clone() for name, weights in state.learner.named_parameters()}
     batch = INPAINT_LITE.example(INPAINT_LITE.sized(settings.size), 0)
     state.advance(tuple(tensor[None] for tensor in batch), settings)
     kept = {
         name.removesuffix("weight")
         for name, weights in state.learner.named_parameters()
-        if id(weights) in carried
+        if id(weights) in settled
     }
-    assert len(kept) == 3 * 10
+    assert len(kept) == 3 * 12
     for name, weights in state.learner.named_parameters():
         same = torch.equal(weights, before[name])
         assert same == (name.rsplit(".", 1)[0] + "." in kept), name

@@ -1,14 +1,15 @@
 """Where GMCNN starts to learn: weights that already carry colours into a hole from its border.
 
 L1 in the hole is a weak teacher of a deep net: for long it draws grey, since no colour finds its
-way through sixteen layers of noise. Here some channels of each branch are wired by hand. The
-untrained net fills the hole with the mean of two rules: in the branch with the widest view, of
-the first known pixels to the left, right, top and bottom; in the others, of pixels as near as
-any, looked for in steps of 1, 2, 4 ... and in two orders of the sides each.
+way through sixteen layers of noise. Here some channels of each branch are wired by hand. Each
+carries the colours of the first known pixels to the left, right, top and bottom into the hole, in
+steps of 1, 2, 4 ... pixels, and adds up each side's colour in each of its layers, with a quarter
+of the weight in each. So a side that is known n layers later than another counts 4^n times less.
+The untrained net fills the hole with these weighted means.
 
-The layers that carry do that alone, and do not learn: they are exact, and each hands on what the
-one before it gets wrong. Those that mix what arrives learn; their other channels are as drawn,
-but look at one place only at first.
+The layers up to the means do that alone, and do not learn: they are exact, and small steps would
+shake what they divide. Those behind them learn, at half and full size; their other channels are as
+drawn, but look at one place only at first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import nn
 
 from model_defs.inpaint import GMCNN
@@ -27,24 +30,28 @@ BLOCK: tuple[Tap, ...] = (HERE, (1, 1), (0, 1), (1, 0))
 
 LEFT, RIGHT, TOP, BOTTOM = SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
-OPPOSITE, ACROSS = (1, 0, 3, 2), (2, 3, 0, 1)
-"""Of each of SIDES, the index of another that stands in where it knows nothing."""
+FARTHER = 4.0
+"""How many times less a side counts that is a layer farther away."""
 
-ORDERS = (
-    ((LEFT, RIGHT, TOP, BOTTOM), (BOTTOM, TOP, RIGHT, LEFT)),
-    ((RIGHT, LEFT, BOTTOM, TOP), (TOP, BOTTOM, LEFT, RIGHT)),
-)
-"""In which the middle and the near branch look around: over all, each side is first once."""
+FIRST = 64.0
+"""What a side counts that is known at once: in float16 the least that one counts is still exact."""
+
+TERMS = 9
+"""Of the sum of exponentials: with as many it is right within 1 %."""
+
+BOLD = 0.15
+"""How far colours move an exponent: colours up to 1 come out as `atanh(BOLD * colour) / BOLD`."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Convolutions of a branch: to a quarter of the size, then those that carry inwards, then
-    those that mix."""
+    """Convolutions of a branch: to a quarter of the size, then those that carry inwards, two for
+    the means, and those that enlarge them."""
 
     shrink: list[nn.Conv2d]
     carry: list[nn.Conv2d]
-    mix: list[nn.Conv2d]
+    mean: list[nn.Conv2d]
+    enlarge: list[nn.Conv2d]
 
     @property
     def steps(self) -> list[int]:
@@ -58,12 +65,12 @@ class Branch:
 def branches(net: GMCNN) -> list[Branch]:
     """The three, the widest view first."""
     branches = (_convolutions(branch) for branch in (net.far, net.middle, net.near))
-    return [Branch(convs[:4], convs[4:10], convs[10:]) for convs in branches]
+    return [Branch(convs[:4], convs[4:10], convs[10:12], convs[12:]) for convs in branches]
 
 
-def carriers(net: GMCNN) -> list[nn.Conv2d]:
-    """The layers that carry colours into the hole."""
-    return [conv for branch in branches(net) for conv in (*branch.shrink, *branch.carry)]
+def settled(net: GMCNN) -> list[nn.Conv2d]:
+    """The layers up to the means, which do not learn."""
+    return [conv for b in branches(net) for conv in (*b.shrink, *b.carry, *b.mean)]
 
 
 @torch.no_grad()
@@ -73,15 +80,9 @@ def wire(net: nn.Module) -> None:
     assert not net.port
     for conv in _convolutions(net):
         _keep_middle(conv)
-    for conv in carriers(net):
+    for conv in settled(net):
         conv.weight.zero_()
-    far, middle, near = branches(net)
-    _merge(
-        net,
-        _enlarge(far, _from_sides(far)),
-        _enlarge(middle, _from_nearest(middle, ORDERS[0])),
-        _enlarge(near, _from_nearest(near, ORDERS[1])),
-    )
+    _merge(net, *map(_filled, branches(net)))
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
@@ -95,12 +96,10 @@ def _keep_middle(conv: nn.Conv2d) -> None:
     conv.weight[..., middle, middle] = kept
 
 
-def _enlarge(branch: Branch, found: Sequence[Known]) -> Known:
-    """The mean of what was found, handed on to full size; and where the first knows it."""
-    share = 1 / len(found)
-    colours = (sum((known.values[c].times(share) for known in found), Wire(())) for c in range(3))
-    known = Known(tuple(colours), found[0].mask)
-    for conv in branch.mix[2:]:
+def _filled(branch: Branch) -> Known:
+    """What a branch makes of what it carries, at full size."""
+    known = _mean(branch, *_carried(branch))
+    for conv in branch.enlarge:
         known = first(Layer(conv), Seen(known))
     return known
 
@@ -129,31 +128,55 @@ def _shrink(branch: Branch) -> Known:
     return first(quarter, *(Seen(known, tap) for tap in BLOCK))
 
 
-def _from_sides(branch: Branch) -> list[Known]:
-    """What each of the four sides knows at every pixel."""
-    sides = [_shrink(branch)] * len(SIDES)
-    for conv, step in zip(branch.carry, branch.steps, strict=True):
+def _carried(branch: Branch) -> tuple[list[Known], list[Wire]]:
+    """What each of the four sides knows at every pixel, and the weighted sums over them, and over
+    the layers, of their colours and masks."""
+    sides, sums = [_shrink(branch)] * len(SIDES), [Wire(())] * 4
+    for number, (conv, step) in enumerate(zip(branch.carry, branch.steps, strict=True)):
         layer = Layer(conv)
-        sides = [_spread(layer, side, [tap], step) for side, tap in zip(sides, SIDES, strict=True)]
-    sides = _stand_in(Layer(branch.mix[0]), sides, OPPOSITE)
-    return _stand_in(Layer(branch.mix[1]), sides, ACROSS)
+        counts = FIRST / FARTHER**number * (1 - 1 / FARTHER)
+        sums = [layer.write((wire, HERE)) for wire in _added(sums, sides, counts)]
+        sides = [_spread(layer, side, tap, step) for side, tap in zip(sides, SIDES, strict=True)]
+    return sides, _added(sums, sides, FIRST / FARTHER ** len(branch.carry))
 
 
-def _from_nearest(branch: Branch, orders: Sequence[Sequence[Tap]]) -> list[Known]:
-    """What is found at every pixel by looking around, for each order of the sides."""
-    found = [_shrink(branch)] * len(orders)
-    for conv, step in zip(branch.carry, branch.steps, strict=True):
-        layer = Layer(conv)
-        found = [_spread(layer, k, order, step) for k, order in zip(found, orders, strict=True)]
-    for conv in branch.mix[:2]:
-        layer = Layer(conv)
-        found = [first(layer, Seen(known)) for known in found]
-    return found
+def _added(sums: Sequence[Wire], sides: Sequence[Known], counts: float) -> list[Wire]:
+    """The sums, and what each side knows, so many times."""
+    for side in sides:
+        sums = [old + new.times(counts) for old, new in zip(sums, side.wires, strict=True)]
+    return list(sums)
 
 
-def _stand_in(layer: Layer, sides: Sequence[Known], other: Sequence[int]) -> list[Known]:
-    """Of each side, another where it knows nothing."""
-    return [first(layer, Seen(side), Seen(sides[i])) for side, i in zip(sides, other, strict=True)]
+def _mean(branch: Branch, sides: Sequence[Known], sums: Sequence[Wire]) -> Known:
+    """Sums of colours over that of the masks. An ELU cannot divide, but it has exponentials.
+
+    Of a sum n of masks and s of colours in -1..1, `log(n + BOLD * s) - log(n - BOLD * s)` is
+    `2 * atanh(BOLD * s / n)`; both logarithms are sums of the same exponentials.
+    """
+    *colours, count = sums
+    layer, last = map(Layer, branch.mean)
+    mask = first(layer, *(Seen(Known((), side.mask)) for side in sides)).mask
+    rates, shares = logarithm(FIRST / FARTHER ** len(branch.carry), len(SIDES) * FIRST)
+    means = []
+    for colour in colours:
+        centred = colour + count.times(-1)
+        mean = mask
+        for rate, share in zip(rates, shares, strict=True):
+            for sign in (1, -1):
+                exponent = (count + centred.times(sign * BOLD)).times(-rate)
+                part = layer.write((exponent, HERE))
+                mean = mean + part.times(-sign * share / (2 * BOLD))
+        means.append(mean)
+    return first(last, Seen(Known(tuple(means), mask)))
+
+
+def logarithm(least: float, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and shares: `log(x)` is `-sum(share * exp(-rate * x))` and a constant, within least
+    to most. That its slope is right, relatively, is what is solved for."""
+    x = np.geomspace(least, most, 600)
+    rates = np.geomspace(0.5 / most, 1.8 / least, TERMS)
+    shares, _ = nnls(rates * x[:, None] * np.exp(-rates * x[:, None]), np.ones_like(x))
+    return rates, shares
 
 
 def _inputs() -> Known:
@@ -162,7 +185,7 @@ def _inputs() -> Known:
     return Known(tuple(Wire(((c, 1.0),)) + mask for c in range(3)), mask)
 
 
-def _spread(layer: Layer, known: Known, taps: Sequence[Tap], step: int) -> Known:
-    """What is known, spread a step away from the first of some sides that knows more."""
-    away = (Seen(known, (down * step, right * step)) for down, right in taps)
-    return first(layer, Seen(known), *away)
+def _spread(layer: Layer, known: Known, tap: Tap, step: int) -> Known:
+    """What is known, and a step away from a side what that knows."""
+    down, right = tap
+    return first(layer, Seen(known), Seen(known, (down * step, right * step)))

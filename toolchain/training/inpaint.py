@@ -66,14 +66,14 @@ def _rectangle(random: np.random.Generator) -> Mask:
 class Learner(nn.Module):
     """L1 in the hole, more where the pixels around it tell more (Wang 2018, equation 8).
 
-    The layers that `filling` wires stay as they are; those that mix what they carry learn.
+    The layers that `filling` settles stay as they are; those behind them learn.
     """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         assert isinstance(net, GMCNN)
         self.net = net
-        for conv in filling.carriers(net):
+        for conv in filling.settled(net):
             conv.requires_grad_(False)
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-SHUT = 8.0
-"""What shuts a channel of ELU: of values up to 2, exp(2 - 8) = 0.0025 remain."""
+SHUT = 12.0
+"""What shuts a channel of ELU: of values up to 2, exp(2 - 12) = 5e-5 remain, layer by layer."""
 
 Tap = tuple[int, int]
 """How many rows down and columns right a kernel looks."""
