@@ -49,9 +49,11 @@ NOTES: dict[str, Note] = {
     ),
     "select-coarse": Note(
         "The object that was clicked on, without fine borders: the first stage of `select`.",
-        SCENES + " Clicks are simulated by Xu 2016's three strategies.",
+        SCENES + " Clicks are simulated by Xu 2016's three strategies; the last two trainings, and"
+        " those of `select` that it starts from, also answer what the net has wrong.",
         "logistic, per pixel.",
-        "The right thing at the right place, as a soft blob; red clicks punch round holes.",
+        "The right thing at the right place, as a soft blob with dents where red clicks are; people"
+        " in photographs nearly whole, the cup without its handle.",
         ("Its borders are those of a map of 32 x 32.", DRAWN, FEW),
     ),
     "portrait": Note(
@@ -79,8 +81,8 @@ NOTES: dict[str, Note] = {
         "The person, from the features of the depth trunk, which is exactly that of `depth`.",
         SCENES + " 85 % portraits.",
         "logistic, per pixel; the trunk does not learn.",
-        "Figures stand out with little contrast and grain, yet mostly on the right side of 0.5."
-        " People in photographs are found with holes, and so are parts of the flag and the rocket.",
+        "Figures stand out whole, with soft and somewhat frayed borders. The cameraman is found"
+        " nearly whole, the astronaut with holes and her helmet, and faint parts of the rocket.",
         (DRAWN, "The trunk was trained for depth alone.", FEW),
     ),
     "depth": Note(
@@ -88,8 +90,9 @@ NOTES: dict[str, Note] = {
         SCENES,
         "scale-invariant in log depth (Eigen 2014, share 0.5), and its slopes (Eigen 2015).",
         "Figures and the nearest things stand out of the room, with soft borders; the floor's slope"
-        " is faint. The people in the photographs come out nearer than what is behind them, but so"
-        " does the rocket; the patch and the tag on the suit are holes; the cup is a rim.",
+        " is faint, and textures leave traces. The cameraman stands out of his meadow; the"
+        " astronaut comes out nearer than what is behind her, but so does the rocket, and her patch"
+        " is a hole; the cat is flat; the cup is a rim on a saucer.",
         (
             "It knows no metres: the figures are after scaling by the ratio of medians.",
             DRAWN,
@@ -120,22 +123,23 @@ NOTES: dict[str, Note] = {
     ),
     "inpaint-lite": Note(
         "What might be behind a hole.",
-        "none.",
-        "none.",
+        SCENES + " Holes are strokes and rectangles.",
+        "L1 in the hole, more where the pixels around it tell more (Wang 2018, equation 8).",
         "Holes in smooth surroundings and strokes can hardly be found again, also in photographs;"
-        " where a hole covers the border of a thing, the thing ends in a smear, and above the"
-        " astronaut's hair there is a brown haze.",
+        " stripes end in a blur, the corner of a box in a smear, and above the astronaut's hair"
+        " there is a brown haze.",
         (
-            "It learned nothing yet: its layers are wired by hand so that colours come in from the"
-            " hole's border (`toolchain/training/filling.py`), and training can start there."
-            " Three in ten of its channels are 0.",
+            "Most of what it does is wired by hand (`toolchain/training/filling.py`): means of the"
+            " first known colours to the left, right, top and bottom, of which the nearer count"
+            " more. Only the layers behind them learned, and gained little. Three in ten of its"
+            " channels are 0.",
             "What is wired was chosen among a few rules by the examination above: its figures"
             " flatter a little.",
             "Large holes become blurs and streaks of the colours around them; no texture, edge or"
             " thing is continued.",
             "Deeper than 250 pixels from the border of a hole (of 512 x 680) it draws black.",
-            "By the mean error (L1) on scenes, copying the nearest pixel is still a little better:"
-            " it never blurs.",
+            "By the mean error (L1) on scenes it is only a little better than a copy of the nearest"
+            " pixel, which never blurs; in photographs that copy has the better SSIM.",
             "The photographs examined are few (their number is in the table).",
         ),
     ),
