@@ -36,10 +36,10 @@ FARTHER = 4.0
 FIRST = 64.0
 """What a side counts that is known at once: in float16 the least that one counts is still exact."""
 
-TERMS = 9
-"""Of the sum of exponentials: with as many it is right within 1 %."""
+RATES = tuple(4.0**n / 512 for n in range(9))
+"""Of the exponentials whose sum is a logarithm, right within 1 %; exact in float16."""
 
-BOLD = 0.15
+BOLD = 0.125
 """How far colours move an exponent: colours up to 1 come out as `atanh(BOLD * colour) / BOLD`."""
 
 
@@ -156,12 +156,12 @@ def _mean(branch: Branch, sides: Sequence[Known], sums: Sequence[Wire]) -> Known
     *colours, count = sums
     layer, last = map(Layer, branch.mean)
     mask = first(layer, *(Seen(Known((), side.mask)) for side in sides)).mask
-    rates, shares = logarithm(FIRST / FARTHER ** len(branch.carry), len(SIDES) * FIRST)
+    shares = logarithm(FIRST / FARTHER ** len(branch.carry), len(SIDES) * FIRST)
     means = []
     for colour in colours:
         centred = colour + count.times(-1)
         mean = mask
-        for rate, share in zip(rates, shares, strict=True):
+        for rate, share in zip(RATES, shares, strict=True):
             for sign in (1, -1):
                 exponent = (count + centred.times(sign * BOLD)).times(-rate)
                 part = layer.write((exponent, HERE))
@@ -170,13 +170,12 @@ def _mean(branch: Branch, sides: Sequence[Known], sums: Sequence[Wire]) -> Known
     return first(last, Seen(Known(tuple(means), mask)))
 
 
-def logarithm(least: float, most: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and shares: `log(x)` is `-sum(share * exp(-rate * x))` and a constant, within least
-    to most. That its slope is right, relatively, is what is solved for."""
-    x = np.geomspace(least, most, 600)
-    rates = np.geomspace(0.5 / most, 1.8 / least, TERMS)
+def logarithm(least: float, most: float) -> np.ndarray:
+    """Shares: `log(x)` is `-sum(share * exp(-rate * x))` of RATES and a constant, within least to
+    most. That its slope is right, relatively, is what is solved for."""
+    x, rates = np.geomspace(least, most, 600), np.asarray(RATES)
     shares, _ = nnls(rates * x[:, None] * np.exp(-rates * x[:, None]), np.ones_like(x))
-    return rates, shares
+    return shares
 
 
 def _inputs() -> Known:
