@@ -148,8 +148,8 @@ def place(array: np.ndarray, grids: Iterable[Encoding]) -> Encoding | None:
 
 def _layouts(array: np.ndarray, grid: Encoding) -> Iterator[Encoding]:
     """The grid along each axis, and each run of channels, that an array of this shape may have."""
-    if len(grid.scales) == 1:
-        yield grid
+    if len(grid.scales) == 1:  # one for all, whatever axis it had; a bias has but one
+        yield replace(grid, axis=0)
     elif grid.block:
         if array.ndim >= 2 and array.shape[grid.axis] * array.shape[1 - grid.axis] == (
             len(grid.scales) * grid.block

@@ -175,6 +175,16 @@ def test_some_of_the_channels_are_found_with_their_own_scales() -> None:
     assert found.scales == (0.7, 0.25)
 
 
+def test_one_scale_fits_arrays_of_any_axes() -> None:
+    """The kernel of a transposed convolution of one channel has it along axis 1; a bias has none."""
+    grid = Encoding("int8", (0.5,), axis=1)
+    for shape in ((4,), (4, 1), (2, 1, 2, 1)):
+        array = np.float32([-1, 0, 0.5, 2]).reshape(shape)
+        found = place(array, [grid])
+        assert found is not None
+        assert found.codes(array).ravel().tolist() == [-2, 0, 1, 4]
+
+
 def test_one_number_beside_the_grid_is_enough_to_refuse_it() -> None:
     moved = ARRAY.copy()
     moved[2, 1, 1] = np.nextafter(moved[2, 1, 1], 9, dtype=np.float32)
