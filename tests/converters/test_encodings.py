@@ -176,7 +176,7 @@ def test_some_of_the_channels_are_found_with_their_own_scales() -> None:
 
 
 def test_one_scale_fits_arrays_of_any_axes() -> None:
-    """The kernel of a transposed convolution of one channel has it along axis 1; a bias has none."""
+    """That of a transposed convolution has it along axis 1, which a bias does not have."""
     grid = Encoding("int8", (0.5,), axis=1)
     for shape in ((4,), (4, 1), (2, 1, 2, 1)):
         array = np.float32([-1, 0, 0.5, 2]).reshape(shape)
