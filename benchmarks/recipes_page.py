@@ -29,10 +29,12 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "them (deflate; Brotli), with their shares of float32's; the metric of `mlship eval` on "
         "held-out scenes (how many), of the file itself, and what it lost of float32's; time in "
         f"LiteRT against float32 (one thread, interleaved). Aims: {_aims()}; `fast` "
-        f"{1 / FAST:.1f} times as fast in LiteRT with 2% lost. On the web those bytes count that "
-        "are fetched: a file for it pads codes of 4 bits to bytes, and compression takes that out "
-        "again. The last column is how many times smaller the file is, on disk and on the wire, "
-        "than the float32 numbers of the published net that the model stands in for.",
+        f"{1 / FAST:.1f} times as fast in LiteRT with 2% lost. On the web the bytes that are "
+        "fetched count, against those of float32's file: a file for it pads codes of 4 bits to "
+        "bytes, which compression takes out again. (It makes float32's smaller too, for the zoo's "
+        "weights were stored in float16.) The last column is how many times smaller the file is, "
+        "on disk and on the wire, than the float32 numbers of the published net that the model "
+        "stands in for.",
         "",
         "| model | recipe | target | bytes | of fp32 | fetched | of fp32 | of its numbers | metric "
         "| lost | time | | baseline |",
@@ -56,7 +58,8 @@ def _line(row: dict[str, Any], plain: Mapping[tuple[str, str], dict[str, Any]]) 
         return f"{head} failed: {row['failed']} |" + " |" * 10
     base = plain.get((row["model"], row["target"]), row)
     shares = {way: row[way] / base[way] for way in ("disk", "wire")}
-    share, lost = shares["wire" if row["target"] == "web" else "disk"], drop(base, row)
+    share = row["wire" if row["target"] == "web" else "disk"] / base["disk"]
+    lost = drop(base, row)
     time = f"{row['latency']:.2f}x" if "latency" in row else ""
     return (
         f"{head} {row['target']} | {row['disk']:,} | {shares['disk']:.1%} | "
