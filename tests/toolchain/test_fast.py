@@ -14,6 +14,8 @@ from toolchain import recipes
 from toolchain.cli import main
 
 PRUNED = [name for name in zoo.MODELS if zoo.load(name).pruned is not None]
+SHARES = {"depth": 0.52}
+"""Of the multiply-adds, what is left at most where it is more than half."""
 
 
 def mlship(*arguments: object) -> Result:
@@ -42,7 +44,7 @@ def test_the_nets_are_about_half_as_much_work(name: str) -> None:
     whole, fast = (
         pipeline.record(capture(spec, path), [])[1][0].macs for path in (None, spec.pruned)
     )
-    assert 0 < fast <= 0.55 * whole
+    assert 0 < fast <= SHARES.get(name, 0.5) * whole
 
 
 def test_a_model_without_such_weights_is_refused() -> None:

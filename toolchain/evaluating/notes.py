@@ -21,6 +21,11 @@ SCENES = (
     " cylinders in a room, 256 pixels), cut, mirrored, lit and textured anew each time, with the"
     " textures in `toolchain/photos/textures`."
 )
+CLICKED = (
+    f"{SCENES} Clicks are simulated by Xu 2016's three strategies; in the last four trainings half"
+    " of the time the first is in the middle, and up to 6 more answer what the net has wrong"
+    " (Mahadevan 2018)."
+)
 FEW = "It was trained for minutes on one CPU core: longer training would improve it."
 DRAWN = (
     "It saw drawn figures and things, no real ones. The photographs examined are few (their number"
@@ -31,9 +36,7 @@ DRAWN = (
 NOTES: dict[str, Note] = {
     "select": Note(
         "The object that was clicked on, with its borders.",
-        SCENES + " Clicks are simulated by Xu 2016's three strategies; in the last two trainings"
-        " half of the time the first is in the middle, and up to 6 more answer what the net has"
-        " wrong (Mahadevan 2018).",
+        CLICKED,
         "logistic, per pixel.",
         "After up to 5 clicks (green: of the object, red: not) the right thing is selected at the"
         " right place, with soft borders; thin and half-hidden things are lost. The astronaut and"
@@ -49,8 +52,7 @@ NOTES: dict[str, Note] = {
     ),
     "select-coarse": Note(
         "The object that was clicked on, without fine borders: the first stage of `select`.",
-        SCENES + " Clicks are simulated by Xu 2016's three strategies; the last two trainings, and"
-        " those of `select` that it starts from, also answer what the net has wrong.",
+        CLICKED,
         "logistic, per pixel.",
         "The right thing at the right place, as a soft blob with dents where red clicks are; people"
         " in photographs nearly whole, the cup without its handle.",
