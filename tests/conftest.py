@@ -1,8 +1,9 @@
-"""What all tests share: a cache of their own, two threads, tiny models."""
+"""What all tests share: a cache of their own, the same random numbers, two threads, tiny models."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts with an empty cache, unless it shares one on purpose."""
     monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _own_random_numbers() -> None:
+    """A test draws the same weights whichever tests ran before it. PyTorch's first seed is fixed,
+    so a test that imports it needs no other."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
