@@ -22,6 +22,7 @@ def add_to(group: click.Group) -> None:
 @click.option("--weights", type=Path, help="Of a MODEL: others than it ships with.")
 @click.option("--file", type=Path, help="Of another tool: examined in place of a BUNDLE's own.")
 @click.option("--scenes", type=click.IntRange(1), help="Fewer questions, for a quick look.")
+@click.option("--only", default="", help="One metric of the table: `IoU, 1 click` asks once.")
 def eval_(
     subjects: tuple[str, ...],
     everything: bool,
@@ -29,6 +30,7 @@ def eval_(
     weights: Path | None,
     file: Path | None,
     scenes: int | None,
+    only: str,
     as_json: bool,
 ) -> int:
     """Examine models on scenes and photographs that none was trained on.
@@ -45,7 +47,7 @@ def eval_(
     with terminal.progress() as say:
         for what in cards.trained() if everything else subjects:
             how: dict[str, Any] = {"backend": backend, "weights": weights, "file": file}
-            results.append(run.evaluate(what, **how, scenes=scenes, say=say))
+            results.append(run.evaluate(what, **how, scenes=scenes, only=only, say=say))
     if as_json:
         click.echo(json.dumps([result.to_json() for result in results], indent=2))
     else:

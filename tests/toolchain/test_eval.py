@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from converters.api import Tensors
 from model_defs import zoo
+from model_defs.errors import UnknownName
 from model_defs.scenes import sampling
 from toolchain.cli import main
 from toolchain.evaluating import exam as exams
@@ -116,6 +117,37 @@ def test_the_robot_gives_up_and_says_so() -> None:
     assert marks["NoC@85"] == marks["NoC@90"] == len(calls) == 20
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_metric_that_is_asked_for_alone_has_the_value_that_it_has_among_all(name: str) -> None:
+    exam = exams.find(name)
+    question = asked(name)[0]
+    (answer, *_) = exam.trivial.values()
+    together = exam.marks(question, answer)
+    for measure in exam.measures:
+        alone = exam.only(measure.name)
+        assert alone.measures == (measure,)
+        assert alone.marks(question, answer) == {measure.name: together[measure.name]}
+
+
+def test_a_metric_that_an_examination_lacks_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(UnknownName, match="delta2") as caught:
+        exams.find("depth").only("delta2")
+    assert "delta1" in str(caught.value)
+
+
+def test_builds_of_a_net_that_answers_clicks_are_compared_by_one_click() -> None:
+    question = asked("select")[0]
+    calls: list[Tensors] = []
+
+    def stubborn(inputs: Tensors) -> np.ndarray:
+        calls.append(inputs)
+        return np.zeros_like(question.truth)
+
+    assert exams.find("select").comparing.marks(question, stubborn) == {"IoU, 1 click": 0}
+    assert len(calls) == 1
+    assert exams.find("depth").comparing.measures == exams.find("depth").measures[:1]
+
+
 def test_a_video_sees_its_own_mask_in_the_next_frame() -> None:
     question = asked("portrait-video")[0]
     seen: list[float] = []
@@ -164,6 +196,9 @@ def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
     )
     assert wrong.exit_code == 2
     assert "litert" in wrong.stderr
+    one = CliRunner().invoke(main, ["eval", *command[1:2], *command[3:], "--only", "IoU", "--json"])
+    for mine, alone in zip(model["rows"], json.loads(one.stdout)[0]["rows"], strict=True):
+        assert alone["marks"] == {"IoU": mine["marks"]["IoU"]}
     check_a_file_in_its_place(tmp_path / "portrait-head-android", bundle["rows"])
 
 
@@ -186,4 +221,7 @@ def test_a_model_without_an_examination_exits_2() -> None:
     assert "is a model, not a bundle" in backend.stderr
     file = CliRunner().invoke(main, ["eval", "depth", "--file", "theirs.tflite"])
     assert "not a bundle, so that theirs.tflite cannot stand in" in file.stderr
+    metric = CliRunner().invoke(main, ["eval", "depth", "--scenes", "2", "--only", "delta2"])
+    assert metric.exit_code == 2
+    assert "unknown metric 'delta2'" in metric.stderr
     assert CliRunner().invoke(main, ["eval"]).exit_code == 2

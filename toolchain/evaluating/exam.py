@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Literal
 
@@ -21,6 +21,9 @@ Answer = Callable[[Tensors], np.ndarray]
 
 Marks = Mapping[str, float]
 """Metric -> value for one question; a metric that does not apply is left out."""
+
+Mark = Callable[["Question", Answer], Marks]
+"""Asks one question, maybe more than once: a user clicks again."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,37 @@ class Exam:
     """How models of a kind are examined.
 
     `questions(inputs, scenes)` asks about that many held-out scenes and the photographs, for a
-    model with these inputs. `marks` may ask more than once: a user clicks again. `trivial` are
-    answers without a net. `shown(question, answer)` are pictures for a contact sheet: input,
-    truth, output.
+    model with these inputs. `trivial` are answers without a net. `shown(question, answer)` are
+    pictures for a contact sheet: input, truth, output. `quick` marks one metric in less time than
+    all. `steady` names the metric that compares builds of one net, where it is not the first:
+    one that counts steps jumps where rounding moves a pixel.
     """
 
     questions: Callable[[tuple[TensorSpec, ...], int], Iterator[Question]]
-    marks: Callable[[Question, Answer], Marks]
+    marks: Mark
     measures: tuple[Measure, ...]
     trivial: Mapping[str, Answer]
     shown: Callable[[Question, Answer], tuple[Pixels, Pixels, Pixels]]
     scenes: int = 48
+    quick: Mapping[str, Mark] = field(default_factory=dict)
+    steady: str = ""
+
+    def only(self, metric: str) -> Exam:
+        """The examination that marks one metric; UnknownName where it has no such one."""
+        known = {measure.name: measure for measure in self.measures}
+        if metric not in known:
+            raise UnknownName.among("metric", metric, known)
+
+        def mark(question: Question, answer: Answer) -> Marks:
+            found = self.quick.get(metric, self.marks)(question, answer)
+            return {metric: found[metric]} if metric in found else {}
+
+        return replace(self, measures=(known[metric],), marks=mark)
+
+    @property
+    def comparing(self) -> Exam:
+        """The examination by the one metric that compares builds of one net."""
+        return self.only(self.steady or self.measures[0].name)
 
 
 EXAMS: dict[str, str] = {

@@ -49,14 +49,17 @@ def evaluate(
     weights: Path | None = None,
     file: Path | None = None,
     scenes: int | None = None,
+    only: str = "",
     say: Say = lambda what, stage: None,
 ) -> Result:
     """Examines a model or a bundle's folder, a `file` in the place of the bundle's own.
 
-    `scenes` asks about fewer, for a quick look.
+    `scenes` asks about fewer, for a quick look; `only` names the one metric that is wanted.
+    Raises UnknownName for one that the examination does not have.
     """
     with opened(what, backend, weights, file) as subject:
         exam = exams.find(subject.name)
+        exam = exam.only(only) if only else exam
         questions = list(exam.questions(subject.inputs, scenes or exam.scenes))
         rows: list[Row] = []
         for who, answer in {subject.name: subject.answer, **exam.trivial}.items():
@@ -86,7 +89,8 @@ def show(result: Result) -> None:
     """A row an answerer and set."""
     from toolchain import terminal
 
-    measures = exams.find(result.model).measures
+    marked = {name for row in result.rows for name in row.marks}
+    measures = [m for m in exams.find(result.model).measures if m.name in marked]
     heads = [f"{m.name} {'↑' if m.higher else '↓'}" for m in measures]
     title = f"{result.model} on {result.backend} ({result.weights})"
     made = terminal.table(title, "who", "asked about", "n", *heads, right=("n", *heads))

@@ -13,7 +13,7 @@ import numpy as np
 from converters.reference import ReferenceRunner
 from toolchain import calibration
 from toolchain.evaluating import exam as exams
-from toolchain.evaluating.exam import EXAMS, Measure, Question
+from toolchain.evaluating.exam import EXAMS, Exam, Measure, Question
 from toolchain.evaluating.subject import of_program
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """A value of the first metric of a model's examination, over held-out scenes."""
+    """A value of the metric that compares builds of a model, over held-out scenes."""
 
     measure: Measure
     value: float
@@ -43,21 +43,23 @@ class Examiner:
     scenes: int
 
     @cached_property
+    def exam(self) -> Exam:
+        return exams.find(self.model).comparing
+
+    @cached_property
     def questions(self) -> Sequence[Question]:
-        exam = exams.find(self.model)
-        found = exam.questions(self.inputs, min(self.scenes, exam.scenes))
+        found = self.exam.questions(self.inputs, min(self.scenes, self.exam.scenes))
         return [question for question in found if question.set == "scenes"]
 
     @property
     def measure(self) -> Measure:
-        return exams.find(self.model).measures[0]
+        return self.exam.measures[0]
 
     def score(self, program: Program) -> Score:
-        exam, measure = exams.find(self.model), self.measure
-        answer = of_program(program, "").answer
-        marks = [exam.marks(question, answer) for question in self.questions]
-        values = [mark[measure.name] for mark in marks if measure.name in mark]
-        return Score(measure, sum(values) / len(values))
+        answer, name = of_program(program, "").answer, self.measure.name
+        marks = [self.exam.marks(question, answer) for question in self.questions]
+        values = [mark[name] for mark in marks if name in mark]
+        return Score(self.measure, sum(values) / len(values))
 
 
 LIKENESS = Measure("PSNR to the model", "dB", digits=1)
