@@ -68,9 +68,11 @@ def run(
         return Ran(output.read().decode(errors="replace"), seconds, peak)
 
 
-def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints; Failed where it fails."""
-    return run(command, environment).printed
+def said(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, most: float = SECONDS
+) -> str:
+    """What a program prints; Failed where it fails or takes more than `most` seconds."""
+    return run(command, environment, most).printed
 
 
 def last_words(text: str) -> str:

@@ -32,6 +32,8 @@ MODELS = (
 RECIPES = ("fp32", "fp16", "small", "smallest")
 TARGETS = ("ios", "android", "web")
 RUNS = 10
+MOST = 3600.0
+"""Seconds for a command: rounding saliency's ConvLSTM to 4 bits takes long beside other work."""
 STEADY = {"select": "IoU, 1 click", "select-coarse": "IoU, 1 click"}
 """The one metric that is asked for instead of all, of which the first counts: a robot clicks
 elsewhere for a pixel that rounding moved, and counts whole clicks."""
@@ -40,7 +42,7 @@ elsewhere for a pixel that rounding moved, and counts whole clicks."""
 def mlship(*arguments: object) -> Any:
     """What a command says as JSON; Failed with its last words."""
     words = [str(argument) for argument in arguments]
-    return json.loads(said([sys.executable, "-m", "toolchain.cli", *words, "--json"]))
+    return json.loads(said([sys.executable, "-m", "toolchain.cli", *words, "--json"], most=MOST))
 
 
 def recipes_of(model: str) -> tuple[str, ...]:
