@@ -50,6 +50,17 @@ def test_a_flat_map_has_no_correlation_and_a_gradient_that_is_finite() -> None:
     assert torch.isfinite(flat.grad).all()
 
 
+def test_the_soft_iou_of_masks_without_doubt_is_their_iou() -> None:
+    truth = torch.zeros(2, 1, 4, 4)
+    truth[:, :, :2] = 1
+    found = truth.clone()
+    found[1] = truth[1].roll(1, 1)  # IoU of a third
+    assert float(losses.jaccard((found - 0.5) * 100, truth)) == pytest.approx((0 + 2 / 3) / 2)
+    logits = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    losses.jaccard(logits, torch.zeros(1, 1, 4, 4)).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_confidence_falls_with_the_distance_to_what_is_known() -> None:
     hole = torch.zeros(1, 1, 21, 21)
     hole[..., 3:18, 3:18] = 1

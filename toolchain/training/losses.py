@@ -16,6 +16,17 @@ def focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
     return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
 
 
+def jaccard(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - IoU of masks whose pixels are probabilities, the mean over the pictures (Rahman 2016).
+
+    Unlike a mean over pixels it is as hard on a small object as on a large one.
+    """
+    found, truth = logits.sigmoid().flatten(1), target.flatten(1)
+    both = (found * truth).sum(1)
+    either = found.sum(1) + truth.sum(1) - both
+    return (1 - both / either.clamp(min=TINY)).mean()
+
+
 def consistency(logits: Tensor, changed: Tensor) -> Tensor:
     """KL(p || q) of the masks of a picture and of the same picture in other light.
 

@@ -18,12 +18,15 @@ from model_defs.select import SELECT as SPEC
 from model_defs.select import SELECT_COARSE as COARSE_SPEC
 from model_defs.select import SIZE, Select, SelectCoarse
 from model_defs.spec import TensorSpec
-from toolchain.training import scenery
+from toolchain.training import losses, scenery
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
 CORRECTIONS = 6
 """The most clicks that answer the net's own mistakes, in one step of training."""
+
+WHOLE = 0.25
+"""What the mask as a whole counts, beside its pixels."""
 
 
 def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
@@ -69,7 +72,8 @@ def _sampling(height: int) -> Sampling:
 
 
 class Learner(nn.Module):
-    """The logistic loss of each pixel, after up to CORRECTIONS clicks on what is still wrong.
+    """The logistic loss of each pixel, after up to CORRECTIONS clicks on what is still wrong, and
+    a share of the soft IoU's.
 
     A net that is only ever shown clicks drawn at random does not learn to obey one that
     corrects it (Mahadevan 2018, Iteratively Trained Interactive Segmentation).
@@ -85,7 +89,8 @@ class Learner(nn.Module):
             with torch.no_grad():
                 clicks = corrected(clicks, self.net(image, clicks) > 0.5, mask > 0.5)
         logits = self.net.logits(image, clicks).float()
-        return F.binary_cross_entropy_with_logits(logits, mask)
+        whole = losses.jaccard(logits, mask)
+        return F.binary_cross_entropy_with_logits(logits, mask) + WHOLE * whole
 
 
 def corrected(clicks: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
