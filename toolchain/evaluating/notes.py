@@ -22,7 +22,7 @@ SCENES = (
     " textures in `toolchain/photos/textures`."
 )
 CLICKED = (
-    f"{SCENES} Clicks are simulated by Xu 2016's three strategies; in the last four trainings half"
+    f"{SCENES} Clicks are simulated by Xu 2016's three strategies; in the last {{}} trainings half"
     " of the time the first is in the middle, and up to 6 more answer what the net has wrong"
     " (Mahadevan 2018)."
 )
@@ -36,15 +36,15 @@ DRAWN = (
 NOTES: dict[str, Note] = {
     "select": Note(
         "The object that was clicked on, with its borders.",
-        CLICKED,
-        "logistic, per pixel.",
+        CLICKED.format("seven"),
+        "logistic, per pixel; in the last two also a quarter of the soft IoU's (Rahman 2016).",
         "After up to 5 clicks (green: of the object, red: not) the right thing is selected at the"
-        " right place, with soft borders; thin and half-hidden things are lost. The astronaut and"
-        " the cameraman stand out nearly whole, the cup is found in parts, the cat bleeds into its"
-        " background.",
+        " right place, with borders that fray; thin and half-hidden things are lost. The astronaut"
+        " and the cameraman stand out nearly whole, with a bit of the rocket and of the camera's"
+        " stand, the cup with a part of its saucer; the cat bleeds into its background.",
         (
-            "It still needs many clicks to 85 % on drawn scenes, though fewer than discs around the"
-            " clicks: it finds things from few clicks, but finishes their borders slowly.",
+            "It takes about half as many clicks to 85 % on drawn scenes as discs around the clicks"
+            " do: it finds things from few, but finishes their borders slowly.",
             "Several clicks that say yes may select too much.",
             DRAWN,
             FEW,
@@ -52,7 +52,7 @@ NOTES: dict[str, Note] = {
     ),
     "select-coarse": Note(
         "The object that was clicked on, without fine borders: the first stage of `select`.",
-        CLICKED,
+        CLICKED.format("four"),
         "logistic, per pixel.",
         "The right thing at the right place, as a soft blob with dents where red clicks are; people"
         " in photographs nearly whole, the cup without its handle.",
