@@ -32,7 +32,7 @@ def page(rows: Rows) -> str:
         "# Our recipes beside other quantisers",
         "",
         "`python -m benchmarks.quantisers`: files made from the same trained float32 net, their "
-        "bytes, and the metric of `mlship eval` on held-out scenes, asked of the file itself. "
+        "bytes, and the metric of `mlship eval` on held-out scenes (how many), of the file itself. "
         "Lost: of float32's metric. For each file of another tool the last column names the best "
         f"of ours of at most {EQUAL - 1:.0%} more bytes. Metrics that differ by less than "
         f"{NOISIER:.0%} count as equal, and those of {_exceptions()}.",
@@ -78,14 +78,25 @@ def best(row: Mapping[str, Any], rows: Rows) -> Mapping[str, Any] | None:
 
 def _those(rows: Rows) -> str:
     left = [r for r in rows if r["who"] != OURS and "bytes" in r and not is_equalled(r, rows)]
-    names = [f"`{r['model']}` {r['who']} {r['how']}" for r in left]
-    return f"; the others: {', '.join(names)}" if names else ""
+    names = [f"`{r['model']}` {r['who']} {r['how']}{_luck(r, rows)}" for r in left]
+    return f"; the others: {'; '.join(names)}" if names else ""
+
+
+def _luck(row: Mapping[str, Any], rows: Rows) -> str:
+    """What was rounded knows nothing that the float32 net did not know."""
+    (base,) = (r for r in rows if r["model"] == row["model"] and _is_base(r, row["target"]))
+    return ", by chance better than float32" if drop(base, row) < 0 else ""
+
+
+def _is_base(row: Mapping[str, Any], target: str) -> bool:
+    return (row["target"], row["who"], row["how"]) == (target, OURS, "fp32")
 
 
 def _table(own: Rows) -> list[str]:
-    (base,) = (r for r in own if (r["who"], r["how"]) == (OURS, "fp32"))
+    (base,) = (r for r in own if _is_base(r, r["target"]))
     lines = [
-        f"| by | how | bytes | of fp32 | {base['metric']} | lost | ours at that size |",
+        f"| by | how | bytes | of fp32 | {base['metric']} ({base['questions']}) | lost "
+        "| ours at that size |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
     made = sorted((r for r in own if "bytes" in r), key=lambda r: -int(r["bytes"]))

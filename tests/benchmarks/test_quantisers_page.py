@@ -74,6 +74,8 @@ def test_a_better_peer_is_named_on_top() -> None:
     assert "Of 1 files of other tools, 0 have" in page
     assert "the others: `net` peer int8." in page
     assert "**worse**: `small`" in page
+    lucky = quantisers_page.page([BASE, SMALL, row("peer", "int8", 250, 0.81)])
+    assert "the others: `net` peer int8, by chance better than float32." in lucky
 
 
 def test_what_failed_has_a_row_and_counts_for_nobody() -> None:
