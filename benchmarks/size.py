@@ -13,6 +13,7 @@ from pathlib import Path
 from converters.api import Artifact
 from converters.contents import Item, contents, disk_bytes
 from converters.encodings import BITS
+from converters.tflite_names import PREFIX
 
 WIRES: dict[str, tuple[str, ...]] = {
     "coreml": ("zip",),
@@ -100,10 +101,10 @@ EXPRESSED = r"_(quantized|integers|sparse)(_\d+)?$"
 
 def layer_of(name: str) -> str:
     """The layer that a stored tensor belongs to, from the name that its format gave it."""
-    plain = re.sub(EXPRESSED, "", name).replace("_to_fp16", "")
+    plain = re.sub(EXPRESSED, "", name).replace("_to_fp16", "").removeprefix(PREFIX)
     parts = [p for p in plain.split("/") if p]
     if len(parts) > 1:
-        return "/".join(parts[1:-1]) or parts[0]
+        return "/".join(parts[:-1])
     return parts[0].removesuffix("_weight").removesuffix("_bias") if parts else name
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converters.api import Artifact
+from converters.tflite_names import layer_of
 from model_defs.errors import BadArtifact
 
 Kind = Literal["weights", "graph", "metadata", "padding"]
@@ -95,7 +96,7 @@ def _constants(block: Any) -> Iterator[tuple[str, str, Any]]:
 def _tflite(path: Path) -> Iterator[Item]:
     """The buffers of constant tensors, named after the operation that reads them.
 
-    Constants have numbers for names, which say nothing.
+    Constants have numbers for names, or none, which says nothing.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -114,7 +115,7 @@ def _tflite(path: Path) -> Iterator[Item]:
                 continue
             seen.add(tensor.Buffer())
             shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-            own = tensor.Name().decode().split(";")[0].rpartition("/")[2]
+            own = (tensor.Name() or b"%d" % index).decode().split(";")[0].rpartition("/")[2]
             name = f"{readers[index]}/{own}" if index in readers else own
             yield _tensor(name, buffer.DataAsNumpy(), kinds[tensor.Type()], shape)
 
@@ -124,17 +125,11 @@ def _readers(graph: Any) -> dict[int, str]:
     names: dict[int, str] = {}
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
         output = int(operator.Outputs(0))
-        layer = tflite_layer(graph.Tensors(output).Name().decode())
+        layer = layer_of((graph.Tensors(output).Name() or b"").decode())
         if operator.InputsLength() == 1 and output in names:
             layer = names[output]
         names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
     return names
-
-
-def tflite_layer(result: str) -> str:
-    """The layer of an operation by the name of its result, which may stand for several fused."""
-    fused = result.split(";")[-1]
-    return fused.rpartition("/")[0] if "/" in fused else fused
 
 
 def _tfjs(path: Path) -> Iterator[Item]:

@@ -101,13 +101,15 @@ def _litert(kernels: str) -> Watch:
     def watch(artifact: Artifact, guide: Guide) -> Iterator[Observed]:
         """Every tensor of the file that our lowering named."""
         from converters.tflite.runner import intermediates
+        from converters.tflite_names import FUSED, PREFIX, whole
 
         found = intermediates(artifact, guide.inputs, kernels)
         known = guide.origins("tflite")
         place = {name: index for index, name in enumerate(known)}
         ports = {p.stored_as: p.name for p in artifact.outputs}
         for name, array in found.items():
-            parts = [part for part in name.split(";") if part in known]
+            every = [PREFIX + part for part in whole(name).split(FUSED)]
+            parts = [part for part in every if part in known]
             if name in ports:
                 yield from _lowered((ports[name], (0, 2, 3, 1)), name, array, guide)
             elif parts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from converters.api import Port
-from converters.lowering import tf
+from converters.lowering import SCOPE, tf
 from converters.lowering.call import Call, Target
 from converters.lowering.fold import folded
 from converters.lowering.graph import Graph, Node, Shape
@@ -17,9 +17,6 @@ from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE, OWN
 from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
 from model_defs.errors import ConversionFailed
 from model_defs.spec import TensorSpec
-
-SCOPE = "Net"
-"""Around every operation; no port is named like this, since ports are lower-case."""
 
 
 @dataclass(frozen=True)

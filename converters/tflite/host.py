@@ -73,7 +73,7 @@ def _computed(interpreter: Interpreter) -> dict[str, np.ndarray]:
     written = {int(i) for op in interpreter._get_ops_details() for i in op["outputs"]}
     found: dict[str, np.ndarray] = {}
     for detail in interpreter.get_tensor_details():
-        if detail["index"] not in written or detail["name"] in found:
+        if detail["index"] not in written or detail["name"] in ("", *found):
             continue
         values = interpreter.get_tensor(detail["index"])
         scale, zero = detail["quantization"]

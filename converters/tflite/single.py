@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.contents import tflite_layer
 from converters.tflite.store import packed
+from converters.tflite_names import layer_of
 
 UNFIT = (schema.BuiltinOperator.IF, schema.BuiltinOperator.WHILE, schema.BuiltinOperator.CALL_ONCE)
 """Operators that are nothing without other graphs."""
@@ -28,7 +28,7 @@ def single_operators(data: bytes) -> Iterator[tuple[str, bytes]]:
             continue
         before = [unpacks[i] for i in dict.fromkeys(operator.inputs) if i in unpacks]
         name = graph.tensors[operator.outputs[0]].name.decode()
-        yield tflite_layer(name), packed(_alone(model, [*before, operator], stored))
+        yield layer_of(name), packed(_alone(model, [*before, operator], stored))
 
 
 def _has_data(model: schema.ModelT, tensor: schema.TensorT) -> bool:

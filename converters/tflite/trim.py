@@ -9,6 +9,11 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.tflite_names import short
+
+ENCODED = tuple(getattr(schema.TensorType, name) for name in ("FLOAT16", "INT8", "INT4"))
+"""Types of constants that no quantiser takes further."""
+
 
 class SharingBuilder(flatbuffers.Builder):
     """Writes what is equal once, and what holds it points to the same place.
@@ -56,15 +61,18 @@ def trim(model: schema.ModelT) -> None:
     """Takes out empty scales and empty buffers but the first, and shortens names.
 
     Constants are numbered: quantisers, of which one may be asked for more, want a name for each.
+    Beside constants that are encoded already they have no names.
     A result that stands for several fused operations keeps the name of the last one of each layer.
     What has a shape needs no word that it has one.
     """
+    constants = [t for graph in model.subgraphs for t in graph.tensors if _is_constant(model, t)]
+    is_encoded = any(tensor.type in ENCODED for tensor in constants)
     for graph in model.subgraphs:
         for number, tensor in enumerate(graph.tensors):
             if _is_constant(model, tensor):
-                tensor.name = b"%d" % number
+                tensor.name = None if is_encoded else b"%d" % number
             elif tensor.name is not None:
-                tensor.name = last_of_each_layer(tensor.name)
+                tensor.name = short(last_of_each_layer(tensor.name).decode()).encode()
             tensor.hasRank &= tensor.shape is None or not len(tensor.shape)
             if tensor.quantization is not None and _is_empty(tensor.quantization):
                 tensor.quantization = None

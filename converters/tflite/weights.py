@@ -98,7 +98,7 @@ def _packed(
         hasRank=tensor.hasRank,
     )
     graph.tensors.append(packed)
-    tensor.buffer, tensor.name = 0, b"/float32"  # nobody asks for it by name, and names are bytes
+    tensor.buffer, tensor.name = 0, None  # nobody asks for it by name, and names are bytes
     return len(graph.tensors) - 1
 
 
@@ -142,7 +142,6 @@ def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
     found = [index]
     for operation in readers[1:]:
         twin = copy.copy(graph.tensors[index])
-        twin.name = b"%s/%d" % (twin.name, len(found))
         graph.tensors.append(twin)
         found.append(len(graph.tensors) - 1)
         operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]

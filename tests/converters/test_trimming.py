@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from converters import coreml_shared
+from converters import coreml_shared, tflite_names
 from converters.encodings import Encoding
 from converters.mil.proto import MIL_pb2, Model_pb2
 from converters.tflite.store import packed
@@ -108,6 +108,40 @@ def test_only_what_has_no_shape_says_that_it_has_a_rank() -> None:
 )
 def test_a_fused_result_keeps_a_name_of_each_layer(name: bytes, short: bytes) -> None:
     assert last_of_each_layer(name) == short
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("Net/a/2/Relu/Relu;Net/a/0/Conv/BiasAdd", "a/2/Relu/Relu<0/Conv/BiasAdd"),
+        ("Net/a/Relu/Relu;Net/b/Conv/BiasAdd", "a/Relu/Relu;b/Conv/BiasAdd"),
+        ("Net/a/Relu/Relu;Net/a/b/Conv/BiasAdd", "a/Relu/Relu;a/b/Conv/BiasAdd"),
+        ("Net/a/b/R;Net/a/c/D;Net/a/e;Net/a/b/F", "a/b/R<c/D;a/e<F"),
+        ("Net/a/R;Net/a/R", "a/R;a/R"),
+        ("Net/Slice/S;Net/Slice/S/begin", "Slice/S;Slice/S/begin"),
+        ("mask", "mask"),
+    ],
+)
+def test_a_short_name_stands_for_the_whole_one(name: str, saved: str) -> None:
+    assert tflite_names.short(name) == saved
+    assert tflite_names.whole(saved) == name.replace("Net/", "")
+    assert tflite_names.layer_of(saved) == tflite_names.layer_of(name.replace("Net/", ""))
+
+
+def test_names_of_other_tools_stay_as_they_are() -> None:
+    name = "model/a/Relu;model/b/BiasAdd;model/b/Conv2D"
+    assert tflite_names.whole(name) == name
+    assert tflite_names.layer_of(name) == "model/b"
+    assert tflite_names.layer_of("") == ""
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("FLOAT32", b"1"), ("FLOAT16", None), ("INT8", None)])
+def test_constants_have_names_only_where_a_quantiser_may_ask(kind: str, kept: bytes | None) -> None:
+    model = model_of(tensor(b"Net/a/x", 1), tensor(b"w", 3))
+    model.buffers.append(schema.BufferT(data=np.ones(4, np.uint8)))
+    model.subgraphs[0].tensors[1].type = getattr(schema.TensorType, kind)
+    trim(model)
+    assert [t.name for t in read(model)] == [b"a/x", kept]
 
 
 @pytest.mark.parametrize(("dtype", "bias"), [("int8", "FLOAT32"), ("int4", "FLOAT16")])
