@@ -84,16 +84,18 @@ def _those(rows: Rows) -> str:
 
 def _luck(row: Mapping[str, Any], rows: Rows) -> str:
     """What was rounded knows nothing that the float32 net did not know."""
-    (base,) = (r for r in rows if r["model"] == row["model"] and _is_base(r, row["target"]))
-    return ", by chance better than float32" if drop(base, row) < 0 else ""
+    return ", by chance better than float32" if drop(_float32(row, rows), row) < 0 else ""
 
 
-def _is_base(row: Mapping[str, Any], target: str) -> bool:
-    return (row["target"], row["who"], row["how"]) == (target, OURS, "fp32")
+def _float32(row: Mapping[str, Any], rows: Rows) -> Mapping[str, Any]:
+    """The row of the float32 net of the same model and format."""
+    wanted = row["model"], row["target"], OURS, "fp32"
+    (base,) = (r for r in rows if (r["model"], r["target"], r["who"], r["how"]) == wanted)
+    return base
 
 
 def _table(own: Rows) -> list[str]:
-    (base,) = (r for r in own if _is_base(r, r["target"]))
+    base = _float32(own[0], own)
     lines = [
         f"| by | how | bytes | of fp32 | {base['metric']} ({base['questions']}) | lost "
         "| ours at that size |",

@@ -7,7 +7,6 @@ that every file carries, so what later parts have in common with the first is le
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 from converters.lowering import SCOPE
 
@@ -27,7 +26,7 @@ def short(name: str) -> str:
 def whole(name: str) -> str:
     """`a/2/Relu<0/Conv` is `a/2/Relu;a/0/Conv`; what `short` did not make stays."""
     first, *others = re.split(f"([{FUSED}{BESIDE}])", name)
-    for mark, part in list(pairwise(others))[::2]:
+    for mark, part in zip(others[::2], others[1::2], strict=True):
         folders = first.split(FUSED)[0].split("/")
         shared = folders[: len(folders) - len(part.split("/"))] if mark == BESIDE else []
         first += FUSED + "/".join([*shared, part])

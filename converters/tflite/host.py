@@ -73,14 +73,15 @@ def _computed(interpreter: Interpreter) -> dict[str, np.ndarray]:
     written = {int(i) for op in interpreter._get_ops_details() for i in op["outputs"]}
     found: dict[str, np.ndarray] = {}
     for detail in interpreter.get_tensor_details():
-        if detail["index"] not in written or detail["name"] in ("", *found):
+        name = detail["name"]
+        if detail["index"] not in written or not name or name in found:
             continue
         values = interpreter.get_tensor(detail["index"])
         scale, zero = detail["quantization"]
         if scale:
-            found[detail["name"]] = ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+            found[name] = ((values.astype(np.float32) - zero) * scale).astype(np.float32)
         elif values.dtype == np.float32:
-            found[detail["name"]] = values
+            found[name] = values
     return found
 
 

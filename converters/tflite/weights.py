@@ -141,8 +141,7 @@ def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
     readers = [op for op in graph.operators if index in list(op.inputs)]
     found = [index]
     for operation in readers[1:]:
-        twin = copy.copy(graph.tensors[index])
-        graph.tensors.append(twin)
+        graph.tensors.append(copy.copy(graph.tensors[index]))
         found.append(len(graph.tensors) - 1)
         operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
     return found

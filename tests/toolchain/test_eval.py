@@ -105,14 +105,20 @@ def test_padding_beside_a_photograph_does_not_count() -> None:
     assert marks["IoU, 1 click"] == 1
 
 
-def test_the_robot_gives_up_and_says_so() -> None:
-    question = asked("select")[0]
+def finding_nothing(question: Question) -> tuple[Answer, list[Tensors]]:
+    """An answer that never finds anything, and what it was asked."""
     calls: list[Tensors] = []
 
     def stubborn(inputs: Tensors) -> np.ndarray:
         calls.append(inputs)
         return np.zeros_like(question.truth)
 
+    return stubborn, calls
+
+
+def test_the_robot_gives_up_and_says_so() -> None:
+    question = asked("select")[0]
+    stubborn, calls = finding_nothing(question)
     marks = exams.find("select").marks(question, stubborn)
     assert marks["NoC@85"] == marks["NoC@90"] == len(calls) == 20
 
@@ -137,12 +143,7 @@ def test_a_metric_that_an_examination_lacks_is_refused_with_those_that_it_has() 
 
 def test_builds_of_a_net_that_answers_clicks_are_compared_by_one_click() -> None:
     question = asked("select")[0]
-    calls: list[Tensors] = []
-
-    def stubborn(inputs: Tensors) -> np.ndarray:
-        calls.append(inputs)
-        return np.zeros_like(question.truth)
-
+    stubborn, calls = finding_nothing(question)
     assert exams.find("select").comparing.marks(question, stubborn) == {"IoU, 1 click": 0}
     assert len(calls) == 1
     assert exams.find("depth").comparing.measures == exams.find("depth").measures[:1]
