@@ -11,6 +11,9 @@ P = 0.002
 FEWEST = 7
 """Blocks on each side below which no order of them is as rare as P."""
 
+CONFIRMATIONS = 2
+"""How often what seems slower is timed again, in new processes, before it is called slower."""
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def bench(
     """Time bundles on every runtime here, beside ONNX Runtime and PyTorch.
 
     A MODEL is built first. Each runtime is a process of its own; they take turns in shuffled
-    rounds. Slower than --against means: by more than --limit, and Mann-Whitney's p below 0.002.
+    rounds. Slower than --against means: by more than --limit, and Mann-Whitney's p below 0.002,
+    and so twice more in new processes.
     """
     from benchmarks.timing.session import MODES
     from toolchain import terminal
@@ -51,11 +53,15 @@ def bench(
 
     before = kept.load(against) if against else None
     mode = MODES["full" if full else "quick"]
+    changes: list[kept.Change] = []
     with terminal.progress() as say:
-        ran = run.run(subjects, wanted, chosen, mode, layers=layers, say=say)
-    if save is not None:
-        kept.save(save, ran)
-    changes = kept.changes(before, ran, limit, against) if before and against else []
+        timed = partial(run.run, subjects, wanted, chosen, mode, say=say)
+        ran = timed(layers=layers)
+        if save is not None:
+            kept.save(save, ran)
+        if before and against:
+            told = partial(kept.changes, before, limit=limit, path=against)
+            changes = kept.confirmed(told(ran), lambda keys: told(timed(only=keys)))
     if as_json:
         found = {**ran.to_json(), "changes": [change.to_json() for change in changes]}
         click.echo(json.dumps(found, indent=2))

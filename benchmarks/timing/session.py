@@ -28,6 +28,7 @@ class Mode:
 
     A file has more rounds until it took `least` seconds; its blocks get smaller, down to one
     run, and then its rounds fewer, down to `fewest`, so that it does not take more than `most`.
+    Blocks of short runs have more of them, so that each takes BLOCK_MS.
     """
 
     name: str
@@ -42,6 +43,8 @@ MODES = {
     mode.name: mode for mode in (Mode("quick", 16, 4, 0, 8), Mode("full", 32, 32, 60, float("inf")))
 }
 MOST_ROUNDS = 10_000
+BLOCK_MS = 1.0
+"""Runs of microseconds, a few at a time, show how cold the caches were and the clock itself."""
 LONG_MS = 1_000.0
 """A run that takes longer does not notice what the caches held before it."""
 
@@ -66,8 +69,9 @@ class _Log:
         return count < self.mode.rounds or self.spent < self.mode.least
 
     def run(self) -> None:
-        share = self.mode.most / self.mode.rounds * 1e3 / max(self._each, 1e-3)
-        runs = max(1, int(min(share, self.mode.runs)))
+        each = max(self._each, 1e-3)
+        share = self.mode.most / self.mode.rounds * 1e3 / each
+        runs = max(1, int(min(share, max(self.mode.runs, BLOCK_MS / each))))
         start = time.perf_counter()
         if self._each < LONG_MS:
             self.process.run(1)  # after others had the caches

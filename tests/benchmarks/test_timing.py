@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from benchmarks.timing.loaded import Loaded
 from benchmarks.timing.process import Entry, Process
 from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
 from benchmarks.timing.session import LONG_MS, Mode, _Log, measure
-from benchmarks.timing.times import Times
+from benchmarks.timing.times import Times, readable
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain import bundle
@@ -62,6 +62,19 @@ def test_a_long_run_is_not_warmed_again_each_round() -> None:
     while log.wants_more:
         log.run()
     assert asked == [2, 1, 2, 1, 2]
+
+
+def test_blocks_of_short_runs_have_more_of_them() -> None:
+    class Quick:
+        started: ClassVar = {"first": 0.02}
+
+        def run(self, runs: int) -> dict[str, Any]:
+            return {"wall": [0.01] * runs, "cpu": []}
+
+    log = _Log(Quick(), SHORT)  # type: ignore[arg-type]
+    log.run()
+    log.run()
+    assert [len(answer["wall"]) for answer in log.answers] == [50, 100]
 
 
 @pytest.mark.parametrize(("first", "runs"), [(10.0, [1, worker.WARM]), (9e3, [1])])
@@ -212,3 +225,11 @@ def test_the_fingerprint_is_of_processor_and_versions() -> None:
     assert one.fingerprint != machine.Machine("b", 8, "Linux", {"numpy": "1"}).fingerprint
     assert one.fingerprint != machine.Machine("a", 8, "Linux", {"numpy": "2"}).fingerprint
     assert machine.this().fingerprint == machine.this().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0.005934, "0.00593"), (0.5, "0.5"), (0, "0.00"), (7.126, "7.13"), (93.0, "93.00")],
+)
+def test_microseconds_are_readable(ms: float, text: str) -> None:
+    assert readable(ms) == text

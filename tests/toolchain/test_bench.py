@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from toolchain.benching.against import slower
+from benchmarks.timing.session import MODES
+from toolchain.benching import run
+from toolchain.benching.against import Change, confirmed, slower
 from toolchain.cli import main
+from toolchain.recipes import RECIPES
+from toolchain.subjects import Wanted
 
 
 def bench(*arguments: str) -> Result:
@@ -63,20 +68,53 @@ def against(shared: Path, path: Path) -> Result:
     return bench(f"{shared}/dist/tiny-android", *asked)
 
 
-def test_the_same_file_is_not_slower(shared: Path, kept: Path) -> None:
-    result = against(shared, kept)
+def times(factor: float) -> Callable[[Any], None]:
+    """Latencies as if they had been that much longer when they were kept."""
+
+    def change(data: Any) -> None:
+        for row in data["rows"]:
+            row["blocks_ms"] = [ms * factor for ms in row["blocks_ms"]]
+
+    return change
+
+
+def test_a_file_that_was_slower_is_not_slower(shared: Path, kept: Path, tmp_path: Path) -> None:
+    result = against(shared, edited(kept, tmp_path, times(3)))
     assert result.exit_code == 0, result.output
-    assert "not slower" in result.stdout
+    assert "tiny-android/litert-1: not slower" in result.stdout
 
 
 def test_a_file_that_was_faster_is_slower_now(shared: Path, kept: Path, tmp_path: Path) -> None:
-    def faster(data: Any) -> None:
-        for row in data["rows"]:
-            row["blocks_ms"] = [ms / 3 for ms in row["blocks_ms"]]
-
-    result = against(shared, edited(kept, tmp_path, faster))
+    result = against(shared, edited(kept, tmp_path, times(1 / 3)))
     assert result.exit_code == 1
     assert "tiny-android/litert-1: slower" in result.stderr
+
+
+def change(key: str, ratio: float) -> Change:
+    return Change(key, 1.0, ratio, ratio, 0.0, ratio > 1)
+
+
+def test_what_seems_slower_is_timed_again_before_it_is_called_so() -> None:
+    moods = {"net/litert-1": [1.3, 0.9], "net/tfjs-wasm": [1.2, 1.4, 1.3], "net/mil-1": [1.0]}
+    left = {key: iter(ratios) for key, ratios in moods.items()}
+    asked: list[list[str]] = []
+
+    def again(keys: Collection[str]) -> list[Change]:
+        asked.append([*keys])
+        return [change(key, next(left[key])) for key in keys]
+
+    found = confirmed([change(key, next(ratios)) for key, ratios in left.items()], again)
+    assert asked == [["net/litert-1", "net/tfjs-wasm"], ["net/tfjs-wasm"]]
+    assert {one.key: one.ratio for one in found if one.worse} == {"net/tfjs-wasm": 1.3}
+    assert [one.key for one in found] == [*moods]
+
+
+def test_a_row_alone_is_timed(shared: Path) -> None:
+    key = "tiny-android/litert-1"
+    ran = run.run(
+        [f"{shared}/dist/tiny-android"], Wanted((), RECIPES["fp32"]), (), MODES["quick"], only=[key]
+    )
+    assert [row.key for row in ran.rows] == [key]
 
 
 def test_another_machine_is_not_compared(shared: Path, kept: Path, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.significance import FEWEST, Comparison, compare
+from benchmarks.significance import CONFIRMATIONS, FEWEST, Comparison, compare
+from benchmarks.timing.times import readable
 from model_defs.errors import BadRecord
 from toolchain import bundle as bundles
 from toolchain.benching.run import SCHEMA, Run
@@ -30,7 +31,7 @@ class Change:
 
     def __str__(self) -> str:
         said = "slower" if self.worse else "not slower"
-        times = f"{self.before:.2f} ms to {self.after:.2f} ms, {self.ratio:.2f} times"
+        times = f"{readable(self.before)} ms to {readable(self.after)} ms, {self.ratio:.2f} times"
         return f"{self.key}: {said}: {times}, p = {self.p:.2g}"
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +81,17 @@ def changes(kept: Mapping[str, Any], ran: Run, limit: float, path: Path) -> list
         _change(name, then[name, device], now[name, device], 1 if device else drift, limit)
         for name, device in shared
     ]
+
+
+def confirmed(
+    first: Sequence[Change], again: Callable[[Collection[str]], Sequence[Change]]
+) -> list[Change]:
+    """The changes, with what seems slower timed `again` by its keys until it does not, or is."""
+    found = {change.key: change for change in first}
+    for _ in range(CONFIRMATIONS):
+        if slow := [key for key, change in found.items() if change.worse]:
+            found |= {change.key: change for change in again(slow)}
+    return [*found.values()]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

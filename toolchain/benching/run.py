@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,10 @@ class _Candidate:
     entry: Entry
     macs: int
 
+    @property
+    def key(self) -> str:
+        return f"{self.subject}/{self.entry.runtime.name}"
+
 
 def run(
     names: Sequence[str],
@@ -100,9 +104,13 @@ def run(
     mode: Mode,
     *,
     layers: bool = False,
+    only: Collection[str] = (),
     say: Say = lambda what, stage: None,
 ) -> Run:
-    """Time the bundles of each model together; `chosen` are runtimes, all where there is none."""
+    """Time the bundles of each model together; `chosen` are runtimes, all where there is none.
+
+    `only`: nothing but the rows with these keys, unless there are none.
+    """
     for name in chosen:
         if name not in RUNTIMES:
             raise UnknownName.among("runtime", name, RUNTIMES)
@@ -117,7 +125,8 @@ def run(
             else:
                 subjects.setdefault(found.bundle.name, []).append(found)
         for name, group in subjects.items():
-            candidates = list(_candidates(name, group, chosen, Path(work, "references", name)))
+            all_of_it = _candidates(name, group, chosen, Path(work, "references", name))
+            candidates = [one for one in all_of_it if not only or one.key in only]
             session, more = _timed(candidates, mode, layers, say)
             sessions.append(session)
             rows += more
@@ -159,13 +168,12 @@ def _timed(
     skipped: dict[str, str] = {}
     entries: dict[str, Entry] = {}
     for one in candidates:
-        key = f"{one.subject}/{one.entry.runtime.name}"
         try:
             one.entry.runtime.look()
         except BackendUnavailable as error:
-            skipped[key] = f"{error.what} ({error.do})" if error.do else error.what
+            skipped[one.key] = f"{error.what} ({error.do})" if error.do else error.what
         else:
-            entries[key] = one.entry
+            entries[one.key] = one.entry
     peaks = {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
     asked = [*entries] if layers else []
     session = measure(entries | peaks, mode, layers=asked, say=say)
@@ -173,8 +181,7 @@ def _timed(
 
 
 def _row(one: _Candidate, session: Session, skipped: dict[str, str]) -> Row:
-    runtime = one.entry.runtime
-    key = f"{one.subject}/{runtime.name}"
+    runtime, key = one.entry.runtime, one.key
     if key in skipped:
         return Row(one.subject, runtime, skipped=skipped[key])
     if key in session.failed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.timing.times import readable
 from toolchain import terminal
 from toolchain.benching.against import Change
 from toolchain.benching.run import Row, Run
@@ -63,9 +64,9 @@ def _cells(row: Row) -> tuple[str, ...]:
     own = "" if times.own_memory is None else f" (+{times.own_memory / 1e6:.0f})"
     return (
         row.runtime.name,
-        f"{times.median:.2f}",
-        f"{low:.2f} to {high:.2f}",
-        f"{times.p90:.2f}",
+        readable(times.median),
+        f"{readable(low)} to {readable(high)}",
+        readable(times.p90),
         f"{times.first:.1f}",
         f"{times.load:.0f}",
         str(len(times.runs)),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from benchmarks.budgets import Budget
 from benchmarks.significance import P
+from benchmarks.timing.times import readable
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
 from toolchain.harness import Outcome
@@ -156,8 +157,8 @@ def _ratio(budget: Budget, found: Difference, latency: Latency) -> Check:
         found.after.bundle,
         budget.key,
         _bad(budget) if latency.worse else "passed",
-        f"{before:.2f} ms",
-        f"{after:.2f} ms",
+        f"{readable(before)} ms",
+        f"{readable(after)} ms",
         _allowed(budget),
         why if latency.worse else "",
         _where(budget, found, "") if latency.worse else "",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.significance import FEWEST, compare
+from benchmarks.significance import CONFIRMATIONS, FEWEST, compare
 from benchmarks.timing.process import Entry
 from benchmarks.timing.runtimes import PEAKS, main_of
 from benchmarks.timing.session import Mode, measure
@@ -25,9 +25,6 @@ from toolchain.benching.against import slower
 from toolchain.build import Say
 from toolchain.bundle import Bundle
 from toolchain.ci.state import Measured, artifact_digest
-
-CONFIRMATIONS = 2
-"""How often a slower file is timed again, in new processes, before it is called slower."""
 
 
 @dataclass(frozen=True)
