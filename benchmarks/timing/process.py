@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.timing import cores
 from benchmarks.timing.layers import by_layer
 from benchmarks.timing.runtime import NODE, Runtime
 from converters.api import Tensors
@@ -46,6 +47,16 @@ class Process:
         except BadArtifact:
             self.close()
             raise
+
+    @property
+    def core(self) -> int | None:
+        """The processor that it last ran on; None for several threads or where nobody knows."""
+        return cores.of(self._host.pid) if self.threads == 1 else None
+
+    def move(self, core: int) -> None:
+        """Run on this processor from now on; several threads stay where they are."""
+        if self.threads == 1:
+            cores.move(self._host.pid, core)
 
     def run(self, runs: int, most: float = float("inf")) -> dict[str, Any]:
         """Up to so many runs, none after so many milliseconds: `wall`, `cpu`, `peak`."""

@@ -1,7 +1,8 @@
 """Several files timed side by side: a process each, asked in turns, in shuffled rounds.
 
-In each round every process does one block of runs, in an order drawn anew, so that the
-machine's moods meet all alike; blocks are what is compared (`benchmarks.significance`).
+In each round every process does one block of runs, in an order drawn anew and on the same
+processor, so that the machine's moods meet all alike; blocks are what is compared
+(`benchmarks.significance`).
 """
 
 from __future__ import annotations
@@ -137,10 +138,13 @@ def _in_rounds(
     logs: dict[str, _Log], failed: dict[str, str], say: Say, shuffled: random.Random
 ) -> None:
     number = 0
+    homes = sorted({c for log in logs.values() if (c := log.process.core) is not None})
     while waiting := [name for name, log in logs.items() if log.wants_more]:
         number += 1
         say("timing", f"round {number}, {len(waiting)} files")
         for name in shuffled.sample(waiting, len(waiting)):
+            if homes:
+                logs[name].process.move(homes[number % len(homes)])
             _try(name, logs, failed, _Log.run)
 
 

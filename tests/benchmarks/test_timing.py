@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +17,7 @@ from benchmarks.timing import runtimes, worker
 from benchmarks.timing.loaded import Loaded
 from benchmarks.timing.process import Entry, Process
 from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
-from benchmarks.timing.session import LONG_MS, Mode, _Log, measure
+from benchmarks.timing.session import LONG_MS, Mode, _in_rounds, _Log, measure
 from benchmarks.timing.times import Times, readable
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
@@ -75,6 +78,47 @@ def test_blocks_of_short_runs_have_more_of_them() -> None:
     log.run()
     log.run()
     assert [len(answer["wall"]) for answer in log.answers] == [50, 100]
+
+
+def test_all_run_a_round_on_the_same_processor_and_rounds_on_each() -> None:
+    ran: list[tuple[str, int | None]] = []
+
+    class There:
+        started: ClassVar = {"first": LONG_MS}
+
+        def __init__(self, name: str, core: int | None) -> None:
+            self.name, self.core = name, core
+
+        def move(self, core: int) -> None:
+            self.core = core
+
+        def run(self, runs: int) -> dict[str, Any]:
+            ran.append((self.name, self.core))
+            return {"wall": [LONG_MS], "cpu": []}
+
+    homes = {"a": 3, "b": 5, "c": 3, "unknown": None}
+    mode = Mode("four", 4, 1, 0, float("inf"), 4)
+    logs = {name: _Log(There(name, core), mode) for name, core in homes.items()}  # type: ignore[arg-type]
+    _in_rounds(logs, {}, lambda what, stage: None, random.Random(0))
+    rounds = [ran[at : at + len(homes)] for at in range(0, len(ran), len(homes))]
+    assert [{core for _, core in one} for one in rounds] == [{5}, {3}, {5}, {3}]
+    assert all({name for name, _ in one} == homes.keys() for one in rounds)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells")
+def test_a_process_of_one_thread_is_moved(shared: Path) -> None:
+    for name in ("litert-1", "litert", "tfjs-wasm"):
+        target = "web" if name == "tfjs-wasm" else "android"
+        process = Process(Entry(RUNTIMES[name], file_of(shared, target)))
+        try:
+            for core in os.sched_getaffinity(0):
+                process.move(core)
+                process.run(2)
+                assert process.core == (None if name == "litert" else core)
+        finally:
+            process.close()
+    assert process.core is None
+    process.move(0)
 
 
 @pytest.mark.parametrize(("first", "runs"), [(10.0, [1, worker.WARM]), (9e3, [1])])
