@@ -9,9 +9,10 @@ come words: `palettize=4/sensitive`. A recipe is steps with commas between them,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -161,7 +162,22 @@ def find(text: str) -> Recipe:
             _check_option(name, value, given=bool(equals))
     if len(set(steps)) < len(steps):
         raise BadRecipe(f"recipe {text}: a step stands twice", do="write each once")
+    _check_order(text, steps)
     return Recipe(text, steps if steps[0] == FOLD else (FOLD, *steps))
+
+
+def _check_order(text: str, steps: Sequence[str]) -> None:
+    """Kernels are stored once: after that only what is not one is left, for float16.
+
+    `int8` leaves some as they are, which another step may store.
+    """
+    storing = [step for step in steps if step.partition("=")[0] in STORES]
+    for before, after in pairwise(storing):
+        if before.partition("=")[0] != "int8" and after.partition("=")[0] not in NEAR:
+            raise BadRecipe(
+                f"recipe {text}: {before} stores every kernel, so {after} would do nothing",
+                do="write one of them; weights-fp16 may follow, for the rest",
+            )
 
 
 def _unknown(text: str, name: str) -> UnknownName:
