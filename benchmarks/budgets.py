@@ -31,13 +31,18 @@ def _bytes_text(value: float) -> str:
     return f"{value:.0f} B"
 
 
+def readable(ms: float) -> str:
+    """Milliseconds to read: two digits after the point, or as many as show three that count."""
+    return f"{ms:.3g}" if 0 < ms < 1 else f"{ms:.2f}"
+
+
 BYTES = Unit(
     {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024, "MiB": 1024**2},
     True,
     '"4 MB"',
     _bytes_text,
 )
-TIME = Unit({"us": 1e-3, "ms": 1, "s": 1e3}, False, '"12 ms"', lambda v: f"{v:.2f} ms")
+TIME = Unit({"us": 1e-3, "ms": 1, "s": 1e3}, False, '"12 ms"', lambda v: f"{readable(v)} ms")
 SHARE = Unit({"%": 0.01}, True, '"1 %"', lambda v: f"{v:.2%}")
 RATIO = Unit({"x": 1}, True, "1.10", lambda v: f"{v:.2f}x")
 DECIBEL = Unit({"dB": 1}, True, "40", lambda v: f"{v:.1f} dB")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 P = 0.002
 """The largest probability of chance that counts as a regression: asv's rule."""
@@ -13,6 +14,16 @@ FEWEST = 7
 
 CONFIRMATIONS = 2
 """How often what seems slower is timed again, in new processes, before it is called slower."""
+
+
+class Judged(Protocol):
+    """Something timed that is called slower, or not."""
+
+    @property
+    def worse(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Judged)
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,17 @@ def compare(before: Sequence[float], after: Sequence[float]) -> Comparison:
     ratio = statistics.median(after) / statistics.median(before)
     found = mannwhitneyu(after, before, alternative="greater")
     return Comparison(ratio, float(found.pvalue))
+
+
+def confirmed(
+    first: Mapping[str, T], again: Callable[[list[str]], Mapping[str, T]]
+) -> dict[str, T]:
+    """By names, with those that seem slower timed `again` until they do not, or are."""
+    found = dict(first)
+    for _ in range(CONFIRMATIONS):
+        if slow := [name for name, one in found.items() if one.worse]:
+            found |= again(slow)
+    return found
 
 
 def percentile(values: Sequence[float], share: float) -> float:

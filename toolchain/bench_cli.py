@@ -46,6 +46,7 @@ def bench(
     rounds. Slower than --against means: by more than --limit, and Mann-Whitney's p below 0.002,
     and so twice more in new processes.
     """
+    from benchmarks.significance import confirmed
     from benchmarks.timing.session import MODES
     from toolchain import terminal
     from toolchain.benching import against as kept
@@ -53,7 +54,7 @@ def bench(
 
     before = kept.load(against) if against else None
     mode = MODES["full" if full else "quick"]
-    changes: list[kept.Change] = []
+    changes: dict[str, kept.Change] = {}
     with terminal.progress() as say:
         timed = partial(run.run, subjects, wanted, chosen, mode, say=say)
         ran = timed(layers=layers)
@@ -61,11 +62,11 @@ def bench(
             kept.save(save, ran)
         if before and against:
             told = partial(kept.changes, before, limit=limit, path=against)
-            changes = kept.confirmed(told(ran), lambda keys: told(timed(only=keys)))
+            changes = confirmed(told(ran), lambda keys: told(timed(only=keys)))
     if as_json:
-        found = {**ran.to_json(), "changes": [change.to_json() for change in changes]}
+        found = {**ran.to_json(), "changes": [change.to_json() for change in changes.values()]}
         click.echo(json.dumps(found, indent=2))
     else:
-        table.show(ran, changes)
-    worse = any(change.worse for change in changes)
+        table.show(ran, [*changes.values()])
+    worse = any(change.worse for change in changes.values())
     return 1 if worse and ran.exit_code != 2 else ran.exit_code

@@ -173,7 +173,7 @@ def _check_order(text: str, steps: Sequence[str]) -> None:
     """
     storing = [step for step in steps if step.partition("=")[0] in STORES]
     for before, after in pairwise(storing):
-        if before.partition("=")[0] != "int8" and after.partition("=")[0] not in NEAR:
+        if not stored_by(before).endswith(ACTIVATIONS) and after.partition("=")[0] not in NEAR:
             raise BadRecipe(
                 f"recipe {text}: {before} stores every kernel, so {after} would do nothing",
                 do="write one of them; weights-fp16 may follow, for the rest",

@@ -12,11 +12,6 @@ from benchmarks.timing.loaded import COPIED, PEAK_SIZE
 from benchmarks.timing.runtimes import PEAKS
 
 
-def readable(ms: float) -> str:
-    """Milliseconds to read: two digits after the point, or as many as show three that count."""
-    return f"{ms:.3g}" if 0 < ms < 1 else f"{ms:.2f}"
-
-
 @dataclass(frozen=True)
 class Times:
     """What came of one entry, in milliseconds and bytes; a block is a list of runs.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.budgets import LIMITS, Budget, budget
+from benchmarks.budgets import LIMITS, Budget, budget, readable
 from model_defs.errors import BadConfig, MlshipError, UnknownName
 from toolchain.metrics import FAMILIES
 
@@ -103,3 +103,11 @@ def test_every_limit_shows_its_example() -> None:
 def test_errors_are_the_user_s() -> None:
     assert issubclass(BadConfig, MlshipError)
     assert BadConfig.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0.005934, "0.00593"), (0.5, "0.5"), (0, "0.00"), (7.126, "7.13"), (93.0, "93.00")],
+)
+def test_microseconds_are_readable(ms: float, text: str) -> None:
+    assert readable(ms) == text

@@ -18,7 +18,7 @@ from benchmarks.timing.loaded import Loaded
 from benchmarks.timing.process import Entry, Process
 from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
 from benchmarks.timing.session import LONG_MS, Mode, _in_rounds, _Log, measure
-from benchmarks.timing.times import Times, readable
+from benchmarks.timing.times import Times
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain import bundle
@@ -269,11 +269,3 @@ def test_the_fingerprint_is_of_processor_and_versions() -> None:
     assert one.fingerprint != machine.Machine("b", 8, "Linux", {"numpy": "1"}).fingerprint
     assert one.fingerprint != machine.Machine("a", 8, "Linux", {"numpy": "2"}).fingerprint
     assert machine.this().fingerprint == machine.this().fingerprint
-
-
-@pytest.mark.parametrize(
-    ("ms", "text"),
-    [(0.005934, "0.00593"), (0.5, "0.5"), (0, "0.00"), (7.126, "7.13"), (93.0, "93.00")],
-)
-def test_microseconds_are_readable(ms: float, text: str) -> None:
-    assert readable(ms) == text

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.significance import confirmed
 from benchmarks.timing.session import MODES
 from toolchain.benching import run
-from toolchain.benching.against import Change, confirmed, slower
+from toolchain.benching.against import Change, slower
 from toolchain.cli import main
 from toolchain.recipes import RECIPES
 from toolchain.subjects import Wanted
@@ -99,14 +100,14 @@ def test_what_seems_slower_is_timed_again_before_it_is_called_so() -> None:
     left = {key: iter(ratios) for key, ratios in moods.items()}
     asked: list[list[str]] = []
 
-    def again(keys: Collection[str]) -> list[Change]:
-        asked.append([*keys])
-        return [change(key, next(left[key])) for key in keys]
+    def again(keys: list[str]) -> dict[str, Change]:
+        asked.append(keys)
+        return {key: change(key, next(left[key])) for key in keys}
 
-    found = confirmed([change(key, next(ratios)) for key, ratios in left.items()], again)
+    found = confirmed({key: change(key, next(ratios)) for key, ratios in left.items()}, again)
     assert asked == [["net/litert-1", "net/tfjs-wasm"], ["net/tfjs-wasm"]]
-    assert {one.key: one.ratio for one in found if one.worse} == {"net/tfjs-wasm": 1.3}
-    assert [one.key for one in found] == [*moods]
+    assert {key: one.ratio for key, one in found.items() if one.worse} == {"net/tfjs-wasm": 1.3}
+    assert [*found] == [*moods]
 
 
 def test_a_row_alone_is_timed(shared: Path) -> None:

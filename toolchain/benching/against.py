@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.significance import CONFIRMATIONS, FEWEST, Comparison, compare
-from benchmarks.timing.times import readable
+from benchmarks.budgets import readable
+from benchmarks.significance import FEWEST, Comparison, compare
 from model_defs.errors import BadRecord
 from toolchain import bundle as bundles
-from toolchain.benching.run import SCHEMA, Run
+from toolchain.benching.run import SCHEMA, Run, key_of
 
 REMEDY = "keep them again, on this machine: mlship bench ... --save FILE"
 
@@ -58,8 +58,8 @@ def load(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def changes(kept: Mapping[str, Any], ran: Run, limit: float, path: Path) -> list[Change]:
-    """What became of each row that both runs have, BadRecord where that cannot be said.
+def changes(kept: Mapping[str, Any], ran: Run, limit: float, path: Path) -> dict[str, Change]:
+    """What became of each row that both runs have, by its key; BadRecord where nobody can say.
 
     A machine that is slower today than it was then is taken out: the product of matrices of
     both runs says by how much, and what is worse only before that or only after is not worse.
@@ -77,26 +77,15 @@ def changes(kept: Mapping[str, Any], ran: Run, limit: float, path: Path) -> list
     if not shared:
         raise BadRecord("nothing was timed both then and now", where=str(path), do=REMEDY)
     drift = _peak(kept) / _peak(ran.to_json())
-    return [
-        _change(name, then[name, device], now[name, device], 1 if device else drift, limit)
+    return {
+        name: _change(name, then[name, device], now[name, device], 1 if device else drift, limit)
         for name, device in shared
-    ]
-
-
-def confirmed(
-    first: Sequence[Change], again: Callable[[Collection[str]], Sequence[Change]]
-) -> list[Change]:
-    """The changes, with what seems slower timed `again` by its keys until it does not, or is."""
-    found = {change.key: change for change in first}
-    for _ in range(CONFIRMATIONS):
-        if slow := [key for key, change in found.items() if change.worse]:
-            found |= {change.key: change for change in again(slow)}
-    return [*found.values()]
+    }
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:
     """A file on a runtime, and the phone: another phone's times are not compared."""
-    return f"{row['subject']}/{row['runtime']}", row.get("device", "")
+    return key_of(row["subject"], row["runtime"]), row.get("device", "")
 
 
 def _peak(run: Mapping[str, Any]) -> float:

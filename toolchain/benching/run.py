@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
+def key_of(subject: str, runtime: str) -> str:
+    """What a file on a runtime is called."""
+    return f"{subject}/{runtime}"
+
+
 @dataclass(frozen=True)
 class Row:
     """One file on one runtime. `roof` is the share of the machine's measured peak that it reaches.
@@ -42,7 +47,7 @@ class Row:
 
     @property
     def key(self) -> str:
-        return f"{self.subject}/{self.runtime.name}"
+        return key_of(self.subject, self.runtime.name)
 
     def to_json(self) -> dict[str, Any]:
         measured = self.times.to_json() if self.times else {}
@@ -94,7 +99,7 @@ class _Candidate:
 
     @property
     def key(self) -> str:
-        return f"{self.subject}/{self.entry.runtime.name}"
+        return key_of(self.subject, self.entry.runtime.name)
 
 
 def run(
@@ -114,6 +119,11 @@ def run(
     for name in chosen:
         if name not in RUNTIMES:
             raise UnknownName.among("runtime", name, RUNTIMES)
+
+    def asked(subject: str, runtime: Runtime) -> bool:
+        is_chosen = not chosen or runtime.name in chosen
+        return is_chosen and (not only or key_of(subject, runtime.name) in only)
+
     sessions: list[Session] = []
     rows: list[Row] = []
     unbuilt: list[Built] = []
@@ -125,8 +135,7 @@ def run(
             else:
                 subjects.setdefault(found.bundle.name, []).append(found)
         for name, group in subjects.items():
-            all_of_it = _candidates(name, group, chosen, Path(work, "references", name))
-            candidates = [one for one in all_of_it if not only or one.key in only]
+            candidates = list(_candidates(name, group, asked, Path(work, "references", name)))
             session, more = _timed(candidates, mode, layers, say)
             sessions.append(session)
             rows += more
@@ -134,20 +143,19 @@ def run(
 
 
 def _candidates(
-    name: str, group: Sequence[Subject], chosen: Sequence[str], work: Path
+    name: str, group: Sequence[Subject], asked: Callable[[str, Runtime], bool], work: Path
 ) -> Iterator[_Candidate]:
     """Each bundle on each of its runtimes, then the references, where the model is known."""
     programs = [s.program for s in group if s.program is not None]
     macs = max((s.macs for s in group), default=0)
     for subject in group:
         for runtime in of_format(subject.artifact.format):
-            if not chosen or runtime.name in chosen:
+            if asked(subject.name, runtime):
                 yield _Candidate(subject.name, Entry(runtime, subject.artifact.path), macs)
-    references = [r for f in ("onnx", "torchscript") for r in of_format(f)]
-    asked = [r for r in references if not chosen or r.name in chosen]
-    if programs and asked:
+    references = [r for f in ("onnx", "torchscript") for r in of_format(f) if asked(name, r)]
+    if programs and references:
         files = reference_files(programs[0], work)
-        for runtime in asked:
+        for runtime in references:
             yield _Candidate(name, Entry(runtime, files[runtime.format]), macs)
 
 

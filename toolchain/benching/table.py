@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.timing.times import readable
+from benchmarks.budgets import readable
 from toolchain import terminal
 from toolchain.benching.against import Change
 from toolchain.benching.run import Row, Run

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.budgets import Budget
+from benchmarks.budgets import TIME, Budget
 from benchmarks.significance import P
-from benchmarks.timing.times import readable
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
 from toolchain.harness import Outcome
@@ -157,8 +156,8 @@ def _ratio(budget: Budget, found: Difference, latency: Latency) -> Check:
         found.after.bundle,
         budget.key,
         _bad(budget) if latency.worse else "passed",
-        f"{readable(before)} ms",
-        f"{readable(after)} ms",
+        TIME.show(before),
+        TIME.show(after),
         _allowed(budget),
         why if latency.worse else "",
         _where(budget, found, "") if latency.worse else "",

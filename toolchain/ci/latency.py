@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.significance import CONFIRMATIONS, FEWEST, compare
+from benchmarks.significance import FEWEST, compare, confirmed
 from benchmarks.timing.process import Entry
 from benchmarks.timing.runtimes import PEAKS, main_of
 from benchmarks.timing.session import Mode, measure
@@ -73,15 +73,13 @@ def time_all(
     unchanged = [s for s in subjects if not again and _is_known(s, machine)]
     fresh = [s for s in subjects if s not in unchanged]
     known = {s.measured.bundle: _known(s) for s in unchanged}
-    found = {s.measured.bundle: one for s, one in _timed(fresh, machine, mode, say)}
-    for subject in fresh:
-        for _ in range(CONFIRMATIONS):
-            if not found[subject.measured.bundle].worse:
-                break
-            say(subject.measured.bundle, "timing again what seems slower")
-            ((_, once_more),) = _timed([subject], machine, mode, say)
-            found[subject.measured.bundle] = once_more
-    return [(known | found)[s.measured.bundle] for s in subjects]
+
+    def once_more(names: list[str]) -> dict[str, Latency]:
+        say(", ".join(names), "timing again what seems slower")
+        return _timed([s for s in fresh if s.measured.bundle in names], machine, mode, say)
+
+    found = known | confirmed(_timed(fresh, machine, mode, say), once_more)
+    return [found[s.measured.bundle] for s in subjects]
 
 
 def _is_known(subject: Subject, machine: Machine) -> bool:
@@ -109,8 +107,8 @@ def _known(subject: Subject) -> Latency:
 
 def _timed(
     subjects: Sequence[Subject], machine: Machine, mode: Mode, say: Say
-) -> list[tuple[Subject, Latency]]:
-    """One session; the baseline's files are in it where they can be found."""
+) -> dict[str, Latency]:
+    """One session, by bundles; the baseline's files are in it where they can be found."""
     entries: dict[str, Entry] = {}
     absent: dict[str, str] = {}
     for subject in subjects:
@@ -128,7 +126,7 @@ def _timed(
     peaks = {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
     session = measure(entries | peaks, mode, layers=names, say=say)
     failed = absent | dict(session.failed)
-    return [(s, _latency(s, session, failed, machine)) for s in subjects]
+    return {s.measured.bundle: _latency(s, session, failed, machine) for s in subjects}
 
 
 def _before(name: str) -> str:
