@@ -65,14 +65,14 @@ browser:
 zoo: setup  ## build every model for every target, remake the README's table
 	$(BIN)/mlship build --all --target all --recipe fp32 --out dist/zoo/fp32
 	$(BIN)/mlship build --all --target all --recipe fp16 --out dist/zoo/fp16
-	$(BIN)/python -m benchmarks.zoo dist/zoo
+	$(BIN)/python -m benchmarks.studies.zoo dist/zoo
 
 parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remake the table
 	$(BIN)/mlship parity dist/zoo/fp16/* --report dist/zoo/parity
-	$(BIN)/python -m benchmarks.zoo_parity dist/zoo/parity/report.json
+	$(BIN)/python -m benchmarks.studies.zoo_parity dist/zoo/parity/report.json
 
 cards: setup  ## examine the trained models, remake their cards and the table (half an hour)
-	$(BIN)/python -m toolchain.evaluating.cards --examine
+	$(BIN)/python -m toolchain.evaluation.cards --examine
 
 constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt

@@ -20,8 +20,8 @@ class Backend:
 
     `half` computes in float16 whatever the file stores, so that only the product's tolerance
     can judge it. `pace` is about how many GMAC a second it does on two cores (measured; see
-    `benchmarks.zoo_parity`), from which follows how many cases it is given. `slow` takes seconds
-    for what others do in milliseconds: a GPU that the CPU emulates, kernels written to be read.
+    `benchmarks.studies.zoo_parity`), from which follows how many cases it is given. `slow` takes
+    seconds for what others do in milliseconds: an emulated GPU, kernels written to be read.
     `system` is the only `sys.platform` that has it; `needs` looks for the programs that it runs.
     """
 
@@ -51,7 +51,7 @@ class Backend:
 
 
 def _mil(artifact: Artifact) -> Runner:
-    from converters.coreml import MilRunner
+    from converters.coreml.convert import MilRunner
 
     return MilRunner(artifact)
 
@@ -63,7 +63,7 @@ def _mil_weights_only(artifact: Artifact) -> Runner:
 
 
 def _coreml(artifact: Artifact, compute: str = "all") -> Runner:
-    from converters.coreml import CoreMlRunner
+    from converters.coreml.convert import CoreMlRunner
 
     return CoreMlRunner(artifact, compute)
 

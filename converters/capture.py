@@ -351,7 +351,7 @@ def _unsupported(traced: torch.jit.ScriptModule, error: Exception) -> Unsupporte
     return UnsupportedOperation(f"the module cannot be exported: {str(error).splitlines()[0]}")
 
 
-PASSES = str(Path(__file__).parent.parent / "toolchain" / "passes")
+TOOLCHAIN = str(Path(__file__).parents[1] / "toolchain")
 """Where forward goes through when its activations are put onto grids."""
 
 
@@ -359,7 +359,7 @@ def user_frame(source_range: object) -> str:
     """The innermost frame of a TorchScript source range that is a user's, as `file.py:12`."""
     lines = str(source_range).splitlines()
     frames = [re.sub(r"\((\d+)\): .*", r":\1", line.strip()) for line in lines]
-    return next((f for f in frames if f and not f.startswith((TORCH, PASSES))), "")
+    return next((f for f in frames if f and not f.startswith((TORCH, TOOLCHAIN))), "")
 
 
 def source_of(export: Export, scope: str, operation: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converters.api import Artifact
-from converters.tflite_names import layer_of
+from converters.tflite.names import layer_of
 from model_defs.errors import BadArtifact
 
 Kind = Literal["weights", "graph", "metadata", "padding"]

@@ -10,7 +10,7 @@ from converters.api import Artifact, Runner
 from model_defs.errors import UnknownName
 
 FORMATS: dict[str, str] = {
-    "coreml": "converters.coreml",
+    "coreml": "converters.coreml.convert",
     "tflite": "converters.tflite",
     "tfjs": "converters.tfjs",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from converters import mil
 from converters.api import Artifact
-from converters.coreml import MilRunner
+from converters.coreml.convert import MilRunner
 from converters.tflite.runner import LiteRTRunner
 
 SLOW_SECONDS = 600.0

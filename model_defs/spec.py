@@ -142,7 +142,7 @@ class ModelSpec:
     of that net that this one is. `pruned` is a file of the same net with fewer channels, which
     the recipe `fast` ships. `fed_by` names the model whose outputs are this
     one's inputs, where the inputs are not pictures. `cases` names inputs that every build of
-    this model is also proved on (`toolchain/cases.py` has them all). A `baseline` is for
+    this model is also proved on (`toolchain/data/cases.py` has them all). A `baseline` is for
     comparison and is not shipped.
     """
 

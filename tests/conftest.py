@@ -44,7 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with net.py, a cache, the bundles of one build for all targets and its output."""
     from click.testing import CliRunner
 
-    from toolchain.cli import main
+    from toolchain.cli.main import main
 
     root = tmp_path_factory.mktemp("shared")
     (root / "net.py").write_text(tiny())

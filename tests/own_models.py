@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.bundle import Bundle
+from toolchain.bundle.bundle import Bundle
 
 TINY = """
 from torch import nn

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from model_defs import zoo
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 

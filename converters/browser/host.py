@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from converters import nodes
 from converters.api import Tensors
-from converters.frames import Frame
-from converters.host import Host
+from converters.processes import nodes
+from converters.processes.frames import Frame
+from converters.processes.host import Host
 from model_defs.errors import BackendUnavailable, BadArtifact, MlshipError
 
 NODE = Path(__file__).parent / "node"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from converters.api import Artifact, Port, Tensors
-from converters.binding import Declared, check_ports, take_inputs
 from converters.browser.host import Browser, shared_browser
+from converters.processes.binding import Declared, check_ports, take_inputs
 from model_defs.errors import BadArtifact
 
 SECONDS = 300.0

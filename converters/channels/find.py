@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from converters.channels import follow
-from converters.channels.follow import STAYS, Call, Follow, Labels
+from converters.channels.follow import STAYS, Follow, Labels, TracedOperation
 from converters.channels.groups import Channels, Chosen, Group
 from converters.channels.remove import Place, remove
 
@@ -76,7 +76,7 @@ def _left(labels: Labels, gone: np.ndarray) -> Labels:
     return tuple(each[~gone[each]] for each in labels)
 
 
-def _without(call: Call, gone: np.ndarray) -> Call:
+def _without(call: TracedOperation, gone: np.ndarray) -> TracedOperation:
     return replace(call, results=tuple(_left(labels, gone) for labels in call.results))
 
 

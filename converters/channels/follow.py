@@ -29,7 +29,7 @@ STAYS = 0
 
 
 @dataclass(frozen=True)
-class Call:
+class TracedOperation:
     """An operation that ran, its results' labels, and what its multiply-adds are a product of.
 
     `work` is empty for an operation that only moves or maps numbers.
@@ -39,7 +39,7 @@ class Call:
     results: tuple[Labels, ...]
     work: Labels = ()
 
-    def same(self, other: Call) -> bool:
+    def same(self, other: TracedOperation) -> bool:
         return (
             self.operation == other.operation
             and len(self.results) == len(other.results)
@@ -64,7 +64,7 @@ class Follow(TorchDispatchMode):
         self.read: set[int] = set()
         """The parameters that were arguments, by identity."""
         self.links: list[tuple[np.ndarray, np.ndarray]] = []
-        self.calls: list[Call] = []
+        self.calls: list[TracedOperation] = []
         self.unknown: set[str] = set()
 
     def of(self, tensor: torch.Tensor) -> Labels:
@@ -117,7 +117,7 @@ class Follow(TorchDispatchMode):
             found = [fixed(tensor.shape) for tensor in results]
         for tensor, labels in zip(results, found, strict=True):
             self._known[id(tensor)] = (tensor, labels)
-        self.calls.append(Call(name, tuple(found), work))
+        self.calls.append(TracedOperation(name, tuple(found), work))
 
 
 Rule = Callable[[Follow, Args, list[torch.Tensor]], list[Labels] | None]

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from converters.channels.follow import Call, Labels
+from converters.channels.follow import Labels, TracedOperation
 from converters.channels.remove import Cuts, Place
 
 Chosen = Mapping[str, np.ndarray]
@@ -42,7 +42,7 @@ class Channels:
     """
 
     groups: tuple[Group, ...]
-    calls: tuple[Call, ...] = field(repr=False)
+    calls: tuple[TracedOperation, ...] = field(repr=False)
     labels: Mapping[str, Labels] = field(repr=False)
     unknown: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()

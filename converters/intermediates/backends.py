@@ -13,7 +13,7 @@ import numpy as np
 from converters.api import Artifact, Export, Tensors
 from converters.intermediates import onnx
 from converters.intermediates.origins import Origins, origins
-from converters.intermediates.traced import Layer, Traced
+from converters.intermediates.traced import Traced, TracedLayer
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def plain_name(name: str) -> str:
     return SUFFIXES.sub("", name)
 
 
-def core_ml_layers(traced: Traced) -> dict[str, Layer]:
+def core_ml_layers(traced: Traced) -> dict[str, TracedLayer]:
     """PyTorch's layers by the plain names that their values have in a Core ML program."""
     return {_core_ml_name(layer.value): layer for layer in traced.layers}
 
@@ -100,8 +100,8 @@ def _core_ml_name(value: str) -> str:
 def _litert(kernels: str) -> Watch:
     def watch(artifact: Artifact, guide: Guide) -> Iterator[Observed]:
         """Every tensor of the file that our lowering named."""
+        from converters.tflite.names import FUSED, PREFIX, whole
         from converters.tflite.runner import intermediates
-        from converters.tflite_names import FUSED, PREFIX, whole
 
         found = intermediates(artifact, guide.inputs, kernels)
         known = guide.origins("tflite")

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 
 from converters.api import Export
-from converters.worker import QUIET, ROOT
+from converters.processes.worker import QUIET, ROOT
 from model_defs.errors import BackendUnavailable, ConversionFailed
 
 Origins = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -45,7 +45,7 @@ def origins(export: Export, target: str) -> Origins:
 
 
 def main() -> None:
-    from converters.fallback import emitted
+    from converters.lowering.front import emitted
     from model_defs.errors import UnsupportedOperation
 
     answer = os.fdopen(os.dup(1), "w")

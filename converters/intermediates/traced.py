@@ -19,7 +19,7 @@ Seen = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Layer:
+class TracedLayer:
     """One operation of PyTorch: the value that it makes and what it makes it of.
 
     `module` is the name of the innermost module that calls it ('' for the whole), `source` the
@@ -131,7 +131,7 @@ def _executed(node: Any, arguments: list[Any]) -> tuple[Any, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def _layers(nodes: Sequence[Any], paths: Sequence[tuple[str, str, str]]) -> Iterator[Layer]:
+def _layers(nodes: Sequence[Any], paths: Sequence[tuple[str, str, str]]) -> Iterator[TracedLayer]:
     """The operations that make one tensor; modules are told by the order of calls.
 
     `paths` are (operation, source, module) of all operations before inlining, in that order;
@@ -157,7 +157,7 @@ def _layers(nodes: Sequence[Any], paths: Sequence[tuple[str, str, str]]) -> Iter
             made[outputs[0]] = (outputs[0],)
             operation = kind.removeprefix("aten::").strip("_")
             line, own = user_frame(node.sourceRange()), any(name in weights for name in names)
-            yield Layer(outputs[0], operation, module, line, reads, own)
+            yield TracedLayer(outputs[0], operation, module, line, reads, own)
         else:
             made.update(dict.fromkeys(outputs, reads))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters import fallback
+from converters.lowering import front
 from converters.lowering.lower import Lowered
 from converters.lowering.tf import Graph, GraphDef, Tensor, constant_value, make_tensor_proto
 from model_defs.errors import ConversionFailed
@@ -33,8 +33,8 @@ def frozen(folder: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
     _name_depthwise(graph, function.graph)
     return Lowered(
         _needed(graph, [*given, *results]),
-        fallback.ports(inputs, _declared(given)),
-        fallback.ports(outputs, _declared(results)),
+        front.ports(inputs, _declared(given)),
+        front.ports(outputs, _declared(results)),
     )
 
 

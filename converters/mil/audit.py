@@ -12,7 +12,7 @@ from torch import Tensor
 
 from converters.mil.package import Function, Package
 from converters.mil.plan import Scope
-from converters.mil.program import Operation, Value
+from converters.mil.program import MilValue, Operation
 from converters.mil.types import TensorType
 from converters.mil.values import Constant
 from model_defs.errors import BadArtifact
@@ -68,7 +68,7 @@ def audit(
         raise BadArtifact("an audit needs inputs", do="give at least one set of inputs")
     largest: dict[str, tuple[Operation, float]] = {}
 
-    def observe(operation: Operation, value: Value, result: Any) -> None:
+    def observe(operation: Operation, value: MilValue, result: Any) -> None:
         if isinstance(result, Tensor) and result.is_floating_point() and result.numel():
             peak = float(result.abs().max())
             if not peak <= largest.get(value.name, (operation, -1.0))[1]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from converters.mil.program import Block, Value, read_block, read_values
+from converters.mil.program import Block, MilValue, read_block, read_values
 from converters.mil.proto import Model_pb2
 from converters.mil.types import TensorType
 from converters.mil.values import BlobFiles
@@ -33,7 +33,7 @@ class Function:
 
     name: str
     opset: str
-    inputs: tuple[Value, ...]
+    inputs: tuple[MilValue, ...]
     outputs: tuple[str, ...]
     block: Block
     _interpreters: dict[str, Interpreter] = field(default_factory=dict, repr=False, compare=False)

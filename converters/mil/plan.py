@@ -49,7 +49,7 @@ COMPUTED: dict[str, torch.dtype] = {
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedOperation:
     """An operation ready to run: constant arguments at hand, the others by name."""
 
     operation: Operation
@@ -78,7 +78,7 @@ class Plan:
     """The steps of a block; `constants` are outputs that are known beforehand."""
 
     inputs: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedOperation, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Any]
     types: Mapping[str, Type]
@@ -156,7 +156,7 @@ def plan_block(block: Block, scope: Scope) -> Plan:
     return Plan(inputs, _freeing(steps, block.outputs), block.outputs, constants, scope.types)
 
 
-def _planned(operation: Operation, scope: Scope) -> Step | None:
+def _planned(operation: Operation, scope: Scope) -> PlannedOperation | None:
     for result in operation.results:
         scope.declare(result.name, result.type)
     if operation.type == "const" or operation.type.startswith("constexpr_"):
@@ -174,7 +174,7 @@ def _planned(operation: Operation, scope: Scope) -> Step | None:
         raise BadArtifact(f"operation '{operation.type}' has blocks")
     fixed, dynamic = _bound(operation, op, scope)
     _check_dtypes(operation, op, scope)
-    return Step(operation, op, fixed, dynamic, ())
+    return PlannedOperation(operation, op, fixed, dynamic, ())
 
 
 def cond(pred: bool) -> None:
@@ -192,7 +192,7 @@ CONTROL: dict[str, Op] = {
 """Operations with two blocks: taken if true and if false; the condition and the body."""
 
 
-def _control(operation: Operation, scope: Scope) -> Step:
+def _control(operation: Operation, scope: Scope) -> PlannedOperation:
     op = CONTROL[operation.type]
     if len(operation.blocks) != 2:
         raise BadArtifact(f"{operation.type} has {len(operation.blocks)} blocks, not 2")
@@ -205,7 +205,7 @@ def _control(operation: Operation, scope: Scope) -> Step:
     given = len(operation.arguments.get("loop_vars", ())) if loops else 0
     if any(len(p.inputs) != given for p in plans) or (loops and given != results):
         raise BadArtifact(f"the blocks of {operation.type} do not take what it is given")
-    return Step(operation, op, fixed, dynamic, (), plans)
+    return PlannedOperation(operation, op, fixed, dynamic, (), plans)
 
 
 def _inner(block: Block, scope: Scope) -> Plan:
@@ -317,7 +317,9 @@ def _given(operation: Operation, gives: str, scope: Scope) -> str | None:
     return declared.dtype if isinstance(declared, TensorType) else None
 
 
-def _freeing(steps: list[Step], outputs: tuple[str, ...]) -> tuple[Step, ...]:
+def _freeing(
+    steps: list[PlannedOperation], outputs: tuple[str, ...]
+) -> tuple[PlannedOperation, ...]:
     """The steps, each with the values that nobody reads after it."""
     alive = set(outputs)
     result = []
@@ -326,7 +328,9 @@ def _freeing(steps: list[Step], outputs: tuple[str, ...]) -> tuple[Step, ...]:
         dead = names - alive
         alive |= names
         result.append(
-            Step(step.operation, step.op, step.fixed, step.dynamic, tuple(sorted(dead)), step.plans)
+            PlannedOperation(
+                step.operation, step.op, step.fixed, step.dynamic, tuple(sorted(dead)), step.plans
+            )
         )
     return tuple(reversed(result))
 

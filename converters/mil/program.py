@@ -15,7 +15,7 @@ Argument = str | Constant
 
 
 @dataclass(frozen=True)
-class Value:
+class MilValue:
     """A named value and its declared type."""
 
     name: str
@@ -26,7 +26,7 @@ class Value:
 class Block:
     """Operations in order; `outputs` are names of values."""
 
-    inputs: tuple[Value, ...]
+    inputs: tuple[MilValue, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Operation:
     type: str
     name: str
     arguments: Mapping[str, tuple[Argument, ...]]
-    results: tuple[Value, ...]
+    results: tuple[MilValue, ...]
     blocks: tuple[Block, ...]
 
     def __str__(self) -> str:
@@ -54,8 +54,8 @@ class Operation:
             yield from block.outputs
 
 
-def read_values(protos: Any) -> tuple[Value, ...]:
-    return tuple(Value(p.name, read_type(p.type)) for p in protos)
+def read_values(protos: Any) -> tuple[MilValue, ...]:
+    return tuple(MilValue(p.name, read_type(p.type)) for p in protos)
 
 
 def read_block(proto: Any, blobs: BlobFiles) -> Block:

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converters.mil.ops.signature import Cell, Op
+from converters.mil.ops.signature import Op, StateCell
 from converters.mil.plan import (
     COMPUTED,
     MEMORY,
     Plan,
+    PlannedOperation,
     Scope,
-    Step,
     as_tensor,
     peak_bytes,
     plan_block,
 )
-from converters.mil.program import Operation, Value
+from converters.mil.program import MilValue, Operation
 from converters.mil.types import ListType, TensorType
 from model_defs.errors import BadArtifact, MlshipError, UnknownName
 
@@ -35,10 +35,10 @@ PRECISIONS = ("exact", "weights-only")
 MOST_TURNS = 100_000
 """Turns after which a loop is taken to be endless."""
 
-State = dict[str, Cell]
+State = dict[str, StateCell]
 """The memory of a stateful function, by the names of its states."""
 
-Observer = Callable[[Operation, Value, Any], None]
+Observer = Callable[[Operation, MilValue, Any], None]
 """Called with every value that a call computes."""
 
 FAILURES = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError)
@@ -78,7 +78,7 @@ class Interpreter:
     def new_state(self) -> State:
         """The function's states, all zeros."""
         return {
-            v.name: Cell(torch.zeros(_tensor(v).fixed, dtype=COMPUTED[_tensor(v).dtype]))
+            v.name: StateCell(torch.zeros(_tensor(v).fixed, dtype=COMPUTED[_tensor(v).dtype]))
             for v in self.function.inputs
             if _tensor(v).state
         }
@@ -91,7 +91,7 @@ class Interpreter:
     ) -> dict[str, np.ndarray]:
         """See `Function.run`."""
 
-        def record(operation: Operation, value: Value, result: Any) -> None:
+        def record(operation: Operation, value: MilValue, result: Any) -> None:
             if trace is not None and isinstance(result, Tensor):
                 trace[value.name] = as_array(result, _tensor(value))
 
@@ -145,7 +145,7 @@ class Interpreter:
                 env.pop(name, None)
         return [plan.constants[n] if n in plan.constants else env[n] for n in plan.outputs]
 
-    def _step(self, step: Step, env: dict[str, Any], observer: Observer) -> list[Any]:
+    def _step(self, step: PlannedOperation, env: dict[str, Any], observer: Observer) -> list[Any]:
         arguments = dict(step.fixed)
         for name, (parameter, values) in step.dynamic.items():
             found = [env[v] if isinstance(v, str) else v for v in values]
@@ -158,7 +158,11 @@ class Interpreter:
         return self._checked(step, _called(step, arguments))
 
     def _control(
-        self, step: Step, arguments: dict[str, Any], env: dict[str, Any], observer: Observer
+        self,
+        step: PlannedOperation,
+        arguments: dict[str, Any],
+        env: dict[str, Any],
+        observer: Observer,
     ) -> list[Any]:
         """Runs the block that `pred` chooses, or the body as long as its condition holds."""
         if step.operation.type == "cond":
@@ -176,12 +180,12 @@ class Interpreter:
     def _entered(self, plan: Plan, env: dict[str, Any], values: list[Any]) -> dict[str, Any]:
         """What a block sees: everything outside, and its inputs."""
         taken = {
-            name: self._typed(value, Value(name, plan.types[name]))
+            name: self._typed(value, MilValue(name, plan.types[name]))
             for name, value in zip(plan.inputs, values, strict=True)
         }
         return {**env, **taken}
 
-    def _checked(self, step: Step, results: Any) -> list[Any]:
+    def _checked(self, step: PlannedOperation, results: Any) -> list[Any]:
         """The results, rounded to their declared types; BadArtifact where they are not those."""
         found = results if isinstance(results, tuple) else (results,)
         values = step.operation.results
@@ -191,7 +195,7 @@ class Interpreter:
             self._rounded(step.op, self._typed(r, v), v) for r, v in zip(found, values, strict=True)
         ]
 
-    def _typed(self, result: Any, value: Value) -> Any:
+    def _typed(self, result: Any, value: MilValue) -> Any:
         """The result; BadArtifact where it is not of its declared type or beyond memory."""
         declared = value.type
         if isinstance(declared, ListType):
@@ -212,14 +216,14 @@ class Interpreter:
             raise BadArtifact(f"gives {list(result.shape)}, more than this machine can hold")
         return result
 
-    def _rounded(self, op: Op, result: Any, value: Value) -> Any:
+    def _rounded(self, op: Op, result: Any, value: MilValue) -> Any:
         halves = isinstance(value.type, TensorType) and value.type.dtype == "fp16"
         if halves and self._rounds and not op.moves:
             return result.half().float()
         return result
 
 
-def _called(step: Step, arguments: dict[str, Any]) -> Any:
+def _called(step: PlannedOperation, arguments: dict[str, Any]) -> Any:
     try:
         return step.op.run(**arguments)
     except FAILURES as error:
@@ -244,7 +248,7 @@ def as_array(tensor: Tensor, declared: TensorType) -> np.ndarray:
     return tensor.contiguous().numpy().astype(declared.numpy)
 
 
-def _tensor(value: Value) -> TensorType:
+def _tensor(value: MilValue) -> TensorType:
     if not isinstance(value.type, TensorType):
         raise BadArtifact(f"value '{value.name}' is a {value.type}")
     return value.type

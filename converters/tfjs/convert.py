@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converters import encodings, fallback
+from converters import encodings
 from converters.api import Artifact, Export
+from converters.lowering import front
 from model_defs.errors import CannotWrite
 
 FOLDER = "tfjs_model"
@@ -19,10 +20,10 @@ def preload() -> None:
     import converters.tfjs.storing
     import converters.tfjs.write  # noqa: F401
 
-    fallback.preload()
+    front.preload()
 
 
-def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> Artifact:
+def convert(export: Export, directory: Path, via: front.Via = "lowering") -> Artifact:
     """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
 
     Weights on one of the export's grids are stored as codes, others at its precision; tfjs
@@ -30,7 +31,7 @@ def convert(export: Export, directory: Path, via: fallback.Via = "lowering") -> 
     also ask for; the artifact's notes say so. Raises UnsupportedOperation, ConversionFailed or
     CannotWrite.
     """
-    lowered, notes = fallback.lowered(export, "tfjs", via)
+    lowered, notes = front.lowered(export, "tfjs", via)
     from converters.tfjs.channels import multiplied, stored_as
     from converters.tfjs.fuse import fused
     from converters.tfjs.share import shared

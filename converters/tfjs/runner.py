@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from converters import nodes
 from converters.api import Artifact, Tensors
-from converters.binding import Declared, check_ports, take_inputs
-from converters.host import Host, Spare
+from converters.processes import nodes
+from converters.processes.binding import Declared, check_ports, take_inputs
+from converters.processes.host import Host, Spare
 from model_defs.errors import BadArtifact
 
 NODE = Path(__file__).resolve().parent / "node"

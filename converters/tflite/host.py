@@ -1,8 +1,8 @@
 """LiteRT in a process of its own: python -m converters.tflite.host.
 
 LiteRT does not verify a file before it follows the offsets in it: a damaged one can end the
-process. Answers frames (`converters.frames`): the first request names the file, and its answer
-says what the file declares.
+process. Answers frames (`converters.processes.frames`): the first request names the file,
+and its answer says what the file declares.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters import frames
+from converters.processes import frames
 from converters.tflite.partitions import partitions_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.tflite.names import layer_of
 from converters.tflite.store import packed
-from converters.tflite_names import layer_of
 
 UNFIT = (schema.BuiltinOperator.IF, schema.BuiltinOperator.WHILE, schema.BuiltinOperator.CALL_ONCE)
 """Operators that are nothing without other graphs."""

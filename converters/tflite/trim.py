@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.tflite_names import short
+from converters.tflite.names import short
 
 ENCODED = tuple(getattr(schema.TensorType, name) for name in ("FLOAT16", "INT8", "INT4"))
 """Types of constants that no quantiser takes further."""

@@ -17,7 +17,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Window:
+class CropWindow:
     """Rows top to top + height - 1 and columns left to left + width - 1."""
 
     left: int
@@ -28,7 +28,7 @@ class Window:
 
 def crop(
     saliency: NDArray, size: tuple[int, int], ratio: float, share: float | None = None
-) -> Window:
+) -> CropWindow:
     """The window to cut from a picture of `size` (H, W), all of which the map covers.
 
     The largest of that ratio, or the smallest that holds a `share` of the saliency, where one
@@ -41,7 +41,7 @@ def crop(
         on_map, bounds = tight, (max(1, round(tight.height * rows)), size[1])
     height, width = largest_size(bounds, ratio)
     left, top = math.floor(on_map.left * columns), math.floor(on_map.top * rows)
-    return Window(min(left, size[1] - width), min(top, size[0] - height), width, height)
+    return CropWindow(min(left, size[1] - width), min(top, size[0] - height), width, height)
 
 
 def largest_size(size: tuple[int, int], ratio: float) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def largest_size(size: tuple[int, int], ratio: float) -> tuple[int, int]:
     return max(1, min(height, round(width / ratio))), width
 
 
-def largest_window(saliency: NDArray, ratio: float) -> Window:
+def largest_window(saliency: NDArray, ratio: float) -> CropWindow:
     """Of the largest windows of a ratio the one with the most saliency; else nearest the centre.
 
     One side is the map's own, so that the window slides along one axis only.
@@ -62,7 +62,7 @@ def largest_window(saliency: NDArray, ratio: float) -> Window:
     along_x = height == rows
     strip = saliency.sum(0 if along_x else 1, dtype=np.float64)
     offset = _best_offset(strip, width if along_x else height)
-    return Window(*((offset, 0) if along_x else (0, offset)), width, height)
+    return CropWindow(*((offset, 0) if along_x else (0, offset)), width, height)
 
 
 def _best_offset(strip: NDArray[np.float64], length: int) -> int:
@@ -78,7 +78,7 @@ def _window_sums(strip: NDArray[np.float64], length: int) -> NDArray[np.float64]
     return sums
 
 
-def tight_window(saliency: NDArray, ratio: float, share: float) -> Window | None:
+def tight_window(saliency: NDArray, ratio: float, share: float) -> CropWindow | None:
     """The smallest window of a ratio that holds a share of the saliency; of equals, the fullest.
 
     Its width is height * ratio, rounded up. None where no window that fits holds enough.
@@ -101,7 +101,7 @@ def tight_window(saliency: NDArray, ratio: float, share: float) -> Window | None
             last += 1
             continue
         if (height * width, -sums[left]) < (best_area, -best_sum):
-            best = Window(left, first, width, height)
+            best = CropWindow(left, first, width, height)
             best_area, best_sum = height * width, float(sums[left])
         first, last = first + 1, max(last, first + 1)
     return best

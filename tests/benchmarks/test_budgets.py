@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.budgets import LIMITS, Budget, budget, readable
+from benchmarks.measure.budgets import LIMITS, Budget, budget, readable
 from model_defs.errors import BadConfig, MlshipError, UnknownName
-from toolchain.metrics import FAMILIES
+from toolchain.parity.metrics import FAMILIES
 
 METRICS = {metric.name for family in FAMILIES.values() for metric in family}
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from benchmarks.commands import Failed, last_words, run, said
-from benchmarks.timing import memory
+from benchmarks.measure.commands import Failed, last_words, run, said
+from benchmarks.measure.timing import memory
 
 PYTHON = (sys.executable, "-c")
 HELD = 80_000_000
@@ -70,7 +70,7 @@ def test_a_process_that_a_thread_started_is_found() -> None:
         "thread.start()\n"
         "import os, time\n"
         "time.sleep(0.3)\n"
-        "from benchmarks.timing import memory\n"
+        "from benchmarks.measure.timing import memory\n"
         "print(len(memory.below(os.getpid())))\n"
     )
     assert said([*PYTHON, code]) == "1\n"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.peers import judge as judging
-from benchmarks.peers.judge import Truth, judge, truth, worst
-from benchmarks.peers.tools import TOOLS
+from benchmarks.studies.peers import judge as judging
+from benchmarks.studies.peers.judge import DoubleReference, judge, truth, worst
+from benchmarks.studies.peers.tools import TOOLS
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
 
@@ -27,7 +27,7 @@ SPEC = ModelSpec(
         TensorSpec("z", SHAPE, "features", tolerance=1),
     ),
 )
-KNOWN = Truth(SPEC, {"x": X}, {"y": 2.0 * X, "z": 3.0 * X})
+KNOWN = DoubleReference(SPEC, {"x": X}, {"y": 2.0 * X, "z": 3.0 * X})
 NAMED = replace(TOOLS["mlship"], channels_last=False)
 ORDERED = replace(NAMED, named=False)
 NUMBERED = replace(NAMED, numbered="Identity")
@@ -133,7 +133,7 @@ def test_the_worst_output_counts_as_a_share_of_its_own_range() -> None:
 
 
 def test_the_truth_is_in_double_precision_on_inputs_that_were_not_traced() -> None:
-    from benchmarks.peers.subjects import given
+    from benchmarks.studies.peers.subjects import given
 
     known = truth("portrait-head")
     spec, module, traced = given("portrait-head")

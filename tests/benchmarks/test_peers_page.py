@@ -7,17 +7,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.peers import page, plots, rows, tables
-from benchmarks.peers.rows import FIGURES, Measured, Row
-from benchmarks.peers.subjects import names, spec_of
-from benchmarks.peers.tools import TOOLS
+from benchmarks.studies.peers import page, plots, rows, tables
+from benchmarks.studies.peers.rows import FIGURES, ModelFigures, PeerRow
+from benchmarks.studies.peers.subjects import names, spec_of
+from benchmarks.studies.peers.tools import TOOLS
 from model_defs.counting import count
 
 ENTRIES = rows.load()
 
 
-def entry(**found: Row) -> Measured:
-    return Measured("a machine", 2_000_000_000, 40.0, found, {})
+def entry(**found: PeerRow) -> ModelFigures:
+    return ModelFigures("a machine", 2_000_000_000, 40.0, found, {})
 
 
 def test_the_committed_page_is_current() -> None:
@@ -45,19 +45,19 @@ def test_counts_are_those_of_the_model(name: str) -> None:
 
 
 def test_a_ratio_is_of_the_median_round() -> None:
-    found = entry(mlship=Row(blocks_ms=(10, 50, 11)), onnx2tf=Row(blocks_ms=(30, 22, 1)))
+    found = entry(mlship=PeerRow(blocks_ms=(10, 50, 11)), onnx2tf=PeerRow(blocks_ms=(30, 22, 1)))
     assert rows.ratio(found, TOOLS["onnx2tf"], FIGURES["latency"]) == 2.0
     assert rows.ratio(found, TOOLS["litert-torch"], FIGURES["latency"]) is None
 
 
 def test_a_tool_stands_beside_ours_of_the_same_platform() -> None:
-    found = entry(**{"mlship (TF.js)": Row(bytes=10), "mlship": Row(bytes=1)})
-    found = entry(**found.rows, **{"TF.js converter": Row(bytes=30)})
+    found = entry(**{"mlship (TF.js)": PeerRow(bytes=10), "mlship": PeerRow(bytes=1)})
+    found = entry(**found.rows, **{"TF.js converter": PeerRow(bytes=30)})
     assert rows.ratio(found, TOOLS["TF.js converter"], FIGURES["bytes"]) == 3.0
 
 
 def test_nobody_wins_with_a_wrong_file() -> None:
-    right, wrong = Row(blocks_ms=(10,), error=1e-6), Row(blocks_ms=(1,), error=0.07)
+    right, wrong = PeerRow(blocks_ms=(10,), error=1e-6), PeerRow(blocks_ms=(1,), error=0.07)
     other = TOOLS["onnx2tf"]
     assert rows.ratio(entry(mlship=right, onnx2tf=wrong), other, FIGURES["latency"]) is None
     assert rows.ratio(entry(mlship=wrong, onnx2tf=right), other, FIGURES["latency"]) is None
@@ -68,12 +68,12 @@ def test_nobody_wins_with_a_wrong_file() -> None:
 
 
 def test_what_was_not_compared_with_pytorch_is_not_called_right() -> None:
-    assert "| onnx2tf | 0 of 0 |" in tables.summary({"net": entry(onnx2tf=Row(bytes=1))})
+    assert "| onnx2tf | 0 of 0 |" in tables.summary({"net": entry(onnx2tf=PeerRow(bytes=1))})
 
 
 def test_what_failed_has_a_row_and_no_number() -> None:
-    failed = Row(failed="ValueError: no | pipes")
-    found = {"net": entry(mlship=Row(blocks_ms=(100.0,)), onnx2tf=failed)}
+    failed = PeerRow(failed="ValueError: no | pipes")
+    found = {"net": entry(mlship=PeerRow(blocks_ms=(100.0,)), onnx2tf=failed)}
     text = page.page(found)
     assert "| `net` | 50.0 | 50% | 100.0 | - | - | - | - | - | - | - |" in text
     assert "- `net`, onnx2tf: ValueError: no / pipes" in text
@@ -81,17 +81,17 @@ def test_what_failed_has_a_row_and_no_number() -> None:
 
 
 def test_a_model_is_missing_until_every_tool_was_judged() -> None:
-    whole = {name: Row(error=0.0) for name in TOOLS}
+    whole = {name: PeerRow(error=0.0) for name in TOOLS}
     assert rows.missing(None)
     assert not rows.missing(entry(**whole))
-    assert not rows.missing(entry(**{**whole, "onnx2tf": Row(failed="it failed")}))
-    assert rows.missing(entry(**{**whole, "onnx2tf": Row(bytes=1)}))
+    assert not rows.missing(entry(**{**whole, "onnx2tf": PeerRow(failed="it failed")}))
+    assert rows.missing(entry(**{**whole, "onnx2tf": PeerRow(bytes=1)}))
     assert rows.missing(entry(**{n: r for n, r in whole.items() if n != "onnx2tf"}))
 
 
 def test_results_come_back_as_they_were_saved(tmp_path: Path) -> None:
-    row = Row(1.5, 2, 3, 0.0, (4.0, 5.0), 6, 7)
-    found = {"net": entry(mlship=row, onnx2tf=Row(failed="no"))}
+    row = PeerRow(1.5, 2, 3, 0.0, (4.0, 5.0), 6, 7)
+    found = {"net": entry(mlship=row, onnx2tf=PeerRow(failed="no"))}
     rows.save(found, tmp_path / "peers.json")
     assert rows.load(tmp_path / "peers.json") == found
     assert rows.load(tmp_path / "none.json") == {}

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.commands import Failed, Ran
-from benchmarks.peers import install, subjects, suite
-from benchmarks.peers.rows import Row
-from benchmarks.peers.suite import Made
-from benchmarks.peers.tools import OURS, TOOLS
+from benchmarks.measure.commands import Failed, Ran
+from benchmarks.measure.peers import install
+from benchmarks.studies.peers import subjects, suite
+from benchmarks.studies.peers.rows import PeerRow
+from benchmarks.studies.peers.suite import ToolBuild
+from benchmarks.studies.peers.tools import OURS, TOOLS
 from converters.capture import read_weights
+from model_defs import lookup
 from model_defs.counting import count
-from toolchain import models
 
 
 @pytest.mark.parametrize("peer", install.PEERS)
@@ -50,8 +51,8 @@ def test_ours_is_one_a_platform() -> None:
 
 @pytest.mark.parametrize("name", subjects.TIMM)
 def test_timm_s_networks_are_what_mlship_builds_by_file(name: str) -> None:
-    (address,) = models.expand(subjects.address(name))
-    found, known = models.load(address), subjects.spec_of(name)
+    (address,) = lookup.expand(subjects.address(name))
+    found, known = lookup.load(address), subjects.spec_of(name)
     assert (found.name, found.inputs, found.outputs) == (name, known.inputs, known.outputs)
     assert TOOLS["mlship"].made(name, Path()).name == f"{name}.tflite"
 
@@ -71,7 +72,7 @@ def test_tools_are_given_the_weights_that_ship() -> None:
     assert [tuple(x.shape) for x in example] == [t.shape for t in spec.inputs]
 
 
-def built(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, answer: object) -> Row:
+def built(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, answer: object) -> PeerRow:
     """A tool's row, where its program does `answer`; onnx2tf took 3 s and 5 bytes before it."""
 
     def ran(*_: object) -> object:
@@ -81,7 +82,7 @@ def built(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, answer: obje
         return answer
 
     monkeypatch.setattr(suite, "run", ran)
-    before = {"onnx2tf": Made(Row(seconds=3.0, memory=5), folder)}
+    before = {"onnx2tf": ToolBuild(PeerRow(seconds=3.0, memory=5), folder)}
     return suite.built(TOOLS[name], "portrait", folder, before).row
 
 
@@ -89,7 +90,7 @@ def test_what_a_tool_needs_before_it_counts_as_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = built(monkeypatch, tmp_path, "TF.js converter", Ran("", 2.0, 4))
-    assert row == Row(seconds=5.0, memory=5, bytes=5)
+    assert row == PeerRow(seconds=5.0, memory=5, bytes=5)
 
 
 def test_a_tool_that_fails_says_how_and_not_where(
@@ -97,17 +98,17 @@ def test_a_tool_that_fails_says_how_and_not_where(
 ) -> None:
     words = f"OSError: {tmp_path}/model.json, {install.FOLDER}/tinynn/a.py"
     row = built(monkeypatch, tmp_path, "TF.js converter", Failed(words))
-    assert row == Row(failed="OSError: model.json, tinynn/a.py")
+    assert row == PeerRow(failed="OSError: model.json, tinynn/a.py")
 
 
 def test_a_tool_that_ends_well_without_a_file_failed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = built(monkeypatch, tmp_path, "coremltools", Ran("", 2.0, 4))
-    assert row == Row(failed="it ended well and wrote no file")
+    assert row == PeerRow(failed="it ended well and wrote no file")
 
 
 def test_nothing_is_made_of_what_was_not_made(tmp_path: Path) -> None:
-    before = {"onnx2tf": Made(Row(failed="no"), tmp_path)}
+    before = {"onnx2tf": ToolBuild(PeerRow(failed="no"), tmp_path)}
     row = suite.built(TOOLS["TF.js converter"], "portrait", tmp_path, before).row
-    assert row == Row(failed="onnx2tf made nothing to convert")
+    assert row == PeerRow(failed="onnx2tf made nothing to convert")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.timing import phone
-from benchmarks.timing.process import Entry
-from benchmarks.timing.runtimes import RUNTIMES
-from benchmarks.timing.session import Mode, measure
+from benchmarks.measure.timing import phone
+from benchmarks.measure.timing.process import TimedFile
+from benchmarks.measure.timing.runtimes import RUNTIMES
+from benchmarks.measure.timing.session import Mode, measure
 from model_defs.errors import BackendUnavailable, BadArtifact
 
 PRINTED = """INFO: STARTING!
@@ -76,7 +76,7 @@ def test_a_tool_that_timed_nothing_is_an_error(printed: str, said: str) -> None:
 def test_a_file_is_put_on_the_phone_timed_and_taken_away(attached: Path) -> None:
     file = attached / "net.tflite"
     file.write_bytes(b"net")
-    entry = Entry(RUNTIMES["phone-1"], file)
+    entry = TimedFile(RUNTIMES["phone-1"], file)
     session = measure({"net": entry}, Mode("short", 5, 4, 0, 60))
     assert session.failed == {}
     times = session.times["net"]
@@ -95,7 +95,7 @@ def test_a_tool_of_the_user_s_is_pushed(attached: Path, monkeypatch: pytest.Monk
     own = attached / "android_aarch64_benchmark_model"
     own.write_text("")
     monkeypatch.setenv(phone.VARIABLE, str(own))
-    session = measure({"net": Entry(RUNTIMES["phone"], own)}, Mode("short", 5, 1, 0, 60))
+    session = measure({"net": TimedFile(RUNTIMES["phone"], own)}, Mode("short", 5, 1, 0, 60))
     assert session.failed == {}
     asked = (attached / "asked").read_text()
     assert f"push {own}" in asked

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import quantisers, quantisers_page
-from benchmarks.peers import pictures
+from benchmarks.studies import quantisers, quantisers_page
+from benchmarks.studies.peers import pictures
 from model_defs.scenes import sampling
 
 ROWS: list[dict[str, Any]] = json.loads(quantisers.RESULTS.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import recipes, recipes_page
+from benchmarks.studies import recipes, recipes_page
 
 ROWS: list[dict[str, Any]] = json.loads(recipes.RESULTS.read_text(encoding="utf-8"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from benchmarks import rewrites
-from benchmarks.rewrite_nets import NETS
+from benchmarks.studies import rewrites
+from benchmarks.studies.rewrite_nets import NETS
 
 RESULT = json.loads(rewrites.RESULTS.read_text(encoding="utf-8"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.scenes import COLUMNS, rate, sheet, tile
+from benchmarks.studies.scenes import COLUMNS, rate, sheet, tile
 from model_defs.scenes.sampling import sample
 
 

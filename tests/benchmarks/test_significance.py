@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from benchmarks.significance import FEWEST, Comparison, P, compare, interval, percentile
+from benchmarks.measure.significance import FEWEST, Comparison, P, compare, interval, percentile
 
 
 def blocks(mean: float, noise: float, seed: int, count: int = 16) -> list[float]:

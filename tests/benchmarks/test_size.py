@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from own_models import tiny
 
-from benchmarks.size import SPEEDS, SizeRow, layer_of, measure
+from benchmarks.measure.size import SPEEDS, SizeRow, layer_of, measure
 from converters.api import Artifact
 from converters.contents import Item, contents, disk_bytes
-from toolchain import bundle
-from toolchain.cli import main
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
 
 TARGETS = ("ios", "android", "web")
 

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from benchmarks import machine
-from benchmarks.significance import FEWEST
-from benchmarks.timing import runtimes, worker
-from benchmarks.timing.loaded import Loaded
-from benchmarks.timing.process import Entry, Process
-from benchmarks.timing.runtimes import PEAKS, PEERS, RUNTIMES
-from benchmarks.timing.session import LONG_MS, Mode, _in_rounds, _Log, measure
-from benchmarks.timing.times import Times
+from benchmarks.measure import machine
+from benchmarks.measure.significance import FEWEST
+from benchmarks.measure.timing import runtimes, worker
+from benchmarks.measure.timing.loaded import Loaded
+from benchmarks.measure.timing.process import Process, TimedFile
+from benchmarks.measure.timing.runtimes import PEAKS, PEERS, RUNTIMES
+from benchmarks.measure.timing.session import LONG_MS, Mode, _in_rounds, _Log, measure
+from benchmarks.measure.timing.times import Times
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
-from toolchain import bundle
+from toolchain.bundle import bundle
 
 SHORT = Mode("short", FEWEST, 2, 0, 5)
 LAYERED = ("litert-1", "tfjs-wasm", "mil-1")
@@ -40,13 +40,13 @@ def file_of(shared: Path, target: str) -> Path:
 def session(shared: Path):  # type: ignore[no-untyped-def]
     files = {"coreml": "ios", "tflite": "android", "tfjs": "web"}
     entries = {
-        name: Entry(runtime, file_of(shared, files[runtime.format]))
+        name: TimedFile(runtime, file_of(shared, files[runtime.format]))
         for name, runtime in RUNTIMES.items()
         if runtime.format in files and not runtime.system and "phone" not in name
-    } | {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()}
+    } | {name: TimedFile(runtime, Path()) for name, runtime in PEAKS.items()}
     bad = shared / "bad.tflite"
     bad.write_bytes(b"no model")
-    entries["bad"] = Entry(RUNTIMES["litert-1"], bad)
+    entries["bad"] = TimedFile(RUNTIMES["litert-1"], bad)
     return measure(entries, SHORT, layers=LAYERED)
 
 
@@ -109,7 +109,7 @@ def test_all_run_a_round_on_the_same_processor_and_rounds_on_each() -> None:
 def test_a_process_of_one_thread_is_moved(shared: Path) -> None:
     for name in ("litert-1", "litert", "tfjs-wasm"):
         target = "web" if name == "tfjs-wasm" else "android"
-        process = Process(Entry(RUNTIMES[name], file_of(shared, target)))
+        process = Process(TimedFile(RUNTIMES[name], file_of(shared, target)))
         try:
             for core in os.sched_getaffinity(0):
                 process.move(core)
@@ -185,7 +185,7 @@ def test_the_roof_is_what_the_matrices_reached(session) -> None:  # type: ignore
 
 
 def test_a_process_that_ends_is_an_error_of_the_file(shared: Path, tmp_path: Path) -> None:
-    process = Process(Entry(RUNTIMES["litert-1"], file_of(shared, "android")))
+    process = Process(TimedFile(RUNTIMES["litert-1"], file_of(shared, "android")))
     process._host._process.kill()
     with pytest.raises(Exception, match="ended: by signal 9"):
         process.run(1)
@@ -199,7 +199,7 @@ def fed(shared: Path, name: str, x: np.ndarray) -> np.ndarray:
     """What a file makes of x, by the names and in the layout of its ports."""
     target = {"litert-1": "android", "tfjs-wasm": "web", "mil-1": "ios"}[name]
     artifact = artifact_of(shared, target)
-    process = Process(Entry(RUNTIMES[name], artifact.path))
+    process = Process(TimedFile(RUNTIMES[name], artifact.path))
     try:
         (given,), (told,) = artifact.inputs, artifact.outputs
         assert process.started["inputs"] == [given.stored_as]
@@ -227,18 +227,18 @@ def test_an_input_of_another_name_is_refused(shared: Path, name: str) -> None:
     (port,) = artifact.inputs
     x = port.to_stored(np.zeros(port.logical_shape, np.float32))
     with pytest.raises(BadArtifact):
-        Process(Entry(RUNTIMES[name], artifact.path, {"other": x}))
+        Process(TimedFile(RUNTIMES[name], artifact.path, {"other": x}))
 
 
 def test_a_peer_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.timing.runtime.python_of", lambda peer: Path("absent"))
+    monkeypatch.setattr("benchmarks.measure.timing.runtime.python_of", lambda peer: Path("absent"))
     with pytest.raises(BackendUnavailable, match="executorch is not installed") as caught:
         PEERS["executorch-1"].look()
-    assert "benchmarks.peers.install executorch" in caught.value.do
+    assert "benchmarks.measure.peers.install executorch" in caught.value.do
 
 
 def test_an_absent_module_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.timing.runtime.find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.measure.timing.runtime.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match="onnxruntime is not installed"):
         RUNTIMES["onnxruntime"].look()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import zoo_parity
+from benchmarks.studies import zoo_parity
 from model_defs.errors import BadRecord
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import zoo as report
+from benchmarks.studies import zoo as report
 from model_defs import zoo
 from model_defs.counting import count
 

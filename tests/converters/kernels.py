@@ -11,9 +11,9 @@ from converters import mil
 from converters.api import Artifact, Program
 from converters.capture import capture, export
 from converters.mil.plan import Scope, plan_block
-from converters.worker import Worker
+from converters.processes.worker import Worker
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import recipes, targets
+from toolchain.recipes import recipes, targets
 
 
 class Kernels(nn.Module):

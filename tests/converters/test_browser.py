@@ -24,8 +24,8 @@ from converters.api import Artifact
 from converters.browser import BROWSER_BACKENDS, BrowserRunner, host, open_runner
 from converters.browser.host import Browser, shared_browser
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
-from toolchain import bundle
-from toolchain.cli import main
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
 
 BACKENDS = [(f, b) for f, backends in BROWSER_BACKENDS.items() for b in backends]
 WASM = "tfjs-wasm-chromium"

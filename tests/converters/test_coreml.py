@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from converters import coreml, coreml_defects, mil
+from converters import mil
 from converters.api import Artifact, Export
+from converters.coreml import convert, defects
 from converters.mil.package import model_files, read_model
 from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
 from model_defs.spec import TensorSpec
@@ -100,7 +101,7 @@ def package_bytes(path: Path) -> dict[str, str]:
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     folder = tmp_path_factory.mktemp("small")
     return {
-        precision: coreml.convert(small(folder / precision, precision), folder / precision)
+        precision: convert.convert(small(folder / precision, precision), folder / precision)
         for precision in ("float32", "float16")
     }
 
@@ -110,7 +111,7 @@ def test_the_package_computes_what_pytorch_does(
     artifacts: dict[str, Artifact], precision: str, tolerance: float
 ) -> None:
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
-    runner = coreml.open_runner(artifacts[precision])
+    runner = convert.open_runner(artifacts[precision])
     ours = runner.run({"image": image})
     theirs = Small().eval()(torch.from_numpy(image))
     assert set(ours) == {"shade", "means"}
@@ -147,17 +148,17 @@ if sys.argv[3]:
             return cls.fromtimestamp(later)
     datetime.date = Later
     time.time = lambda: later
-from converters import coreml
+from converters.coreml import convert
 from converters.api import Export
 export = Export.from_json(json.loads(sys.argv[1]))
-print(coreml.convert(export, Path(sys.argv[2])).notes)
+print(convert.convert(export, Path(sys.argv[2])).notes)
 """
 
 
 def convert_elsewhere(source: Export, folder: Path, later: str) -> subprocess.Popen:
     """Converts in a process of its own, with another working directory, home and date."""
     folder.mkdir()
-    root = Path(coreml.__file__).parents[1]
+    root = Path(convert.__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", CONVERT, json.dumps(source.to_json()), str(folder), later],
         cwd=folder,
@@ -179,17 +180,17 @@ def test_the_same_bytes_on_another_day_in_another_folder_and_process(tmp_path: P
         convert_elsewhere(source, tmp_path / "two", "2000000000"),
     ]
     assert [job.wait() for job in jobs] == [0, 0]
-    first, second = (package_bytes(tmp_path / name / coreml.FILE) for name in ("one", "two"))
+    first, second = (package_bytes(tmp_path / name / convert.FILE) for name in ("one", "two"))
     assert len(first) == 3
     assert first == second
 
 
 def test_a_package_without_our_clean_up_differs_from_day_to_day(tmp_path: Path) -> None:
     """What `make_reproducible` is for: without it there is a date in the model."""
-    ct = coreml.coremltools()
+    ct = convert.coremltools()
     source = one(tmp_path / "export", lambda x: x + 1)
     module = torch.jit.load(str(source.torchscript))
-    with coreml.quiet():
+    with convert.quiet():
         model = ct.convert(
             module,
             inputs=[ct.TensorType("x", (1, 4, 8, 8))],
@@ -198,11 +199,11 @@ def test_a_package_without_our_clean_up_differs_from_day_to_day(tmp_path: Path) 
         )
         model.save(str(tmp_path / "raw.mlpackage"))
     model_file, _ = model_files(tmp_path / "raw.mlpackage")
-    assert coreml.CONVERSION_DATE in read_model(model_file).description.metadata.userDefined
+    assert convert.CONVERSION_DATE in read_model(model_file).description.metadata.userDefined
     before = package_bytes(tmp_path / "raw.mlpackage")
-    coreml.make_reproducible(tmp_path / "raw.mlpackage")
+    convert.make_reproducible(tmp_path / "raw.mlpackage")
     after = package_bytes(tmp_path / "raw.mlpackage")
-    assert coreml.CONVERSION_DATE not in read_model(model_file).description.metadata.userDefined
+    assert convert.CONVERSION_DATE not in read_model(model_file).description.metadata.userDefined
     assert before["Manifest.json"] != after["Manifest.json"]
 
 
@@ -226,9 +227,9 @@ REFUSED = {"hardtanh", "addcmul", "addcdiv", "fake_quantize_per_tensor_affine"}
 
 @pytest.mark.parametrize("defect", REPAIRED)
 def test_repairs(defect: str, tmp_path: Path) -> None:
-    artifact = coreml.convert(one(tmp_path, REPAIRED[defect]), tmp_path)
+    artifact = convert.convert(one(tmp_path, REPAIRED[defect]), tmp_path)
     x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
-    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    ours = convert.open_runner(artifact).run({"x": x})["y"]
     theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
@@ -238,7 +239,7 @@ def test_coremltools_still_needs_the_repair(
     defect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guard of the guards: when this fails, coremltools is fixed and the repair can go."""
-    coreml.coremltools()
+    convert.coremltools()
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
@@ -249,19 +250,19 @@ def test_coremltools_still_needs_the_repair(
     else:
         original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
         monkeypatch.setitem(registered, defect, original)
-    monkeypatch.setattr(coreml_defects, "repair", lambda: None)
+    monkeypatch.setattr(defects, "repair", lambda: None)
     source = one(tmp_path, REPAIRED[defect])
     if defect in REFUSED:
         with pytest.raises(UnsupportedOperation, match=defect):
-            coreml.convert(source, tmp_path)
+            convert.convert(source, tmp_path)
         return
     if "pool" in defect:
         with pytest.raises(BadArtifact, match="is stored as"):
-            coreml.convert(source, tmp_path)
+            convert.convert(source, tmp_path)
         return
-    artifact = coreml.convert(source, tmp_path)
+    artifact = convert.convert(source, tmp_path)
     x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
-    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    ours = convert.open_runner(artifact).run({"x": x})["y"]
     theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
     assert np.abs(ours / theirs - 1).max() > 1e-3
 
@@ -272,38 +273,38 @@ def masked(x: Tensor) -> Tensor:
 
 def test_zeros_like_is_not_stored(tmp_path: Path) -> None:
     source = one(tmp_path, masked, (1, 8, 64, 64))
-    artifact = coreml.convert(source, tmp_path)
+    artifact = convert.convert(source, tmp_path)
     assert sum(p.stat().st_size for p in artifact.path.rglob("*") if p.is_file()) < 20_000
     assert artifact.notes == ()
     x = np.random.default_rng(1).random((1, 8, 64, 64), np.float32)
-    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    ours = convert.open_runner(artifact).run({"x": x})["y"]
     np.testing.assert_array_equal(ours, masked(torch.from_numpy(x)).numpy())
 
 
 def test_other_large_repeated_numbers_are_noted(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: x + torch.full((1, 8, 64, 64), 0.25), (1, 8, 64, 64))
-    (note,) = coreml.convert(source, tmp_path).notes
+    (note,) = convert.convert(source, tmp_path).notes
     assert "0.13 MB of 0.25" in note
 
 
 def test_refuses_a_dropped_antialias_with_its_line(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: F.interpolate(x, (5, 5), mode="bilinear", antialias=True))
     with pytest.raises(UnsupportedOperation, match="lose its antialias") as caught:
-        coreml.convert(source, tmp_path)
+        convert.convert(source, tmp_path)
     assert "test_coreml.py" in caught.value.where
 
 
 def test_refuses_an_unknown_operation_with_its_line(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: torch.median(x, 1).values)
     with pytest.raises(UnsupportedOperation, match="aten::median") as caught:
-        coreml.convert(source, tmp_path)
+        convert.convert(source, tmp_path)
     assert "test_coreml.py" in caught.value.where
 
 
 def test_refuses_a_resize_that_coremltools_cannot_express(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"))
     with pytest.raises(UnsupportedOperation, match="recompute_scale_factor") as caught:
-        coreml.convert(source, tmp_path)
+        convert.convert(source, tmp_path)
     assert "test_coreml.py" in caught.value.where
 
 
@@ -318,16 +319,16 @@ RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_other_routes_get_wrong_is_right_on_ours(name: str, tmp_path: Path) -> None:
-    artifact = coreml.convert(one(tmp_path, RIGHT[name]), tmp_path)
+    artifact = convert.convert(one(tmp_path, RIGHT[name]), tmp_path)
     x = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
-    ours = coreml.open_runner(artifact).run({"x": x})["y"]
+    ours = convert.open_runner(artifact).run({"x": x})["y"]
     np.testing.assert_allclose(ours, RIGHT[name](torch.from_numpy(x)).numpy(), atol=1e-6)
 
 
 def test_refuses_an_unknown_precision(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: x + 1)
     with pytest.raises(ConversionFailed, match="float8"):
-        coreml.convert(Export(tmp_path, source.inputs, source.outputs, "float8"), tmp_path)
+        convert.convert(Export(tmp_path, source.inputs, source.outputs, "float8"), tmp_path)
 
 
 def renamed(artifact: Artifact, **changes: Any) -> Artifact:
@@ -346,11 +347,11 @@ def test_a_runner_refuses_ports_that_the_package_does_not_have(
     }
     for message, liar in liars.items():
         with pytest.raises(BadArtifact, match=message):
-            coreml.open_runner(renamed(artifact, outputs=(liar, artifact.outputs[1])))
+            convert.open_runner(renamed(artifact, outputs=(liar, artifact.outputs[1])))
 
 
 def test_a_runner_refuses_other_inputs(artifacts: dict[str, Artifact]) -> None:
-    runner = coreml.open_runner(artifacts["float32"])
+    runner = convert.open_runner(artifacts["float32"])
     with pytest.raises(BadArtifact, match="picture"):
         runner.run({"picture": np.zeros((1, 3, 16, 24), np.float32)})
     with pytest.raises(BadArtifact, match="shape"):
@@ -373,10 +374,10 @@ class FakeModel:
 def test_on_a_mac_core_ml_itself_runs(
     artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ct = coreml.coremltools()
+    ct = convert.coremltools()
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ct.models, "MLModel", FakeModel)
-    runner = coreml.open_runner(artifacts["float32"], compute="cpu_and_gpu")
+    runner = convert.open_runner(artifacts["float32"], compute="cpu_and_gpu")
     assert runner.backend == "coreml-gpu"
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
     outputs = runner.run({"image": image})
@@ -396,7 +397,7 @@ def test_the_import_leaves_tensorflow_alone_and_says_nothing() -> None:
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        cwd=Path(coreml.__file__).parents[1],
+        cwd=Path(convert.__file__).parents[2],
         check=True,
     )
     assert done.stderr == ""

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.size import measure
-from converters import coreml, coreml_constants, mil
+from benchmarks.measure.size import measure
+from converters import mil
 from converters.api import Artifact, Program
 from converters.capture import export
 from converters.contents import disk_bytes
-from converters.coreml_constants import is_sparse
+from converters.coreml import constants, convert
+from converters.coreml.constants import is_sparse
 from tests.converters.kernels import Kernels, after, planned, program_of
-from toolchain.passes import grids
+from toolchain.quantization import grids
 
 FORMS = {
     "prune-weights=0.5": ("CoreML6", {"sparse_to_dense"}),
@@ -55,7 +56,7 @@ def _only_the_smallest_kernels_keep_eight_bits(monkeypatch: pytest.MonkeyPatch) 
 
 def stored(program: Program, folder: Path) -> Artifact:
     folder.mkdir(exist_ok=True)
-    return coreml.convert(export(program, folder / "export"), folder)
+    return convert.convert(export(program, folder / "export"), folder)
 
 
 def expressions(artifact: Artifact) -> set[str]:
@@ -85,12 +86,12 @@ def test_pruned_kernels_are_stored_in_the_fewest_bytes_and_read_back_to_the_bit(
     for found, kernel in zip(kernels_of(artifact), kernels, strict=True):
         assert found.dtype == kind
         np.testing.assert_array_equal(found, kernel.astype(kind))
-    monkeypatch.setattr(coreml_constants, "is_sparse", lambda *given: False)
+    monkeypatch.setattr(constants, "is_sparse", lambda *given: False)
     dense = stored(program, tmp_path / "dense")
     gained = disk_bytes(dense.path) - disk_bytes(artifact.path)
     assert gained > 0 if "sparse_to_dense" in kinds else gained == 0
     image = {"image": np.random.default_rng(0).random((1, 3, 12, 12), np.float32)}
-    results = [coreml.MilRunner(one).run(image)["result"] for one in (artifact, dense)]
+    results = [convert.MilRunner(one).run(image)["result"] for one in (artifact, dense)]
     np.testing.assert_array_equal(*results)
 
 

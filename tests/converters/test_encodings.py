@@ -16,8 +16,8 @@ from converters.api import Artifact
 from converters.encodings import Encoding, is_half, place
 from converters.tflite import partitions
 from tests.converters.kernels import Kernels, after, converted, planned, program_of
-from toolchain import recipes, targets
-from toolchain.passes import grids
+from toolchain.quantization import grids
+from toolchain.recipes import recipes, targets
 
 STEPS = {
     "int8": "weights-int8",

@@ -15,10 +15,11 @@ from converters import mil, tflite
 from converters.api import Artifact, Program
 from converters.capture import capture, export
 from converters.formats import open_runner
-from converters.worker import Worker
+from converters.processes.worker import Worker
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import calibration, recipes
-from toolchain.passes.activations import OnGrids
+from toolchain.data import calibration
+from toolchain.quantization.activations import OnGrids
+from toolchain.recipes import recipes
 
 TYPE, OP = schema.TensorType, schema.BuiltinOperator
 

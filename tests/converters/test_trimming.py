@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from converters import coreml_shared, tflite_names
+from converters.coreml import shared as sharing
 from converters.encodings import Encoding
 from converters.mil.proto import MIL_pb2, Model_pb2
+from converters.tflite import names as tflite_names
 from converters.tflite.store import packed
 from converters.tflite.trim import last_of_each_layer, trim
 from converters.tflite.weights import store
@@ -182,7 +183,7 @@ def shared(build: object) -> MIL_pb2.Block:
     model = Model_pb2.Model()
     block = model.mlProgram.functions["main"].block_specializations["CoreML6"]
     build(block)  # type: ignore[operator]
-    coreml_shared.share(model)
+    sharing.share(model)
     return block
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from converters import coreml, mil
+from converters import mil
 from converters.api import Export
 from converters.capture import capture, example, export
+from converters.coreml import convert
 from tests.converters.timm_families import FAMILIES, spec_of
 
 TABLE = Path(mil.__file__).with_name("FAMILIES.md")
@@ -104,9 +105,9 @@ def _executed(
     written: Export, folder: Path, given: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, int]:
     """The scores that the package computes, and how many operations there are."""
-    artifact = coreml.convert(written, folder)
+    artifact = convert.convert(written, folder)
     operations = mil.open_package(artifact.path).main.block.operations
-    (scores,) = coreml.MilRunner(artifact).run(given).values()
+    (scores,) = convert.MilRunner(artifact).run(given).values()
     assert np.isfinite(scores).all()
     return scores, sum(o.type != "const" for o in operations)
 

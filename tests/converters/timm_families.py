@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from benchmarks.peers.timm_nets import created, declare_vision_operators, settled
+from benchmarks.studies.peers.timm_nets import created, declare_vision_operators, settled
 from model_defs.spec import ModelSpec, TensorSpec
 
 TOLERANCE = 1e-4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_defs.procedures.crop import Window, crop, largest_size, largest_window, tight_window
+from model_defs.procedures.crop import CropWindow, crop, largest_size, largest_window, tight_window
 
 maps = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32)).map(
     lambda drawn: np.random.default_rng(drawn[2]).integers(0, 4, drawn[:2])
@@ -25,7 +25,7 @@ def content(saliency, window):
 def every_window(saliency, height, width):
     for top in range(saliency.shape[0] - height + 1):
         for left in range(saliency.shape[1] - width + 1):
-            yield Window(left, top, width, height)
+            yield CropWindow(left, top, width, height)
 
 
 @given(maps, ratios)
@@ -67,8 +67,8 @@ def test_no_window_with_enough_is_smaller_or_as_small_and_fuller(saliency, ratio
 
 
 def test_a_flat_map_is_cut_in_the_middle():
-    assert largest_window(np.zeros((10, 30)), 1.0) == Window(10, 0, 10, 10)
-    assert largest_window(np.full((30, 10), 0.1), 1.0) == Window(0, 10, 10, 10)
+    assert largest_window(np.zeros((10, 30)), 1.0) == CropWindow(10, 0, 10, 10)
+    assert largest_window(np.full((30, 10), 0.1), 1.0) == CropWindow(0, 10, 10, 10)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 16 / 9, 9 / 16, 2.35, 0.01, 100.0])
@@ -104,10 +104,10 @@ def test_a_tight_crop_is_smaller_where_the_saliency_is_in_one_place():
     saliency = np.zeros((30, 40))
     saliency[10:14, 20:24] = 1
     window = crop(saliency, (300, 400), 1.0, share=1.0)
-    assert window == Window(200, 100, 40, 40)
+    assert window == CropWindow(200, 100, 40, 40)
 
 
 def test_without_a_tight_window_the_largest_is_cut():
     saliency = np.ones((30, 40))
     assert tight_window(saliency, 1.0, 1.0) is None
-    assert crop(saliency, (300, 400), 1.0, share=1.0) == Window(50, 0, 300, 300)
+    assert crop(saliency, (300, 400), 1.0, share=1.0) == CropWindow(50, 0, 300, 300)

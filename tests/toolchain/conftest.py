@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from own_models import TWO, Two
 
-from toolchain import bundle
+from toolchain.bundle import bundle
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
     """A model with a map and a mask, whose bundles are honest; recipe fp16."""
-    from toolchain.cli import main
+    from toolchain.cli.main import main
 
     root = tmp_path_factory.mktemp("two")
     (root / "net.py").write_text(TWO)

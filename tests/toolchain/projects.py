@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 
 def mlship(*arguments: object) -> Result:

@@ -16,9 +16,9 @@ from PIL import Image
 from converters.api import Tensors
 from model_defs import zoo
 from model_defs.pixels import open_picture, save_picture
-from toolchain.applying import depth, networks
-from toolchain.cases import PHOTO
-from toolchain.cli import main
+from toolchain.applications import depth, networks
+from toolchain.cli.main import main
+from toolchain.data.cases import PHOTO
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 90, 150

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from own_models import tiny
 
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 OVERFLOW = "(x * 1e3).square() * 1e-6"
 VANISHING = "x / (x + 1e-8)"

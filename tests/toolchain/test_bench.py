@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks.significance import confirmed
-from benchmarks.timing.session import MODES
-from toolchain.benching import run
-from toolchain.benching.against import Change, slower
-from toolchain.cli import main
-from toolchain.recipes import RECIPES
-from toolchain.subjects import Wanted
+from benchmarks.measure.significance import confirmed
+from benchmarks.measure.timing.session import MODES
+from toolchain.bench import run
+from toolchain.bench.against import Change, slower
+from toolchain.build.on_demand import Wanted
+from toolchain.cli.main import main
+from toolchain.recipes.recipes import RECIPES
 
 
 def bench(*arguments: str) -> Result:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from converters.api import Program
 from converters.capture import capture
 from model_defs.spec import ModelSpec, Preprocess, TensorSpec
-from toolchain import calibration
-from toolchain.passes.adaptive import means
-from toolchain.passes.grids import affine, lost, on_grids
+from toolchain.data import calibration
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.passes.weights_uint8 import WeightsUint8
 from toolchain.passes.weights_uint16 import WeightsUint16
+from toolchain.quantization.gptq import means
+from toolchain.quantization.grids import affine, lost, on_grids
 
 SIDE = 16
 

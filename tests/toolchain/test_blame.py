@@ -23,12 +23,15 @@ from converters.capture import capture, export
 from converters.intermediates import onnx
 from converters.intermediates.backends import WATCHES, Guide
 from converters.intermediates.origins import origins
+from model_defs import lookup
 from model_defs.errors import BackendUnavailable
-from toolchain import cases, models, pipeline, recipes, stages
-from toolchain.blame import BackendBlame, layers_of
-from toolchain.bundle import Bundle
-from toolchain.cli import main
-from toolchain.subjects import Subject
+from toolchain.build.on_demand import Subject
+from toolchain.bundle.bundle import Bundle
+from toolchain.cli.main import main
+from toolchain.data import cases
+from toolchain.debug import stages
+from toolchain.debug.blame import BackendBlame, layers_of
+from toolchain.recipes import pipeline, recipes
 
 TARGETS = {"coreml": "ios", "tflite": "android", "tfjs": "web"}
 
@@ -55,7 +58,7 @@ class Known:
 
 @pytest.fixture(scope="module")
 def known(two: Two, tmp_path_factory: pytest.TempPathFactory) -> Known:
-    program = capture(models.load(models.expand(two.model)[0]))
+    program = capture(lookup.load(lookup.expand(two.model)[0]))
     converted = pipeline.run(program, recipes.find("fp16").load())
     inputs = cases.build(program.spec.inputs, ("photo",))["photo"]
     guide = Guide(export(converted, tmp_path_factory.mktemp("export")), inputs)
@@ -123,7 +126,7 @@ def test_layers_are_ranked_by_what_quantisation_did(
     """The file is right, its numbers are coarse in one layer: ranked first, and not blamed."""
     rough = Guide(export(coarse(known.converted, layer), tmp_path / "rough"), known.guide.inputs)
     subject = known.subject("tflite", tmp_path / "bundle")
-    from converters.worker import Worker
+    from converters.processes.worker import Worker
 
     with Worker("tflite") as worker:
         made = worker.convert(rough.export, tmp_path)

@@ -17,11 +17,12 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
 from converters.api import Artifact, Export, Tensors
-from converters.worker import Worker
+from converters.processes.worker import Worker
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.pixels import save_picture
-from toolchain import build, bundle, cache
-from toolchain.cli import main
+from toolchain.build import build, cache
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
 
 TARGETS = ("ios", "android", "web")
 ARTIFACTS = {"ios": "tiny.mlpackage", "android": "tiny.tflite", "web": "tiny.tfjs"}
@@ -98,7 +99,7 @@ def test_golden_vectors_are_what_the_artifact_computes(
 
 
 def test_the_same_picture_looks_the_same_from_every_bundle(shared: Path, tmp_path: Path) -> None:
-    from toolchain.cases import PHOTO
+    from toolchain.data.cases import PHOTO
 
     pictures = []
     for target in TARGETS:
@@ -175,7 +176,7 @@ class TestCache:
     def test_a_second_build_is_answered_without_torch(self, with_cache: Path) -> None:
         code = (
             "import sys, time; start = time.perf_counter()\n"
-            "from toolchain.cli import main\n"
+            "from toolchain.cli.main import main\n"
             "try: main()\n"
             "except SystemExit as stop: code = stop.code\n"
             "heavy = [m for m in ('torch', 'tensorflow', 'coremltools') if m in sys.modules]\n"
@@ -382,7 +383,15 @@ def test_another_day_and_folder_give_the_same_bytes(shared: Path, tmp_path: Path
     model = tmp_path / "elsewhere" / "net.py"
     model.parent.mkdir()
     model.write_text((shared / "net.py").read_text())
-    command = [sys.executable, "-m", "toolchain.cli", "build", f"{model}:spec", "--target", "all"]
+    command = [
+        sys.executable,
+        "-m",
+        "toolchain.cli.main",
+        "build",
+        f"{model}:spec",
+        "--target",
+        "all",
+    ]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(cache.ROOT)]),
         "HOME": str(tmp_path),
@@ -404,7 +413,7 @@ def test_several_models_are_built_though_one_fails(
     write_tiny: Callable[..., str], shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLSHIP_CACHE", str(shared / "cache"))
-    from toolchain import recipes, targets
+    from toolchain.recipes import recipes, targets
 
     bad = write_tiny(body="x.no_such_method()", name="bad.py")
     names = (bad, f"{shared}/net.py:spec")
@@ -417,9 +426,9 @@ def test_several_models_are_built_though_one_fails(
 
 def test_a_converter_that_cannot_write_says_so(shared: Path, tmp_path: Path) -> None:
     from converters.capture import capture, export
-    from toolchain import models
+    from model_defs import lookup
 
-    exported = export(capture(models.load(f"{shared}/net.py:spec")), tmp_path / "export")
+    exported = export(capture(lookup.load(f"{shared}/net.py:spec")), tmp_path / "export")
     (tmp_path / "file").write_text("a file, not a folder")
     for name in ("coreml", "tflite", "tfjs"):
         with Worker(name) as worker, pytest.raises(CannotWrite):
@@ -436,7 +445,7 @@ def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
 def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable[..., str]) -> None:
     old = bundle.read(shared / "dist" / "tiny-ios").manifest
     model = write_tiny(body="x * 3")
-    command = [sys.executable, "-m", "toolchain.cli", "build", model, "--target", "ios"]
+    command = [sys.executable, "-m", "toolchain.cli.main", "build", model, "--target", "ios"]
     process = subprocess.Popen([*command, "--out", str(shared / "dist")], cwd=cache.ROOT)
     deadline = time.monotonic() + 120
     while not list((shared / "dist").glob(".tiny-ios.*")) and time.monotonic() < deadline:
@@ -450,13 +459,13 @@ def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable
 
 
 def test_the_exit_code_of_many_is_the_worst() -> None:
-    from toolchain.cli import _worst_code
+    from toolchain.cli.main import _worst_code
 
     assert [_worst_code(c) for c in ([0, 0], [0, 1], [3, 1], [1, 2, 0], [0, 3])] == [0, 1, 1, 2, 3]
 
 
 def test_the_golden_cases_exist() -> None:
-    from toolchain.cases import CASES
+    from toolchain.data.cases import CASES
 
     assert set(build.GOLDEN) <= set(CASES)
 

@@ -15,7 +15,7 @@ import pytest
 
 from model_defs.errors import BadBundle, CannotWrite
 from model_defs.spec import TensorSpec
-from toolchain import bundle
+from toolchain.bundle import bundle
 
 TENSOR = TensorSpec("image", (1, 3, 4, 4), "image", low=0, high=1)
 

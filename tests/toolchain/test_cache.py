@@ -9,8 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 from test_bundle import make
 
-from toolchain import bundle, cache
-from toolchain.cache import Request
+from toolchain.build import cache
+from toolchain.build.cache import Request
+from toolchain.bundle import bundle
 
 ASKED = Request("tiny", "ios", "fp16")
 

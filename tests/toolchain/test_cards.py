@@ -7,9 +7,9 @@ import torch
 
 from model_defs import zoo
 from model_defs.weights import FOLDER as WEIGHTS
-from toolchain.bundle import file_digest
-from toolchain.evaluating import cards, exam
-from toolchain.evaluating.run import Row
+from toolchain.bundle.bundle import file_digest
+from toolchain.evaluation import cards, dataset
+from toolchain.evaluation.run import EvalRow
 from toolchain.training import weights
 from toolchain.training.weights import history
 
@@ -74,10 +74,10 @@ def test_on_scenes_a_model_beats_the_rules_that_need_no_net(name: str) -> None:
     (own,) = (row for row in rows if row.who == name)
     for row in rows:
         if row is not own:
-            assert better(own, row, exam.find(name).measures), (own, row)
+            assert better(own, row, dataset.find(name).measures), (own, row)
 
 
-def better(own: Row, other: Row, measures: tuple[exam.Measure, ...]) -> bool:
+def better(own: EvalRow, other: EvalRow, measures: tuple[dataset.Measure, ...]) -> bool:
     """By more than half of the measures that tell them apart."""
     wins = [
         (own.marks[m.name] > other.marks[m.name]) == m.higher

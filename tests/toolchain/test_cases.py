@@ -10,7 +10,7 @@ import pytest
 from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import save_picture
 from model_defs.spec import Preprocess, TensorSpec
-from toolchain import cases
+from toolchain.data import cases
 
 GREY = Preprocess(colour="GRAY", mean=(0.0,), std=(255.0,), filter="nearest")
 IMAGE = TensorSpec("image", (1, 3, 24, 36), "image", low=0, high=1, preprocess=Preprocess())

@@ -15,7 +15,7 @@ from own_models import TWO
 
 from tests.toolchain.layer_faults import FAULTS, Fault, weight
 from tests.toolchain.projects import bad, ci, copied, edit, made, mlship, report
-from toolchain import build
+from toolchain.build import build
 
 LARGE = TWO.replace("32, 48", "192, 192")
 """The model `two`, large enough to be timed."""
@@ -65,7 +65,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
             return prepared(one, *rest)
 
         monkeypatch.setattr(build, "_build_target", noticing)
-        monkeypatch.setattr("toolchain.cache.environment", lambda: "faulty")
+        monkeypatch.setattr("toolchain.build.cache.environment", lambda: "faulty")
 
     return plant
 

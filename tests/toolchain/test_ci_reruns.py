@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 from own_models import TWO
 
-from benchmarks.timing.session import MODES
-from toolchain import bundle
+from benchmarks.measure.timing.session import MODES
+from toolchain.bundle import bundle
 from toolchain.ci import latency, state
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 LIMIT = 1.1
 RERUNS = int(os.environ.get("RERUNS", "50"))
@@ -32,8 +32,8 @@ def test_clean_reruns_raise_no_false_alarm(tmp_path: Path, monkeypatch: pytest.M
     asked = ["build", f"{tmp_path}/net.py:spec", "--target", "android", "--target", "web"]
     assert CliRunner().invoke(main, [*asked, "--out", str(tmp_path)]).exit_code == 0
     found = [bundle.read(tmp_path / f"two-{target}") for target in ("android", "web")]
-    subjects = [latency.Subject(one, known(one), None, LIMIT) for one in found]
-    here = latency.Machine("here", "here")
+    subjects = [latency.TimedBundle(one, known(one), None, LIMIT) for one in found]
+    here = latency.MachinePair("here", "here")
     first = latency.time_all(subjects, here, MODES["quick"], again=True, say=quiet)
     log = Path(os.environ.get("RERUNS_LOG", tmp_path / "reruns.jsonl"))
     alarms = 0
@@ -50,10 +50,10 @@ def test_clean_reruns_raise_no_false_alarm(tmp_path: Path, monkeypatch: pytest.M
     assert alarms == 0, f"{alarms} false alarms in {RERUNS} reruns"
 
 
-def known(found: bundle.Bundle) -> state.Measured:
+def known(found: bundle.Bundle) -> state.BundleFigures:
     name = f"{found.name}-{found.target}"
     digest = state.artifact_digest(found)
-    return state.Measured(name, found.name, found.target, "fp16", "", digest, {})
+    return state.BundleFigures(name, found.name, found.target, "fp16", "", digest, {})
 
 
 def quiet(what: str, stage: str) -> None:

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from converters import backends, coreml
+from converters import backends
 from converters.api import Artifact
+from converters.coreml import convert
 from model_defs.pixels import FILTERS
 from model_defs.spec import Colour, Postprocess, Preprocess, Resize
-from toolchain import bundle
-from toolchain.build import LOADING
-from toolchain.cli import main
-from toolchain.targets import Compute
+from toolchain.build.build import LOADING
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
+from toolchain.recipes.targets import Compute
 
 SWIFT = (LOADING / "MLShip.swift").read_text()
 
@@ -84,7 +85,7 @@ class FakeModel:
 
     def __init__(self, path: str, compute_units: Any) -> None:
         self.units = compute_units.name
-        self.main = coreml.mil.open_package(Path(path)).main
+        self.main = convert.mil.open_package(Path(path)).main
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         off = 0.5 if self.units == "CPU_AND_NE" else 0.0
@@ -103,7 +104,7 @@ UNITS = {
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     fake = SimpleNamespace(models=SimpleNamespace(MLModel=FakeModel), ComputeUnit=ComputeUnit)
-    monkeypatch.setattr(coreml, "coremltools", lambda: fake)
+    monkeypatch.setattr(convert, "coremltools", lambda: fake)
 
 
 @pytest.mark.usefixtures("mac")
@@ -112,7 +113,7 @@ def test_each_backend_of_a_mac_asks_for_its_units(name: str, shared: Path) -> No
     found = bundle.read(shared / "dist" / "tiny-ios")
     artifact = Artifact.from_json(found.manifest["artifact"], found.directory)
     runner = backends.find(name).open(artifact)
-    assert isinstance(runner, coreml.CoreMlRunner)
+    assert isinstance(runner, convert.CoreMlRunner)
     assert runner._model.units == UNITS[name]
 
 

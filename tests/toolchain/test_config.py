@@ -14,7 +14,7 @@ from model_defs.errors import (
     MlshipError,
     UnknownName,
 )
-from toolchain import config
+from toolchain.ci import config
 
 WHOLE = """
 [project]

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from own_models import tiny
 
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 
 def invoke(*arguments: object) -> Result:

@@ -14,12 +14,12 @@ from converters.api import Tensors
 from model_defs import zoo
 from model_defs.errors import UnknownName
 from model_defs.scenes import sampling
-from toolchain.cli import main
-from toolchain.evaluating import exam as exams
-from toolchain.evaluating.exam import Answer, Question
-from toolchain.evaluating.photographs import FILES, photograph
-from toolchain.evaluating.run import Result, Row
-from toolchain.training import scenery
+from toolchain.cli.main import main
+from toolchain.data import scenery
+from toolchain.evaluation import dataset as exams
+from toolchain.evaluation.dataset import Answer, Question
+from toolchain.evaluation.photographs import FILES, photograph
+from toolchain.evaluation.run import EvalResult, EvalRow
 
 KINDS = ("select", "portrait", "portrait-video", "depth", "saliency", "inpaint-lite")
 """A model of each examination."""
@@ -170,8 +170,10 @@ def test_photographs_have_masks_of_their_size() -> None:
 
 
 def test_results_survive_being_written() -> None:
-    result = Result("depth", "pytorch", "none", (Row("depth", "scenes", 3, {"delta1": 0.5}),))
-    assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
+    result = EvalResult(
+        "depth", "pytorch", "none", (EvalRow("depth", "scenes", 3, {"delta1": 0.5}),)
+    )
+    assert EvalResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
 @pytest.fixture

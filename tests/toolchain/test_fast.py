@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from model_defs import zoo
 from model_defs.errors import BadRecipe
-from toolchain import recipes
-from toolchain.cli import main
+from toolchain.cli.main import main
+from toolchain.recipes import recipes
 
 PRUNED = [name for name in zoo.MODELS if zoo.load(name).pruned is not None]
 SHARES = {"depth": 0.52}
@@ -38,7 +38,7 @@ def test_fewer_channels_are_built_and_compared_with_themselves(tmp_path: Path) -
 @pytest.mark.parametrize("name", PRUNED)
 def test_the_nets_are_about_half_as_much_work(name: str) -> None:
     from converters.capture import capture
-    from toolchain import pipeline
+    from toolchain.recipes import pipeline
 
     spec = zoo.load(name)
     whole, fast = (

@@ -13,17 +13,18 @@ from converters.api import Program
 from converters.capture import capture
 from model_defs.errors import BadRecipe
 from model_defs.spec import ModelSpec, Preprocess, TensorSpec
-from toolchain import calibration, pipeline, recipes, sensitivity
-from toolchain.passes import grids
-from toolchain.passes.adaptive import adapted, moments
-from toolchain.passes.gradients import squared_gradients
-from toolchain.passes.grids import symmetric
+from toolchain.data import calibration
 from toolchain.passes.palettize import Palettize, chooser, k_means
 from toolchain.passes.prune_weights import PruneWeights
 from toolchain.passes.weights_int4 import WeightsInt4
 from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
 from toolchain.passes.weights_mixed import KINDS, WeightsMixed
+from toolchain.quantization import grids, sensitivity
+from toolchain.quantization.gptq import adapted, moments
+from toolchain.quantization.gradients import squared_gradients
+from toolchain.quantization.grids import symmetric
+from toolchain.recipes import pipeline, recipes
 
 WIDTH = 24
 
@@ -267,7 +268,7 @@ def test_every_type_of_a_mixed_recipe_is_chosen_like_the_pass_of_that_name(kind:
 
 def judged(program: Program) -> sensitivity.Judge:
     from converters.reference import ReferenceRunner
-    from toolchain import cases
+    from toolchain.data import cases
 
     inputs = cases.build(program.spec.inputs)
     runner = ReferenceRunner(program)

@@ -20,10 +20,11 @@ from converters.api import Artifact, Runner
 from converters.backends import BACKENDS, Backend
 from model_defs.errors import BackendUnavailable, BadRecord, UnknownName
 from model_defs.pixels import save_picture
-from toolchain import bundle, harness, records
-from toolchain.cli import main
-from toolchain.harness import PATIENCE, Choice, affordable, exit_code
-from toolchain.parity import ParityReport, ParityRow
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
+from toolchain.parity import harness, records
+from toolchain.parity.compare import ParityReport, ParityRow
+from toolchain.parity.harness import PATIENCE, BackendChoice, affordable, exit_code
 
 
 def mlship(*arguments: object) -> Result:
@@ -93,25 +94,25 @@ class TestRequired:
         assert "coreml: 'depth' was skipped in every case" in outcome["problems"]
 
     def test_the_main_backend_is_required_by_default(self) -> None:
-        assert Choice().must_pass("coreml") == ("mil",)
-        assert Choice().must_pass("tflite") == ("litert",)
-        assert Choice().must_pass("tfjs") == ("tfjs-wasm",)
+        assert BackendChoice().must_pass("coreml") == ("mil",)
+        assert BackendChoice().must_pass("tflite") == ("litert",)
+        assert BackendChoice().must_pass("tfjs") == ("tfjs-wasm",)
 
     def test_all_is_all(self) -> None:
         every = tuple(b.name for b in backends.of_format("tflite"))
-        assert Choice(required=("all",)).must_pass("tflite") == every
+        assert BackendChoice(required=("all",)).must_pass("tflite") == every
 
     def test_chosen_ones_are_required(self) -> None:
-        assert Choice(("litertjs",)).must_pass("tflite") == ("litertjs",)
-        assert [b.name for b in Choice(("litertjs",)).backends("tflite")] == ["litertjs"]
+        assert BackendChoice(("litertjs",)).must_pass("tflite") == ("litertjs",)
+        assert [b.name for b in BackendChoice(("litertjs",)).backends("tflite")] == ["litertjs"]
 
     def test_required_ones_run_beside_the_chosen(self) -> None:
-        found = Choice(("litertjs",), ("litert",)).backends("tflite")
+        found = BackendChoice(("litertjs",), ("litert",)).backends("tflite")
         assert [b.name for b in found] == ["litert", "litertjs"]
 
     def test_an_unknown_backend_is_refused(self) -> None:
         with pytest.raises(UnknownName, match="did you mean 'litert'"):
-            Choice(("litret",))
+            BackendChoice(("litret",))
 
     def test_nothing_to_compare_exits_with_3(self, two: Two) -> None:
         parity(two.bundles["ios"].directory, "--backend", "coreml", code=3)

@@ -11,8 +11,8 @@ from converters.api import Program, Tensors
 from converters.reference import ReferenceRunner
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain.hints import Evidence, explain
-from toolchain.what_if import largest_activation
+from toolchain.parity.counterfactuals import largest_activation
+from toolchain.parity.hints import Evidence, explain
 
 SPEC = TensorSpec("y", (1, 4, 6, 5), "map", low=-8, high=8, tolerance=1e-3)
 WANT = np.random.default_rng(0).normal(size=SPEC.shape).astype(np.float32)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from toolchain import config, template
-from toolchain.cli import main
+from toolchain.ci import config, template
+from toolchain.cli.main import main
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -12,13 +12,13 @@ from converters.api import Program
 from converters.capture import capture, example
 from model_defs.errors import BadModule, BadRecipe, ConversionFailed, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import recipes, targets
-from toolchain.passes.activations import FINEST, Grid, OnGrids
-from toolchain.passes.calls import kind_of, recorded
 from toolchain.passes.int8 import Int8
-from toolchain.passes.ranges import BINS, RANGES, Seen, merged
-from toolchain.passes.sites import Sites
 from toolchain.passes.weights_fp16 import WeightsFp16
+from toolchain.quantization.activations import FINEST, Grid, OnGrids
+from toolchain.quantization.calls import kind_of, recorded
+from toolchain.quantization.ranges import BINS, RANGES, Histogram, merged
+from toolchain.quantization.sites import Sites
+from toolchain.recipes import recipes, targets
 
 
 class Tiny(nn.Module):
@@ -234,9 +234,9 @@ def test_no_grid_where_no_scale_fits(low: float, high: float) -> None:
     assert Grid.of(low, high) is None
 
 
-def seen_of(numbers: np.ndarray) -> Seen:
+def seen_of(numbers: np.ndarray) -> Histogram:
     counts, _ = np.histogram(numbers, BINS)
-    return Seen(float(numbers.min()), float(numbers.max()), counts.astype(np.float64))
+    return Histogram(float(numbers.min()), float(numbers.max()), counts.astype(np.float64))
 
 
 def test_ranges_leave_out_what_is_rare() -> None:
@@ -258,7 +258,7 @@ def test_zeros_of_an_activation_do_not_narrow_a_range() -> None:
 
 def test_ranges_of_numbers_that_are_all_one_hold_it() -> None:
     for choose in RANGES.values():
-        low, high = choose(Seen(2.0, 2.0, np.zeros(BINS)))
+        low, high = choose(Histogram(2.0, 2.0, np.zeros(BINS)))
         assert low <= 2.0 <= high
 
 

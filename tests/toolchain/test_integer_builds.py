@@ -14,10 +14,13 @@ from click.testing import CliRunner, Result
 
 from converters.capture import capture, example
 from converters.tflite import partitions
+from model_defs import lookup
 from model_defs.spec import TensorSpec
 from tests import own_models
-from toolchain import allowance, bundle, models, pipeline, recipes
-from toolchain.cli import main
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
+from toolchain.quantization import tolerance
+from toolchain.recipes import pipeline, recipes
 
 TARGETS = ("android", "ios")
 
@@ -94,24 +97,24 @@ SHADE = TensorSpec("shade", (1, 2), "map", tolerance=0.1)
 def test_a_tolerance_is_twice_what_other_roundings_move_or_the_outputs_own() -> None:
     still = {"a": {"shade": np.zeros(2, np.float32)}}
     moved = {"a": {"shade": np.array([0.0, -0.3], np.float32)}}
-    (wide,) = allowance.widened([SHADE], still, moved)
+    (wide,) = tolerance.widened([SHADE], still, moved)
     assert wide.tolerance == pytest.approx(0.6)
-    assert allowance.widened([SHADE], still, still) == (SHADE,)
+    assert tolerance.widened([SHADE], still, still) == (SHADE,)
 
 
 def test_the_manifest_says_which_tolerances_are_wider() -> None:
-    assert allowance.notes([SHADE], [SHADE]) == ()
-    (note,) = allowance.notes([SHADE], [replace(SHADE, tolerance=0.6)])
+    assert tolerance.notes([SHADE], [SHADE]) == ()
+    (note,) = tolerance.notes([SHADE], [replace(SHADE, tolerance=0.6)])
     assert note.startswith("computes in integers: 'shade' is held to 0.6")
     assert note.endswith("not to 0.1")
 
 
 def test_another_rounding_differs_by_few_steps_and_leaves_the_program(folder: Path) -> None:
     program = pipeline.run(
-        capture(models.load(f"{folder}/net.py:spec")), recipes.find("int8").load()
+        capture(lookup.load(f"{folder}/net.py:spec")), recipes.find("int8").load()
     )
     inputs = example(program.spec)
     before = program.module(*inputs)
-    other = allowance.jittered(program).module(*inputs)
+    other = tolerance.jittered(program).module(*inputs)
     assert torch.equal(program.module(*inputs), before)
     assert 0 < float((other - before).abs().max()) < 0.02

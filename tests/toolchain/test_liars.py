@@ -20,19 +20,20 @@ from converters import backends
 from converters.api import Artifact, Program, Tensors
 from converters.capture import capture
 from converters.reference import ReferenceRunner
+from model_defs import lookup
 from model_defs.errors import BackendUnavailable, BadArtifact
 from model_defs.pixels import open_picture
-from toolchain import cases, models
-from toolchain.harness import Choice, judge
-from toolchain.parity import ParityReport
-from toolchain.subjects import Subject
+from toolchain.build.on_demand import Subject
+from toolchain.data import cases
+from toolchain.parity.compare import ParityReport
+from toolchain.parity.harness import BackendChoice, judge
 
 Answer = Callable[[Program, Tensors], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="module")
 def subject(two: Two) -> Subject:
-    program = capture(models.load(models.expand(two.model)[0]))
+    program = capture(lookup.load(lookup.expand(two.model)[0]))
     inputs = cases.build(program.spec.inputs, ("photo", "noise", "checkerboard"))
     runner = ReferenceRunner(program)
     expected = {case: runner.run(tensors) for case, tensors in inputs.items()}
@@ -64,7 +65,7 @@ def judged(subject: Subject, answer: Answer, monkeypatch: pytest.MonkeyPatch) ->
 
     liar = replace(backends.BACKENDS["litert"], opener=opener)
     monkeypatch.setitem(backends.BACKENDS, "litert", liar)
-    return judge(subject, Choice(("litert",))).report
+    return judge(subject, BackendChoice(("litert",))).report
 
 
 def honest(program: Program, inputs: Tensors) -> dict[str, np.ndarray]:
@@ -289,7 +290,7 @@ def test_a_backend_that_does_not_open_fails(
 
     broken = replace(backends.BACKENDS["litert"], opener=opener)
     monkeypatch.setitem(backends.BACKENDS, "litert", broken)
-    report = judge(subject, Choice(("litert",))).report
+    report = judge(subject, BackendChoice(("litert",))).report
     assert "the file is truncated" in report.problems[0]
 
 
@@ -301,7 +302,7 @@ def test_a_backend_that_is_not_installed_does_not_pass(
 
     missing = replace(backends.BACKENDS["litert"], opener=opener)
     monkeypatch.setitem(backends.BACKENDS, "litert", missing)
-    report = judge(subject, Choice(("litert",))).report
+    report = judge(subject, BackendChoice(("litert",))).report
     assert report.problems[0] == "litert: 'depth' was skipped in every case"
     assert "pip install ai-edge-litert" in report.rows[-1].note
 

@@ -18,9 +18,9 @@ from PIL import Image
 from converters.tfjs.runner import NODE
 from model_defs.pixels import open_picture, place, to_picture, to_tensor
 from model_defs.spec import Postprocess, Preprocess, TensorSpec
-from toolchain.build import LOADING
-from toolchain.cases import PHOTO
-from toolchain.running import run_bundle
+from toolchain.applications.run import run_bundle
+from toolchain.build.build import LOADING
+from toolchain.data.cases import PHOTO
 
 HERE = Path(__file__).parent / "loading"
 RNG = np.random.default_rng(0)

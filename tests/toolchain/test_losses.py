@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model_defs.saliency import MAP
-from toolchain import metrics
-from toolchain.metrics import Comparison
+from toolchain.parity import metrics
+from toolchain.parity.metrics import MetricInput
 from toolchain.training import losses
 
 
@@ -16,8 +16,8 @@ def maps(seed: int) -> torch.Tensor:
     return torch.rand(1, 1, 6, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def seen(want: torch.Tensor, got: torch.Tensor) -> Comparison:
-    return Comparison(MAP, want.double().numpy(), got.double().numpy(), {})
+def seen(want: torch.Tensor, got: torch.Tensor) -> MetricInput:
+    return MetricInput(MAP, want.double().numpy(), got.double().numpy(), {})
 
 
 def test_divergence_and_correlation_are_those_of_the_benchmarks() -> None:

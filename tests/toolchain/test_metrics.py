@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model_defs.spec import TensorSpec
-from toolchain import metrics
-from toolchain.metrics import CEILING, FAMILIES, Comparison, family, measure
+from toolchain.parity import metrics
+from toolchain.parity.metrics import CEILING, FAMILIES, MetricInput, family, measure
 
 RANDOM = np.random.default_rng(0)
 
@@ -17,9 +17,9 @@ def plane(values: object) -> np.ndarray:
     return np.asarray(values, np.float64)[None, None]
 
 
-def seen(want: np.ndarray, got: np.ndarray, **inputs: np.ndarray) -> Comparison:
+def seen(want: np.ndarray, got: np.ndarray, **inputs: np.ndarray) -> MetricInput:
     spec = TensorSpec("y", want.shape, "map", low=0, high=1, tolerance=1)
-    return Comparison(spec, want, got, inputs)
+    return MetricInput(spec, want, got, inputs)
 
 
 def box(top: int, left: int, height: int, width: int, side: int = 20) -> np.ndarray:
@@ -37,7 +37,7 @@ class TestPsnr:
 
     def test_the_range_counts(self) -> None:
         spec = TensorSpec("y", NOISE.shape, "map", low=0, high=10, tolerance=1)
-        found = metrics.psnr(Comparison(spec, NOISE, NOISE + 0.1, {}))
+        found = metrics.psnr(MetricInput(spec, NOISE, NOISE + 0.1, {}))
         assert found == pytest.approx(40)
 
     def test_equal_arrays_are_at_the_ceiling(self) -> None:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from converters import formats
 from converters.api import Artifact, Port
 from converters.capture import capture, export
+from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
-from converters.worker import Worker
 from model_defs.errors import MlshipError
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import cases, parity
-from toolchain.parity import ParityReport
+from toolchain.data import cases
+from toolchain.parity import compare
+from toolchain.parity.compare import ParityReport
 
 SIDE = 8
 IMAGE = TensorSpec("image", (1, 3, SIDE, SIDE), "image", low=0, high=1)
@@ -62,10 +63,10 @@ class Proof:
         try:
             runner = formats.open_runner(artifact or self.artifact)
         except MlshipError as error:
-            row = parity.ParityRow("-", "-", "left", "failed", None, None, note=error.what)
+            row = compare.ParityRow("-", "-", "left", "failed", None, None, note=error.what)
             return ParityReport((row,), ("-",))
         try:
-            rows = parity.check(runner, outputs, self.inputs, self.expected, exact=True)
+            rows = compare.check(runner, outputs, self.inputs, self.expected, exact=True)
         finally:
             runner.close()
         return ParityReport(rows, (runner.backend,))

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from model_defs import zoo
-from toolchain import recipes, targets
-from toolchain.build import Built, build
+from toolchain.build.build import Built, build
+from toolchain.recipes import recipes, targets
 
 NETS = """
 from dataclasses import replace

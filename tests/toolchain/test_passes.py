@@ -16,13 +16,13 @@ from converters.capture import capture
 from converters.encodings import Encoding
 from model_defs.errors import BadWeights, PassFailed
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import pipeline
 from toolchain.passes import PASSES
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.passes.weights_uint8 import WeightsUint8
 from toolchain.passes.weights_uint16 import WeightsUint16
-from toolchain.recipes import RECIPES
+from toolchain.recipes import pipeline
+from toolchain.recipes.recipes import RECIPES
 
 X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -16,10 +16,10 @@ from test_loading import ask, decoded, rgba
 
 from converters.tfjs.runner import NODE
 from model_defs.pixels import open_picture
-from toolchain import bundle
-from toolchain.cases import PHOTO
-from toolchain.cli import main
-from toolchain.running import run_bundle
+from toolchain.applications.run import run_bundle
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
+from toolchain.data.cases import PHOTO
 
 Change = Callable[[dict[str, Any]], None]
 

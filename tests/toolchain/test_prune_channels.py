@@ -19,11 +19,11 @@ from converters.channels.find import channels_of
 from model_defs.counting import macs, parameters
 from model_defs.errors import BadWeights, MlshipError, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import pipeline
-from toolchain.passes import importance
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
-from toolchain.passes.gradients import squared_gradients
 from toolchain.passes.prune_channels import PruneChannels
+from toolchain.pruning import importance
+from toolchain.quantization.gradients import squared_gradients
+from toolchain.recipes import pipeline
 from toolchain.training.task import Item, Task
 
 IMAGE = TensorSpec("image", (1, 3, 16, 16), "image", low=0, high=1)

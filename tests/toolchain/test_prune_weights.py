@@ -13,10 +13,10 @@ from converters.api import Encoding, Program
 from converters.capture import capture
 from model_defs.errors import MlshipError
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import pipeline
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.prune_weights import PruneWeights
 from toolchain.passes.weights_fp16 import WeightsFp16
+from toolchain.recipes import pipeline
 
 
 class Net(nn.Module):

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from converters.capture import capture
+from model_defs import lookup
 from model_defs.errors import BadCheckpoint, MlshipError
-from toolchain import models, pruning
-from toolchain.cli import main
+from toolchain.cli.main import main
 from toolchain.passes.prune_channels import PruneChannels
+from toolchain.search import prune
 from toolchain.training import task as tasks
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, train
@@ -90,13 +91,13 @@ def wanted(file: str, **options: Any) -> PruneChannels:
 
 def test_prunes_in_stages_and_trains(file: str, tmp_path: Path) -> None:
     task = tasks.find(f"{file}:task")
-    done = pruning.prune(task, wanted(file), SETTINGS, tmp_path / "out", stages=2)
+    done = prune.prune(task, wanted(file), SETTINGS, tmp_path / "out", stages=2)
     assert 0.4 < done.after.macs / done.before.macs <= 0.5
     assert done.after.parameters < done.before.parameters
     assert 0 < done.after.score <= 1
     between = capture(task.spec, tmp_path / "out" / "1" / "weights.safetensors")
     whole = capture(task.spec)
-    assert 0.5 < pruning.work(between) / pruning.work(whole) <= 0.5**0.5
+    assert 0.5 < prune.work(between) / prune.work(whole) <= 0.5**0.5
     trained = load_file(tmp_path / "out/2/weights.safetensors")
     started = load_file(tmp_path / "out/2/start.safetensors")
     assert not torch.equal(trained["second.weight"], started["second.weight"])
@@ -123,7 +124,7 @@ def test_a_killed_pruning_resumes_to_the_same_bits(
 
     def prune(name: str, **options: Any) -> bytes:
         folder = tmp_path / name
-        done = pruning.prune(task, wanted(file), SETTINGS, folder, stages=2, **options)
+        done = prune.prune(task, wanted(file), SETTINGS, folder, stages=2, **options)
         return done.weights.read_bytes()
 
     whole = prune("whole")
@@ -137,15 +138,15 @@ def test_a_killed_pruning_resumes_to_the_same_bits(
 def test_other_settings_and_other_folders_are_refused(file: str, tmp_path: Path) -> None:
     task, out = tasks.find(f"{file}:task"), tmp_path / "out"
     with pytest.raises(BadCheckpoint, match="no pruning to resume"):
-        pruning.prune(task, wanted(file), SETTINGS, out, resume=True)
-    pruning.prune(task, wanted(file), SETTINGS, out, stages=1)
+        prune.prune(task, wanted(file), SETTINGS, out, resume=True)
+    prune.prune(task, wanted(file), SETTINGS, out, stages=1)
     with pytest.raises(BadCheckpoint, match="a pruning here already"):
-        pruning.prune(task, wanted(file), SETTINGS, out, stages=1)
+        prune.prune(task, wanted(file), SETTINGS, out, stages=1)
     with pytest.raises(BadCheckpoint, match=r"macs 0.5, not 0.4"):
-        pruning.prune(task, wanted(file, macs=0.4), SETTINGS, out, stages=1, resume=True)
+        prune.prune(task, wanted(file, macs=0.4), SETTINGS, out, stages=1, resume=True)
     (out / "plan.json").write_text("{")
     with pytest.raises(BadCheckpoint, match="cannot be read"):
-        pruning.prune(task, wanted(file), SETTINGS, out, stages=1, resume=True)
+        prune.prune(task, wanted(file), SETTINGS, out, stages=1, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_stages_together_meet_each_kind_of_target(
     file: str, tmp_path: Path, target: dict[str, Any]
 ) -> None:
     task = tasks.find(f"{file}:task")
-    done = pruning.prune(task, wanted(file, **target), SETTINGS, tmp_path / "out", stages=3)
+    done = prune.prune(task, wanted(file, **target), SETTINGS, tmp_path / "out", stages=3)
     state = load_file(done.weights)
     if "ratio" in target:
         left = state["first.weight"].shape[0] + state["second.weight"].shape[0]
@@ -169,7 +170,7 @@ def test_stages_together_meet_each_kind_of_target(
 
 def test_training_goes_on_from_a_pruned_net(file: str, tmp_path: Path) -> None:
     task = tasks.find(f"{file}:task")
-    done = pruning.prune(task, wanted(file), SETTINGS, tmp_path / "out", stages=1)
+    done = prune.prune(task, wanted(file), SETTINGS, tmp_path / "out", stages=1)
     more = train(task, SETTINGS, tmp_path / "more", base=done.weights)
     shapes = {name: tensor.shape for name, tensor in load_file(done.weights).items()}
     assert {name: tensor.shape for name, tensor in load_file(more.weights).items()} == shapes
@@ -233,10 +234,10 @@ def test_an_unknown_task_and_a_wrong_target_are_short_errors(tmp_path: Path) -> 
 def test_what_cannot_be_reached_says_what_can(file: str, tmp_path: Path) -> None:
     task = tasks.find(f"{file}:task")
     with pytest.raises(MlshipError, match="multiply-adds cannot be"):
-        pruning.prune(task, wanted(file, macs=0.001), SETTINGS, tmp_path / "out", stages=1)
-    done = pruning.prune(task, wanted(file, macs=0.8), SETTINGS, tmp_path / "out", stages=1)
+        prune.prune(task, wanted(file, macs=0.001), SETTINGS, tmp_path / "out", stages=1)
+    done = prune.prune(task, wanted(file, macs=0.8), SETTINGS, tmp_path / "out", stages=1)
     assert done.weights.is_file()
 
 
 def test_a_models_own_name_is_its_spec(file: str) -> None:
-    assert models.load(f"{file}:spec").name == "shade"
+    assert lookup.load(f"{file}:spec").name == "shade"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from model_defs.errors import BadRecipe, ConversionFailed, UnknownName
-from toolchain import recipes, targets
 from toolchain.passes import EXACT, NEAR, OPTIONS, PASSES, STORES
-from toolchain.passes.importance import IMPORTANCES
 from toolchain.passes.palettize import Palettize
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.passes.prune_weights import PruneWeights
+from toolchain.pruning.importance import IMPORTANCES
+from toolchain.recipes import recipes, targets
 
 
 def test_steps_may_be_composed() -> None:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from converters.capture import capture
 from model_defs.errors import BadCheckpoint, BadRecipe
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain import recipes
-from toolchain.cli import main
-from toolchain.passes import grids
+from toolchain.cli.main import main
+from toolchain.quantization import grids
+from toolchain.recipes import recipes
 from toolchain.training import rounding
 from toolchain.training.loop import train
 from toolchain.training.state import Settings

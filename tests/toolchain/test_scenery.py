@@ -10,7 +10,7 @@ import pytest
 
 from model_defs.scenes import sampling
 from model_defs.scenes.render import View
-from toolchain.training import scenery
+from toolchain.data import scenery
 from toolchain.training.augment import cut, textured
 from toolchain.training.task import HELD_OUT, SEEDS_APART
 

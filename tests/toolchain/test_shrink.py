@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from toolchain.cli import main
-from toolchain.shrink_cli import Bytes, Share
-from toolchain.shrinking import knapsack
-from toolchain.shrinking.choices import Choice, kinds
-from toolchain.targets import TARGETS
+from toolchain.cli.main import main
+from toolchain.cli.shrink import Bytes, Share
+from toolchain.recipes.targets import TARGETS
+from toolchain.search import knapsack
+from toolchain.search.choices import StorageChoice, kinds
 
 NET = """
 import torch
@@ -42,16 +42,16 @@ spec = ModelSpec("net", Net, inputs=(image,), outputs=(out,))
 """
 
 
-def choices_of(seed: int) -> dict[str, list[Choice]]:
+def choices_of(seed: int) -> dict[str, list[StorageChoice]]:
     source = random.Random(seed)
     found = {}
     for layer in "abcd":
         size = source.randint(10, 100)
         damages = sorted((source.random() for _ in range(2)), reverse=True)
         found[layer] = [
-            Choice(layer, "float16", 4 * size, 0.0),
-            Choice(layer, "int8", 2 * size, damages[1]),
-            Choice(layer, "int4", size, damages[0]),
+            StorageChoice(layer, "float16", 4 * size, 0.0),
+            StorageChoice(layer, "int8", 2 * size, damages[1]),
+            StorageChoice(layer, "int4", size, damages[0]),
         ]
     return found
 
@@ -174,7 +174,7 @@ def test_a_plan_that_fits_but_loses_too_much_fails_and_writes_nothing(net: Path)
 def test_what_was_measured_is_not_measured_again(
     net: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toolchain.shrinking import choices
+    from toolchain.search import choices
 
     asked = ("shrink", f"{net}/net.py:spec", "--target", "ios", "--target", "android")
     kept = ("--max-bytes", "85kB", "--out", net / "dist")

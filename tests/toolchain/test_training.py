@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, BadWeights, MlshipError, TrainingDiverged, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain.cli import main
+from toolchain.cli.main import main
 from toolchain.training import loop, task
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, train
-from toolchain.training.state import Settings, State, rate_at
+from toolchain.training.state import Settings, TrainingState, rate_at
 from toolchain.training.task import HELD_OUT, Item, Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -231,7 +231,7 @@ def test_weights_to_start_from_replace_what_is_wired(tmp_path: Path) -> None:
 
     base = tmp_path / "base.safetensors"
     files.write(base, {"out.bias": torch.tensor([3.0])}, [])
-    state = State.fresh(replace(TASK, wire=wire), SETTINGS, base)
+    state = TrainingState.fresh(replace(TASK, wire=wire), SETTINGS, base)
     assert isinstance(state.average, Net)
     assert state.average.out.bias == 3
 

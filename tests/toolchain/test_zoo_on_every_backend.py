@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from converters.backends import BACKENDS, Backend
 from model_defs import zoo
 from model_defs.counting import count
-from toolchain.cli import main
+from toolchain.cli.main import main
 
 HERE = [backend for backend in BACKENDS.values() if not backend.system]
 MODERATE, LARGE = 1_000_000_000, 20_000_000_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from model_defs.errors import MlshipError
-from toolchain.blame import blame
-from toolchain.build import Say
-from toolchain.subjects import Subject
+from toolchain.build.build import Say
+from toolchain.build.on_demand import Subject
+from toolchain.debug.blame import blame
 
 
 def layer_to_blame(subject: Subject, say: Say) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.budgets import TIME, Budget
-from benchmarks.significance import P
+from benchmarks.measure.budgets import TIME, Budget
+from benchmarks.measure.significance import P
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
-from toolchain.harness import Outcome
+from toolchain.parity.harness import Outcome
 from toolchain.report.table import lines
 
 Verdict = Literal["passed", "warned", "failed", "skipped"]
@@ -118,7 +118,7 @@ def _check(budget: Budget, found: Difference, latency: Latency, accuracy_layer: 
 
 
 def _figure(key: str, budget: Budget) -> Any:
-    from benchmarks.budgets import LIMITS
+    from benchmarks.measure.budgets import LIMITS
 
     return LIMITS[key].unit.show if key in LIMITS else budget.show
 
@@ -217,6 +217,6 @@ def _layer(change: LayerChange | None, budget: Budget, otherwise: str) -> str:
 
 def amount(value: float, what: str) -> str:
     """Bytes or milliseconds of a layer."""
-    from benchmarks.budgets import BYTES
+    from benchmarks.measure.budgets import BYTES
 
     return BYTES.show(value) if what == "bytes" else f"{value:.3f} ms"

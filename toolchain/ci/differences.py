@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.budgets import LIMITS
-from toolchain.ci.state import Measured
+from benchmarks.measure.budgets import LIMITS
+from toolchain.ci.state import BundleFigures
 
 SAME = 1e-5
 """What two figures may differ by, as a share, and be the same: a baseline keeps six digits."""
@@ -33,8 +33,8 @@ class LayerChange:
 class Difference:
     """Two measurements; layer changes the largest first. `before` is None for what is new."""
 
-    before: Measured | None
-    after: Measured
+    before: BundleFigures | None
+    after: BundleFigures
     bytes: tuple[LayerChange, ...]
     milliseconds: tuple[LayerChange, ...]
 
@@ -58,7 +58,7 @@ class Difference:
         }
 
 
-def difference(before: Measured | None, after: Measured) -> Difference:
+def difference(before: BundleFigures | None, after: BundleFigures) -> Difference:
     """What changed from one measurement to another."""
     if before is None:
         return Difference(None, after, (), ())

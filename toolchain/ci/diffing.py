@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import machine
-from benchmarks.budgets import LIMITS
-from benchmarks.timing.session import MODES
+from benchmarks.measure import machine
+from benchmarks.measure.budgets import LIMITS
+from benchmarks.measure.timing.session import MODES
 from model_defs.errors import BadBundle, BadRecord
-from toolchain import bundle as bundles
-from toolchain import terminal
-from toolchain.build import Say
-from toolchain.bundle import Bundle
+from toolchain.build.build import Say
+from toolchain.bundle import bundle as bundles
+from toolchain.bundle.bundle import Bundle
 from toolchain.ci import latency, state
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.measure import measured
-from toolchain.parity import ParityReport
+from toolchain.parity.compare import ParityReport
+from toolchain.report import terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,9 +49,9 @@ def _of_bundles(old: Bundle, new: Bundle, timed: bool, say: Say) -> Difference:
         return difference(first, second)
     if old.manifest["artifact"]["format"] != new.manifest["artifact"]["format"]:
         raise BadBundle("two formats are not timed side by side", do="leave --time away")
-    here = latency.Machine("", "")
+    here = latency.MachinePair("", "")
     sides = [
-        latency.Subject(found, replace(one, bundle=str(found.directory)), None, float("inf"))
+        latency.TimedBundle(found, replace(one, bundle=str(found.directory)), None, float("inf"))
         for found, one in ((old, first), (new, second))
     ]
     ran = latency.time_all(sides, here, MODES["quick"], again=True, say=say)
@@ -60,7 +60,7 @@ def _of_bundles(old: Bundle, new: Bundle, timed: bool, say: Say) -> Difference:
     return difference(a, b)
 
 
-def _measured(found: Bundle) -> state.Measured:
+def _measured(found: Bundle) -> state.BundleFigures:
     return measured(found, ParityReport.from_json(found.manifest["parity"]))
 
 

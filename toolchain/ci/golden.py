@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from model_defs.errors import BadPicture
-from toolchain import bundle as bundles
+from toolchain.bundle import bundle as bundles
 
 KEY = "mlship"
 LEVELS = 255

@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.significance import FEWEST, compare, confirmed
-from benchmarks.timing.process import Entry
-from benchmarks.timing.runtimes import PEAKS, main_of
-from benchmarks.timing.session import Mode, measure
-from benchmarks.timing.times import Session
+from benchmarks.measure.significance import FEWEST, compare, confirmed
+from benchmarks.measure.timing.process import TimedFile
+from benchmarks.measure.timing.runtimes import PEAKS, main_of
+from benchmarks.measure.timing.session import Mode, measure
+from benchmarks.measure.timing.times import Session
 from converters.api import Artifact
 from model_defs.errors import BackendUnavailable, BadBundle
-from toolchain import bundle as bundles
-from toolchain import cache
-from toolchain.benching.against import slower
-from toolchain.build import Say
-from toolchain.bundle import Bundle
-from toolchain.ci.state import Measured, artifact_digest
+from toolchain.bench.against import slower
+from toolchain.build import cache
+from toolchain.build.build import Say
+from toolchain.bundle import bundle as bundles
+from toolchain.bundle.bundle import Bundle
+from toolchain.ci.state import BundleFigures, artifact_digest
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Latency:
     be timed again.
     """
 
-    measured: Measured
+    measured: BundleFigures
     ratio: float | None = None
     p: float = 1.0
     worse: bool = False
     why: str = ""
-    before: Measured | None = None
+    before: BundleFigures | None = None
 
 
 @dataclass(frozen=True)
-class Subject:
+class TimedBundle:
     """A bundle to time, the baseline's figures of it, and the ratio that is too much."""
 
     bundle: Bundle
-    measured: Measured
-    before: Measured | None
+    measured: BundleFigures
+    before: BundleFigures | None
     limit: float
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachinePair:
     """This machine's fingerprint and the one that the baseline is of."""
 
     now: str
@@ -67,7 +67,7 @@ class Machine:
 
 
 def time_all(
-    subjects: Sequence[Subject], machine: Machine, mode: Mode, *, again: bool, say: Say
+    subjects: Sequence[TimedBundle], machine: MachinePair, mode: Mode, *, again: bool, say: Say
 ) -> list[Latency]:
     """Time one model's bundles together. `again`: also those that have not changed."""
     unchanged = [s for s in subjects if not again and _is_known(s, machine)]
@@ -82,14 +82,14 @@ def time_all(
     return [found[s.measured.bundle] for s in subjects]
 
 
-def _is_known(subject: Subject, machine: Machine) -> bool:
+def _is_known(subject: TimedBundle, machine: MachinePair) -> bool:
     """Whether the baseline has timed this very file on this very machine."""
     before = subject.before
     same = before is not None and before.artifact == subject.measured.artifact
     return same and machine.same and before is not None and len(before.blocks) >= FEWEST
 
 
-def _known(subject: Subject) -> Latency:
+def _known(subject: TimedBundle) -> Latency:
     before = subject.before
     assert before is not None
     figures = {k: v for k, v in before.figures.items() if k in ("latency", "first_run", "memory")}
@@ -106,10 +106,10 @@ def _known(subject: Subject) -> Latency:
 
 
 def _timed(
-    subjects: Sequence[Subject], machine: Machine, mode: Mode, say: Say
+    subjects: Sequence[TimedBundle], machine: MachinePair, mode: Mode, say: Say
 ) -> dict[str, Latency]:
     """One session, by bundles; the baseline's files are in it where they can be found."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TimedFile] = {}
     absent: dict[str, str] = {}
     for subject in subjects:
         name = subject.measured.bundle
@@ -123,7 +123,7 @@ def _timed(
             if old is not None:
                 entries[_before(name)] = _entry(old)
     names = [*entries]
-    peaks = {name: Entry(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
+    peaks = {name: TimedFile(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
     session = measure(entries | peaks, mode, layers=names, say=say)
     failed = absent | dict(session.failed)
     return {s.measured.bundle: _latency(s, session, failed, machine) for s in subjects}
@@ -133,13 +133,13 @@ def _before(name: str) -> str:
     return f"{name}, baseline"
 
 
-def _entry(bundle: Bundle) -> Entry:
+def _entry(bundle: Bundle) -> TimedFile:
     artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
-    return Entry(main_of(artifact.format), artifact.path)
+    return TimedFile(main_of(artifact.format), artifact.path)
 
 
 def _latency(
-    subject: Subject, session: Session, failed: Mapping[str, str], machine: Machine
+    subject: TimedBundle, session: Session, failed: Mapping[str, str], machine: MachinePair
 ) -> Latency:
     name, before = subject.measured.bundle, subject.before
     if name in failed:
@@ -166,7 +166,7 @@ def _latency(
     return Latency(new, found.ratio, found.p, worse, how, before)
 
 
-def _with_times(known: Measured, session: Session, name: str) -> Measured:
+def _with_times(known: BundleFigures, session: Session, name: str) -> BundleFigures:
     """The same bundle with what it took in a session."""
     times, roof = session.times[name], session.roof
     latency = statistics.median(times.blocks)

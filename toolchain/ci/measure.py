@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.budgets import LIMITS
-from benchmarks.size import SizeRow
-from toolchain.bundle import Bundle
-from toolchain.ci.state import Measured, artifact_digest
-from toolchain.parity import ParityReport
+from benchmarks.measure.budgets import LIMITS
+from benchmarks.measure.size import SizeRow
+from toolchain.bench.size import weigh
+from toolchain.bundle.bundle import Bundle
+from toolchain.ci.state import BundleFigures, artifact_digest
+from toolchain.parity.compare import ParityReport
 from toolchain.report.table import WORST
-from toolchain.weighing import weigh
 
 
-def measured(bundle: Bundle, report: ParityReport) -> Measured:
+def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
     """A bundle with its sizes and how near it is to PyTorch; latencies come later."""
     _, row = weigh(bundle.directory)
-    return Measured(
+    return BundleFigures(
         f"{bundle.name}-{bundle.target}",
         bundle.name,
         bundle.target,

@@ -7,29 +7,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.budgets import Budget
-from benchmarks.timing.session import Mode
+from benchmarks.measure import machine
+from benchmarks.measure.budgets import Budget
+from benchmarks.measure.timing.session import Mode
 from converters import backends, formats
 from model_defs.errors import BadConfig, MlshipError
-from toolchain import harness
-from toolchain.build import Built, Say
+from toolchain.build.build import Built, Say
+from toolchain.build.on_demand import Subject, Wanted, find
 from toolchain.ci import checks as judged
 from toolchain.ci import latency, snapshots
 from toolchain.ci.blaming import layer_to_blame
 from toolchain.ci.checks import Check
+from toolchain.ci.config import Model, Project
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.latency import Latency
 from toolchain.ci.measure import measured
 from toolchain.ci.snapshots import Snapshot
-from toolchain.ci.state import Measured, State
-from toolchain.config import Model, Project
-from toolchain.harness import Choice, Outcome
-from toolchain.subjects import Subject, Wanted, find
+from toolchain.ci.state import BundleFigures, Measurements
+from toolchain.parity import harness
+from toolchain.parity.harness import BackendChoice, Outcome
 
 
 @dataclass(frozen=True)
-class Result:
+class CiResult:
     """What came of one bundle that was built."""
 
     outcome: Outcome
@@ -38,13 +38,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Run:
+class CiRun:
     """All that came of a project. `baseline` is None where there was none."""
 
-    state: State
-    baseline: State | None
+    state: Measurements
+    baseline: Measurements | None
     checks: tuple[Check, ...]
-    results: Mapping[str, Result] = field(default_factory=dict)
+    results: Mapping[str, CiResult] = field(default_factory=dict)
     snapshots: tuple[Snapshot, ...] = ()
 
     @property
@@ -65,13 +65,13 @@ class _Context:
     """What is the same for all models of a run."""
 
     project: Project
-    baseline: State | None
-    machine: latency.Machine
+    baseline: Measurements | None
+    machine: latency.MachinePair
     mode: Mode
     again: bool
     say: Say
 
-    def before(self, bundle: str) -> Measured | None:
+    def before(self, bundle: str) -> BundleFigures | None:
         return self.baseline.bundles.get(bundle) if self.baseline else None
 
     def budgets(self, subject: Subject) -> tuple[Budget, ...]:
@@ -80,18 +80,20 @@ class _Context:
 
 def run(
     project: Project,
-    baseline: State | None,
+    baseline: Measurements | None,
     mode: Mode,
     *,
     again: bool = False,
     say: Say = lambda what, stage: None,
-) -> Run:
+) -> CiRun:
     """Check every bundle of a project. `again`: time also those that have not changed."""
     here = machine.this()
     then = baseline.fingerprint if baseline else ""
-    context = _Context(project, baseline, latency.Machine(here.fingerprint, then), mode, again, say)
+    context = _Context(
+        project, baseline, latency.MachinePair(here.fingerprint, then), mode, again, say
+    )
     checks: list[Check] = []
-    results: dict[str, Result] = {}
+    results: dict[str, CiResult] = {}
     pictures: list[Snapshot] = []
     for model in project.models:
         for found in _of_model(model, context):
@@ -103,12 +105,15 @@ def run(
                 results[found.difference.after.bundle] = found
     checks += [*snapshots.checks(pictures), *_missing(project, baseline, results, checks)]
     bundles = {name: result.latency.measured for name, result in results.items()}
-    state = State(here.fingerprint, str(here), bundles)
-    return Run(state, baseline, tuple(checks), results, tuple(pictures))
+    state = Measurements(here.fingerprint, str(here), bundles)
+    return CiRun(state, baseline, tuple(checks), results, tuple(pictures))
 
 
 def _missing(
-    project: Project, baseline: State | None, results: Mapping[str, Result], checks: Sequence[Check]
+    project: Project,
+    baseline: Measurements | None,
+    results: Mapping[str, CiResult],
+    checks: Sequence[Check],
 ) -> Iterator[Check]:
     """Bundles that the baseline has and the project does not build any more."""
     known = {*results, *(check.bundle for check in checks)}
@@ -118,7 +123,7 @@ def _missing(
             yield Check(name, "bundle", "failed", why=why)
 
 
-def _of_model(model: Model, context: _Context) -> Iterator[Check | Result | Snapshot]:
+def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Snapshot]:
     wanted = Wanted(model.targets, model.recipe, context.project.cases, weights=model.weights)
     subjects: list[Subject] = []
     try:
@@ -167,12 +172,12 @@ def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> I
     yield Check(name, "parity", "failed", why=f"not built: {why}", layer=layer)
 
 
-def _judged(subjects: Sequence[Subject], context: _Context) -> Iterator[Check | Result]:
+def _judged(subjects: Sequence[Subject], context: _Context) -> Iterator[Check | CiResult]:
     """Parity of all of a model's bundles, then their latencies side by side, then budgets."""
-    choice = Choice(_mains(context.project), context.project.require, keep=True)
+    choice = BackendChoice(_mains(context.project), context.project.require, keep=True)
     outcomes = [harness.judge(subject, choice, say=context.say) for subject in subjects]
     timed = [
-        latency.Subject(
+        latency.TimedBundle(
             subject.bundle,
             measured(subject.bundle, outcome.report),
             context.before(subject.name),
@@ -185,7 +190,7 @@ def _judged(subjects: Sequence[Subject], context: _Context) -> Iterator[Check | 
     )
     for subject, outcome, one in zip(subjects, outcomes, found, strict=True):
         changed = difference(one.before, one.measured)
-        yield Result(outcome, changed, one)
+        yield CiResult(outcome, changed, one)
         yield from _checks(subject, outcome, changed, one, context)
 
 
@@ -217,7 +222,7 @@ def _is_accuracy(check: Check, keys: set[str]) -> bool:
     return check.name in keys or check.name.startswith("parity")
 
 
-def baseline_of(given: str | None, project: Project) -> State | None:
+def baseline_of(given: str | None, project: Project) -> Measurements | None:
     """The baseline: a file, a git revision whose baseline file is meant, or the project's own."""
     from toolchain.ci import state
 

@@ -19,13 +19,13 @@ import numpy as np
 from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
-from toolchain import bundle as bundles
-from toolchain.build import GOLDEN
+from toolchain.build.build import GOLDEN
+from toolchain.build.on_demand import Subject
+from toolchain.bundle import bundle as bundles
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
-from toolchain.config import Project
+from toolchain.ci.config import Project
 from toolchain.report.pictures import bounds
-from toolchain.subjects import Subject
 
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from model_defs.errors import BadRecord
-from toolchain.bundle import Bundle
+from toolchain.bundle.bundle import Bundle
 
 SCHEMA = 1
 REMEDY = "write it again: mlship ci --update-baseline"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One bundle. `figures` are by their keys in `benchmarks.budgets.LIMITS`.
+class BundleFigures:
+    """One bundle. `figures` are by their keys in `benchmarks.measure.budgets.LIMITS`.
 
     `artifact` is the digest of the files that ship. `blocks` are the milliseconds that latencies
     are compared by, of `runtime`; `peak` is what the machine did in the same rounds, in GMAC/s.
@@ -39,17 +39,17 @@ class Measured:
     peak: float = 0.0
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Measured:
+    def from_json(cls, data: Mapping[str, Any]) -> BundleFigures:
         return cls(**{**data, "blocks": tuple(data["blocks"])})
 
 
 @dataclass(frozen=True)
-class State:
+class Measurements:
     """All bundles of one run, by name, and the machine's fingerprint and name."""
 
     fingerprint: str
     machine: str
-    bundles: Mapping[str, Measured]
+    bundles: Mapping[str, BundleFigures]
 
     def to_json(self) -> dict[str, Any]:
         bundles = [_rounded(asdict(one)) for one in self.bundles.values()]
@@ -61,12 +61,12 @@ class State:
         }
 
     @classmethod
-    def from_json(cls, data: Any, where: str) -> State:
+    def from_json(cls, data: Any, where: str) -> Measurements:
         """BadRecord for what is no state."""
         try:
             if data["schema"] != SCHEMA:
                 raise BadRecord(f"schema {data['schema']}, not {SCHEMA}", where=where, do=REMEDY)
-            bundles = [Measured.from_json(one) for one in data["bundles"]]
+            bundles = [BundleFigures.from_json(one) for one in data["bundles"]]
             return cls(data["fingerprint"], data["machine"], {one.bundle: one for one in bundles})
         except (KeyError, TypeError, AttributeError) as error:
             what = f"this is no baseline and no report of mlship ci: {error}"
@@ -82,7 +82,7 @@ def _rounded(value: Any) -> Any:
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def read(path: Path) -> State:
+def read(path: Path) -> Measurements:
     """A baseline file, or the report.json of `mlship ci`. Raises BadRecord."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -91,16 +91,18 @@ def read(path: Path) -> State:
     return parse(text, str(path))
 
 
-def parse(text: str, where: str) -> State:
+def parse(text: str, where: str) -> Measurements:
     """The state in a text; that of a report lies under `state`."""
     try:
         data = json.loads(text)
     except ValueError as error:
         raise BadRecord(f"this is no JSON: {error}", where=where, do=REMEDY) from error
-    return State.from_json(data.get("state", data) if isinstance(data, dict) else data, where)
+    return Measurements.from_json(
+        data.get("state", data) if isinstance(data, dict) else data, where
+    )
 
 
-def of_revision(revision: str, path: Path) -> State:
+def of_revision(revision: str, path: Path) -> Measurements:
     """The baseline file as a git revision has it. Raises BadRecord."""
     command = ["git", "show", f"{revision}:./{path.name}"]
     where = f"{revision}:{path.name}"

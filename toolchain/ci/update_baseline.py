@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from toolchain.bundle import write_whole
+from toolchain.bundle.bundle import write_whole
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
-from toolchain.ci.run import Run
-from toolchain.config import Project
+from toolchain.ci.config import Project
+from toolchain.ci.run import CiRun
 
 
-def updated(project: Project, ran: Run) -> Run:
+def updated(project: Project, ran: CiRun) -> CiRun:
     """Writes the baseline, unless something failed that a new baseline does not forgive.
 
     What only compares with the old one (growth, ratios, bundles that are gone) is forgiven.
@@ -32,7 +32,7 @@ def updated(project: Project, ran: Run) -> Run:
 
 
 def _compares(check: Check) -> bool:
-    from benchmarks.budgets import LIMITS
+    from benchmarks.measure.budgets import LIMITS
 
     if check.name.startswith("picture ") and check.verdict == "skipped":
         return True

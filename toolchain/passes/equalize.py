@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from converters.api import Program
-from toolchain.passes.grids import LAYERS, TRANSPOSED
-from toolchain.passes.uses import pairs
+from toolchain.quantization.consumers import pairs
+from toolchain.quantization.grids import LAYERS, TRANSPOSED
 
 NUMBERS = ("relu", "leaky_relu", "prelu", "dropout")
 """Functions f with f(s x) = s f(x) for every s > 0, on each number by itself."""

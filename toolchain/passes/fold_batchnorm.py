@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from converters.api import Program
-from toolchain.passes.uses import pairs
+from toolchain.quantization.consumers import pairs
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 PRODUCERS = (*CONVOLUTIONS, nn.Linear)

@@ -12,14 +12,14 @@ from converters.api import Program
 from converters.capture import example
 from converters.encodings import Encoding
 from model_defs.errors import BadRecipe, UnknownName
-from toolchain.passes.activations import Grid, Grids, OnGrids, put
-from toolchain.passes.adaptive import moments
-from toolchain.passes.calls import recorded
-from toolchain.passes.grids import on_grids, symmetric
-from toolchain.passes.noise import noise
-from toolchain.passes.observed import observed
-from toolchain.passes.ranges import RANGES, merged
-from toolchain.passes.sites import Site, Sites
+from toolchain.quantization.activations import Grid, Grids, OnGrids, put
+from toolchain.quantization.calls import recorded
+from toolchain.quantization.gptq import moments
+from toolchain.quantization.grids import on_grids, symmetric
+from toolchain.quantization.noise import noise
+from toolchain.quantization.observers import observed
+from toolchain.quantization.ranges import RANGES, merged
+from toolchain.quantization.sites import Site, Sites
 
 LOUD = 0.02
 """The error of a layer, as a share of its result's variance, from which on it stays in floats."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from converters.api import Program
 from converters.encodings import Encoding
-from toolchain.passes.adaptive import moments
-from toolchain.passes.gradients import squared_gradients
-from toolchain.passes.grids import Choose, on_grids, wide_where_small
+from toolchain.quantization.gptq import moments
+from toolchain.quantization.gradients import squared_gradients
+from toolchain.quantization.grids import Choose, on_grids, wide_where_small
 
 BINS = 256
 """Of the histogram that shows how dense the numbers lie."""

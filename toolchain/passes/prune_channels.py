@@ -12,8 +12,8 @@ from converters.channels.find import channels_of, explains
 from converters.channels.groups import Channels, Chosen
 from converters.channels.remove import remove
 from model_defs.errors import BadRecipe, PassFailed, UnknownName
-from toolchain.passes.choice import Choice, below
-from toolchain.passes.importance import IMPORTANCES, Importance, scores
+from toolchain.pruning.choice import ChannelChoice, below
+from toolchain.pruning.importance import IMPORTANCES, Importance, scores
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PruneChannels:
         channels = channels_of(program.module, example(program.spec))
         self._check_layers(channels)
         found = scores(program, channels, self.importance, self.examples, self.task)
-        chosen = Choice(self, channels, found).made()
+        chosen = ChannelChoice(self, channels, found).made()
         if not any(len(gone) for gone in chosen.values()):
             return program
         if not explains(channels, program.module, example(program.spec), chosen):

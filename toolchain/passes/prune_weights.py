@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from converters.api import Program
 from model_defs.errors import BadRecipe, UnknownName
-from toolchain.passes.grids import LAYERS
+from toolchain.quantization.grids import LAYERS
 
 
 @dataclass(frozen=True)

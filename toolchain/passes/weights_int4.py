@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
-from toolchain.passes.adaptive import moments
-from toolchain.passes.grids import on_grids, symmetric, wide_where_small
+from toolchain.quantization.gptq import moments
+from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
-from toolchain.passes.grids import on_grids, symmetric
+from toolchain.quantization.grids import on_grids, symmetric
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 from converters.api import Program
 from converters.encodings import Encoding
 from model_defs.errors import BadRecipe
-from toolchain.passes.adaptive import moments
-from toolchain.passes.grids import Choose, on_grids, symmetric
 from toolchain.passes.palettize import chooser
+from toolchain.quantization.gptq import moments
+from toolchain.quantization.grids import Choose, on_grids, symmetric
 
 KINDS: dict[str, Choose] = {
     **{name: symmetric(name) for name in ("int8", "int6", "int4")},

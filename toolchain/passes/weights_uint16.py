@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
-from toolchain.passes.grids import affine, on_grids
+from toolchain.quantization.grids import affine, on_grids
 
 
 @dataclass(frozen=True)

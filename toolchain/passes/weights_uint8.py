@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from converters.api import Program
-from toolchain.passes.adaptive import means
-from toolchain.passes.grids import affine, on_grids
+from toolchain.quantization.gptq import means
+from toolchain.quantization.grids import affine, on_grids
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from toolchain import bundle as bundles
+from toolchain.bundle import bundle as bundles
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
-from toolchain.ci.run import Run
+from toolchain.ci.run import CiRun
 from toolchain.report.ci_page import page
 from toolchain.report.ci_text import markdown, verdicts
 
 
-def write(folder: Path, ran: Run) -> None:
+def write(folder: Path, ran: CiRun) -> None:
     """Write them all. Raises CannotWrite."""
     with bundles.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def write(folder: Path, ran: Run) -> None:
     snapshots.keep(folder / snapshots.FOLDER, ran.snapshots)
 
 
-def junit(ran: Run) -> str:
+def junit(ran: CiRun) -> str:
     """A suite for each bundle, a test case for each check; a required one that is skipped fails."""
     root = ElementTree.Element("testsuites", name="mlship ci")
     for name in verdicts(ran):

@@ -9,7 +9,7 @@ from html import escape
 from model_defs.spec import TensorSpec
 from toolchain.ci.checks import Check
 from toolchain.ci.differences import LayerChange
-from toolchain.ci.run import Result, Run
+from toolchain.ci.run import CiResult, CiRun
 from toolchain.ci.snapshots import Snapshot
 from toolchain.report import html, pictures
 from toolchain.report.ci_text import (
@@ -30,7 +30,7 @@ MOST_LAYERS = 10
 WIDTH, ROW, LEFT, RIGHT = 1000, 34, 250, 190
 
 
-def page(ran: Run) -> str:
+def page(ran: CiRun) -> str:
     """What got worse, then a line a bundle, then everything that is known of each."""
     kind = {0: "passed", 1: "failed", 3: "skipped"}[ran.exit_code]
     verdict = f'<p><span class="verdict {kind}">{escape(headline(ran))}</span></p>'
@@ -40,7 +40,7 @@ def page(ran: Run) -> str:
     return render("mlship ci", top + sections)
 
 
-def _pictures(ran: Run) -> str:
+def _pictures(ran: CiRun) -> str:
     """Each picture that is not as its golden one: before, after and difference."""
     return "".join(_strip(one) for one in ran.snapshots if one.state != "same")
 
@@ -61,7 +61,7 @@ def _strip(one: Snapshot) -> str:
     return f'<div class="worst"><h3>{title}</h3><div class="pictures">{"".join(tiles)}</div></div>'
 
 
-def _worse(ran: Run) -> str:
+def _worse(ran: CiRun) -> str:
     items = "".join(_item(check) for check in worse(ran))
     return f'<ul class="problems">{items}</ul>' if items else ""
 
@@ -72,7 +72,7 @@ def _item(check: Check) -> str:
     return f"<li>{name}: {escape(check.why)}{layer}</li>"
 
 
-def _bundles(ran: Run) -> str:
+def _bundles(ran: CiRun) -> str:
     head = "".join(f"<th class=number>{TITLES[key]}</th>" for key in SHOWN)
     lines = "".join(_line(ran, name, verdict) for name, verdict in rows(ran).items())
     return (
@@ -80,7 +80,7 @@ def _bundles(ran: Run) -> str:
     )
 
 
-def _line(ran: Run, name: str, verdict: str) -> str:
+def _line(ran: CiRun, name: str, verdict: str) -> str:
     cells = ["-"] * len(SHOWN)
     if name in ran.results:
         cells = [figure(ran.results[name].difference, key) for key in SHOWN]
@@ -89,7 +89,7 @@ def _line(ran: Run, name: str, verdict: str) -> str:
     return f'<tr><td><a href="#{escape(name)}">{escape(name)}</a></td>{numbers}{mark}</tr>'
 
 
-def _section(ran: Run, name: str) -> str:
+def _section(ran: CiRun, name: str) -> str:
     verdict = verdicts(ran)[name]
     title = f'{escape(name)} <span class="{CLASSES[verdict]}">{verdict}</span>'
     checks = _checks([check for check in ran.checks if check.bundle == name])
@@ -126,7 +126,7 @@ def _bar(check: Check) -> str:
     return f'<div class="track {kind}"><i style="width:{width:.0f}%"></i><b></b></div>'
 
 
-def _result(result: Result) -> str:
+def _result(result: CiResult) -> str:
     charts = "".join(
         f'<div class="worst"><h3>{title}, what changed</h3>{_layer_chart(changes, what)}</div>'
         for title, what, changes in tables(result.difference)
@@ -134,7 +134,7 @@ def _result(result: Result) -> str:
     return _latency(result) + charts
 
 
-def _latency(result: Result) -> str:
+def _latency(result: CiResult) -> str:
     """The blocks of both runs as dots, and their medians, on one scale."""
     before, after = result.difference.before, result.difference.after
     if not after.blocks:

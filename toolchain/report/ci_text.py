@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.budgets import LIMITS
+from benchmarks.measure.budgets import LIMITS
 from toolchain.ci.checks import Check, amount
 from toolchain.ci.differences import Difference, LayerChange
-from toolchain.ci.run import Run
+from toolchain.ci.run import CiRun
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +20,7 @@ SAME = {"wire": 0.002, "latency": 0.02, "parity": 0.1}
 """The share by which a figure may differ and be shown as the same."""
 
 
-def headline(ran: Run) -> str:
+def headline(ran: CiRun) -> str:
     """`2 of 31 checks failed`, or that all passed; and what was not checked."""
     count = {v: sum(c.verdict == v for c in ran.checks) for v in ("failed", "warned", "skipped")}
     total = len(ran.checks)
@@ -33,14 +33,14 @@ def headline(ran: Run) -> str:
     return f"all {total - count['skipped']} checks passed{warned}"
 
 
-def worse(ran: Run) -> list[Check]:
+def worse(ran: CiRun) -> list[Check]:
     """What a person has to look at: failures, then warnings, then what could not be checked."""
     order = ("failed", "warned", "skipped")
     found = [c for c in ran.checks if c.verdict in order and (c.required or c.verdict != "skipped")]
     return sorted(found, key=lambda c: order.index(c.verdict))
 
 
-def markdown(ran: Run) -> str:
+def markdown(ran: CiRun) -> str:
     """The whole run; what got worse comes first."""
     parts = [f"## mlship: {headline(ran)}", ""]
     parts += [_item(check) for check in worse(ran)]
@@ -52,7 +52,7 @@ def markdown(ran: Run) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _since(ran: Run) -> str:
+def _since(ran: CiRun) -> str:
     if ran.baseline is None:
         return "; no baseline yet: `mlship ci --update-baseline`"
     same = ran.baseline.fingerprint == ran.state.fingerprint
@@ -68,7 +68,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _bundles(ran: Run) -> Iterator[str]:
+def _bundles(ran: CiRun) -> Iterator[str]:
     """One line a bundle: the figures that people ask for, before and after."""
     yield f"| bundle | | {' | '.join(TITLES[key] for key in SHOWN)} |"
     yield "|---|---|" + "---:|" * len(SHOWN)
@@ -83,7 +83,7 @@ def _bold(verdict: str) -> str:
     return verdict if verdict == "passed" else f"**{verdict}**"
 
 
-def verdicts(ran: Run) -> dict[str, str]:
+def verdicts(ran: CiRun) -> dict[str, str]:
     """The worst verdict of each bundle; what need not be checked does not count."""
     order = ("failed", "warned", "skipped", "passed")
     found: dict[str, str] = {}
@@ -94,7 +94,7 @@ def verdicts(ran: Run) -> dict[str, str]:
     return found
 
 
-def rows(ran: Run) -> dict[str, str]:
+def rows(ran: CiRun) -> dict[str, str]:
     """The verdicts of what has figures, or did not pass: golden pictures have none."""
     return {k: v for k, v in verdicts(ran).items() if k in ran.results or v != "passed"}
 
@@ -148,7 +148,7 @@ def _all(checks: Sequence[Check]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} | {check.verdict}{note} |"
 
 
-def workflow_commands(ran: Run) -> Iterator[str]:
+def workflow_commands(ran: CiRun) -> Iterator[str]:
     """GitHub's workflow commands, which mark the project's file."""
     kinds = {"failed": "error", "warned": "warning", "skipped": "notice"}
     for check in worse(ran):
@@ -161,9 +161,9 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def terminal_table(ran: Run) -> Table:
+def terminal_table(ran: CiRun) -> Table:
     """The table that `mlship ci` prints: a line a bundle."""
-    from toolchain import terminal
+    from toolchain.report import terminal
 
     marks = {**terminal.MARKS, "warned": "[yellow]warned[/]"}
     right = tuple(TITLES[key] for key in SHOWN)

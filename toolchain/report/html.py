@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from model_defs.spec import TensorSpec
-from toolchain.harness import Example, Outcome
+from toolchain.parity.harness import Example, Outcome
 from toolchain.report import pictures
 from toolchain.report.table import Line, absences, failures, metric_text, ran
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from toolchain.harness import Outcome
-from toolchain.parity import ParityRow
+from toolchain.parity.compare import ParityRow
+from toolchain.parity.harness import Outcome
 
 
 def junit(outcomes: Sequence[Outcome]) -> str:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from toolchain.blame import BackendBlame, Blame, LayerError
-from toolchain.blame_run import verdict
+from toolchain.debug.blame import BackendBlame, Blame, LayerError
+from toolchain.debug.blame_run import verdict
 from toolchain.report.html import render
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 1000, 240, 56, 22

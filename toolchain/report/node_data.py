@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from toolchain.blame import BackendBlame
+from toolchain.debug.blame import BackendBlame
 
 GRAPH = "main"
 """What TFLite's converter calls a file's only graph."""

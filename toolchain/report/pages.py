@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import bundle as bundles
-from toolchain.harness import Outcome
+from toolchain.bundle import bundle as bundles
+from toolchain.parity.harness import Outcome
 from toolchain.report.html import page
 from toolchain.report.junit import junit
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolchain.harness import Outcome
-from toolchain.metrics import FAMILIES
-from toolchain.parity import ParityRow, passing
+from toolchain.parity.compare import ParityRow, passing
+from toolchain.parity.harness import Outcome
+from toolchain.parity.metrics import FAMILIES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,7 +95,7 @@ def metric_text(name: str, value: float) -> str:
 
 def parity_table(outcomes: Sequence[Outcome]) -> Table:
     """The table that `mlship parity` prints."""
-    from toolchain import terminal
+    from toolchain.report import terminal
 
     columns = ("bundle", "backend", "output", "cases", "worst case", "error", "tolerance")
     made = terminal.table(
@@ -121,7 +121,7 @@ def absences(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    from toolchain.terminal import MARKS
+    from toolchain.report.terminal import MARKS
 
     row = line.worst
     shown = [metric_text(n, v) for n, v in list(line.metrics.items())[:SHOWN]]

@@ -12,7 +12,7 @@ from model_defs.pixels import open_picture
 from model_defs.procedures.arrays import Pixels
 from model_defs.scenes.render import View
 
-TEXTURES = Path(__file__).parent.parent / "photos" / "textures"
+TEXTURES = Path(__file__).parents[1] / "data" / "photos" / "textures"
 """Photographs of surfaces, which no evaluation shows."""
 
 

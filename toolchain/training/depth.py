@@ -11,7 +11,8 @@ from model_defs.depth import DEPTH as SPEC
 from model_defs.depth import Depth
 from model_defs.pixels import to_tensor
 from model_defs.spec import TensorSpec
-from toolchain.training import losses, scenery
+from toolchain.data import scenery
+from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
@@ -31,7 +32,7 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     return torch.from_numpy(image), torch.from_numpy(nearness[None])
 
 
-class Learner(nn.Module):
+class DepthLearner(nn.Module):
     """The scale-invariant error of log depth, and that of its slopes (Eigen 2015)."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -54,4 +55,4 @@ def delta1(net: nn.Module, batch: Item) -> float:
     return float((torch.maximum(ratio, 1 / ratio) < 1.25).float().mean())
 
 
-DEPTH = Task(SPEC, example, Learner, "delta1 after median scaling", delta1)
+DEPTH = Task(SPEC, example, DepthLearner, "delta1 after median scaling", delta1)

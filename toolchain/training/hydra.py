@@ -13,7 +13,7 @@ from model_defs.mobilenet import MobileNetV1
 from model_defs.pixels import to_tensor
 from model_defs.portrait import PORTRAIT_HEAD as SPEC
 from model_defs.spec import TensorSpec
-from toolchain.training import scenery
+from toolchain.data import scenery
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.portrait import PORTRAITS, mean_iou
 from toolchain.training.task import Item, Task
@@ -62,7 +62,7 @@ def build(height: int, width: int) -> OnTrunk:
     return OnTrunk(trunk, Decoder())
 
 
-class Learner(nn.Module):
+class PixelwiseLearner(nn.Module):
     """The logistic loss of each pixel."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -82,5 +82,12 @@ def overlap(net: nn.Module, batch: Item) -> float:
 
 
 PORTRAIT_HEAD = Task(
-    SPEC, example, Learner, "mean IoU", overlap, inputs=DEPTH_TRUNK.inputs, build=build, part="head"
+    SPEC,
+    example,
+    PixelwiseLearner,
+    "mean IoU",
+    overlap,
+    inputs=DEPTH_TRUNK.inputs,
+    build=build,
+    part="head",
 )

@@ -12,7 +12,8 @@ from model_defs.pixels import to_tensor
 from model_defs.procedures.arrays import Mask
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
-from toolchain.training import filling, losses, scenery
+from toolchain.data import scenery
+from toolchain.training import inpaint_initialization, losses
 from toolchain.training.augment import cut, mirrored, relit, textured
 from toolchain.training.task import Item, Task
 
@@ -63,7 +64,7 @@ def _rectangle(random: np.random.Generator) -> Mask:
     return mask
 
 
-class Learner(nn.Module):
+class InpaintLearner(nn.Module):
     """L1 in the hole, more where the pixels around it tell more (Wang 2018, equation 8).
 
     The layers that `filling` settles stay as they are; those behind them learn.
@@ -73,7 +74,7 @@ class Learner(nn.Module):
         super().__init__()
         assert isinstance(net, GMCNN)
         self.net = net
-        for conv in filling.settled(net):
+        for conv in inpaint_initialization.settled(net):
             conv.requires_grad_(False)
 
     def forward(self, image: Tensor, hole: Tensor) -> Tensor:
@@ -91,5 +92,11 @@ def decibels(net: nn.Module, batch: Item) -> float:
 
 
 INPAINT_LITE = Task(
-    SPEC, example, Learner, "PSNR in the hole", decibels, multiple=4, wire=filling.wire
+    SPEC,
+    example,
+    InpaintLearner,
+    "PSNR in the hole",
+    decibels,
+    multiple=4,
+    wire=inpaint_initialization.wire,
 )

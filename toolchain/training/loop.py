@@ -14,10 +14,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
-from toolchain import bundle as bundles
+from toolchain.bundle import bundle as bundles
 from toolchain.training import rounding
 from toolchain.training import weights as files
-from toolchain.training.state import FREE, Settings, State, moved
+from toolchain.training.state import FREE, Settings, TrainingState, moved
 from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
@@ -63,7 +63,7 @@ def train(
         )
     if base is not None:
         settings = replace(settings, base=_digest(base))
-    state = State.fresh(task, settings, base)
+    state = TrainingState.fresh(task, settings, base)
     if resume:
         state.load(checkpoint, settings)
     with bundles.writing(out):

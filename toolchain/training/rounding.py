@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from converters.capture import capture
 from converters.encodings import Encoding
 from model_defs.errors import BadRecipe
-from toolchain import recipes
 from toolchain.passes import PRUNES
-from toolchain.passes.activations import Grid, OnGrids
 from toolchain.passes.fold_batchnorm import foldable_pairs
-from toolchain.passes.grids import symmetric
+from toolchain.quantization.activations import Grid, OnGrids
+from toolchain.quantization.grids import symmetric
+from toolchain.recipes import recipes
 from toolchain.training.task import Task
 
 

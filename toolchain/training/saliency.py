@@ -11,8 +11,9 @@ from model_defs.pixels import to_tensor
 from model_defs.saliency import SALIENCY as SPEC
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
-from toolchain.metrics import fixations
-from toolchain.training import losses, scenery
+from toolchain.data import scenery
+from toolchain.parity.metrics import fixations
+from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
@@ -37,7 +38,7 @@ def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
     return torch.from_numpy(image), *maps
 
 
-class Learner(nn.Module):
+class SaliencyLearner(nn.Module):
     """10 KL - 2 CC - NSS, as published, none of which knows a map's scale: its peak is led to 1."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -60,4 +61,4 @@ def agreement(net: nn.Module, batch: Item) -> float:
     return float(losses.correlation(found, density))
 
 
-SALIENCY = Task(SPEC, example, Learner, "CC", agreement, build=nets.build, multiple=8)
+SALIENCY = Task(SPEC, example, SaliencyLearner, "CC", agreement, build=nets.build, multiple=8)

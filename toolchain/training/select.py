@@ -18,7 +18,8 @@ from model_defs.select import SELECT as SPEC
 from model_defs.select import SELECT_COARSE as COARSE_SPEC
 from model_defs.select import SIZE, Select, SelectCoarse
 from model_defs.spec import TensorSpec
-from toolchain.training import losses, scenery
+from toolchain.data import scenery
+from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.task import Item, Task
 
@@ -71,7 +72,7 @@ def _sampling(height: int) -> Sampling:
     )
 
 
-class Learner(nn.Module):
+class SelectLearner(nn.Module):
     """The logistic loss of each pixel, after up to CORRECTIONS clicks on what is still wrong, and
     a share of the soft IoU's.
 
@@ -119,5 +120,5 @@ def overlap(net: nn.Module, batch: Item) -> float:
     return float((both / either.clamp(min=1)).mean())
 
 
-SELECT = Task(SPEC, example, Learner, "IoU", overlap)
-SELECT_COARSE = Task(COARSE_SPEC, example, Learner, "IoU", overlap)
+SELECT = Task(SPEC, example, SelectLearner, "IoU", overlap)
+SELECT_COARSE = Task(COARSE_SPEC, example, SelectLearner, "IoU", overlap)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, BadRecipe, TrainingDiverged
-from toolchain import bundle as bundles
+from toolchain.bundle import bundle as bundles
 from toolchain.training import rounding, start
 from toolchain.training.rounding import Rounding
 from toolchain.training.task import Item, Task
@@ -55,7 +55,7 @@ FREE = ("workers", "device", "every", "held_out")
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that changes from step to step, and how a recipe rounds layers, where one does."""
 
     learner: nn.Module
@@ -65,7 +65,7 @@ class State:
     layers: Mapping[str, Rounding] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, task: Task, settings: Settings, base: Path | None) -> State:
+    def fresh(cls, task: Task, settings: Settings, base: Path | None) -> TrainingState:
         torch.manual_seed(settings.seed)
         net = task.net(settings.size)
         learned = net.get_submodule(task.part)

@@ -119,7 +119,7 @@ def find(name: str) -> Task:
 
 
 def _of_file(name: str) -> Task:
-    from toolchain import models
+    from model_defs import lookup
 
-    (absolute,) = models.expand(name)
-    return models.load_as(absolute, Task)
+    (absolute,) = lookup.expand(name)
+    return lookup.load_as(absolute, Task)

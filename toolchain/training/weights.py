@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model_defs import weights as shipped
 from model_defs.errors import BadWeights
-from toolchain import bundle as bundles
+from toolchain.bundle import bundle as bundles
 
 RUNS = "runs"
 """The key of a file's history: JSON, a list of trainings, each starting where the last ended."""

@@ -9,7 +9,7 @@ import numpy as np
 from converters.lowering.graph import Graph, Node
 from converters.lowering.phases import Phases
 from converters.lowering.rewrites.edit import Edit, Links, node
-from converters.lowering.rewrites.enlarged import Enlarged, enlarged
+from converters.lowering.rewrites.enlarged import EnlargedMap, enlarged
 from converters.lowering.rewrites.reflected_frame import framed, outermost
 
 FUSED = ("Relu", "Elu")
@@ -54,7 +54,7 @@ class ConvOfNearest:
         result = edit.done()
         return graph if result is graph else self(result)  # the next of several that are joined
 
-    def _pays(self, graph: Graph, conv: Node, found: Enlarged) -> bool:
+    def _pays(self, graph: Graph, conv: Node, found: EnlargedMap) -> bool:
         pads = _pads(conv, found)
         kernel, edge = graph.shapes[conv.inputs[1]][2:], 2 * bool(found.reflected)
         rows, columns = (
@@ -86,7 +86,7 @@ def _is_plain(graph: Graph, conv: Node) -> bool:
     )
 
 
-def _pads(conv: Node, found: Enlarged) -> tuple[tuple[int, int], ...]:
+def _pads(conv: Node, found: EnlargedMap) -> tuple[tuple[int, int], ...]:
     """(before, after) of rows and columns: what is added to the small map, enlarged.
 
     A reflected map has got one more edge by then, of which `scale - width` are too many.
@@ -98,7 +98,7 @@ def _pads(conv: Node, found: Enlarged) -> tuple[tuple[int, int], ...]:
     return (top, bottom), (left, right)
 
 
-def _rewrite(edit: Edit, links: Links, conv: Node, found: Enlarged) -> None:
+def _rewrite(edit: Edit, links: Links, conv: Node, found: EnlargedMap) -> None:
     """Nodes in place of the convolution and of what enlarges for it."""
     if found.concat is not None:
         edit.replace([*found.between, conv], _split(edit, conv, found, found.concat))
@@ -116,7 +116,7 @@ def _rewrite(edit: Edit, links: Links, conv: Node, found: Enlarged) -> None:
             edit.replace([*found.between, conv, activation], new)
 
 
-def _inner(edit: Edit, conv: Node, found: Enlarged) -> str:
+def _inner(edit: Edit, conv: Node, found: EnlargedMap) -> str:
     """The name of the results that the frame goes around."""
     *maps, height, width = edit.graph.shapes[conv.outputs[0]]
     frame = 2 * outermost(found)
@@ -124,7 +124,7 @@ def _inner(edit: Edit, conv: Node, found: Enlarged) -> str:
 
 
 def _phases(
-    edit: Edit, conv: Node, found: Enlarged, result: str, activation: str = ""
+    edit: Edit, conv: Node, found: EnlargedMap, result: str, activation: str = ""
 ) -> list[Node]:
     """The convolution over the small map, which a reflection pads with its own edge."""
     source, nodes = found.source, []
@@ -140,7 +140,7 @@ def _phases(
     return [*nodes, node("ConvOfNearest", name, inputs, [result], **attributes)]
 
 
-def _split(edit: Edit, conv: Node, found: Enlarged, concat: Node) -> list[Node]:
+def _split(edit: Edit, conv: Node, found: EnlargedMap, concat: Node) -> list[Node]:
     """The convolution of the enlarged map, that of all others with the bias, and their sum."""
     shape, weight = edit.graph.shapes[conv.outputs[0]], edit.graph.constants[conv.inputs[1]]
     place = concat.inputs.index(found.result)

@@ -10,7 +10,7 @@ from converters.lowering.rewrites.nearest_as_concats import times
 
 
 @dataclass(frozen=True)
-class Enlarged:
+class EnlargedMap:
     """The small map, how often each of its pixels is repeated, and the nodes up to the reader.
 
     `reflected` is the padding by reflection in between, `concat` what joins it with other maps.
@@ -28,7 +28,7 @@ class Enlarged:
         return self.between[0].outputs[0]
 
 
-def enlarged(links: Links, conv: Node) -> Enlarged | None:
+def enlarged(links: Links, conv: Node) -> EnlargedMap | None:
     """What a convolution reads, if all between is there for it alone."""
     name = conv.inputs[0]
     maker = links.maker(name)
@@ -52,14 +52,14 @@ def _resized(
     then: tuple[Node, ...],
     reflected: int = 0,
     concat: Node | None = None,
-) -> Enlarged | None:
+) -> EnlargedMap | None:
     found = times(links.graph, resize)
     if found is None or found["down"] != found["right"]:
         return None
-    return Enlarged(resize.inputs[0], found["down"], (resize, *then), reflected, concat)
+    return EnlargedMap(resize.inputs[0], found["down"], (resize, *then), reflected, concat)
 
 
-def _joined(links: Links, concat: Node) -> Enlarged | None:
+def _joined(links: Links, concat: Node) -> EnlargedMap | None:
     """The enlarged map of the most channels among those that are joined."""
     found = []
     for name in concat.inputs:

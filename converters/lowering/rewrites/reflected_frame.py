@@ -12,17 +12,17 @@ import numpy as np
 
 from converters.lowering.graph import Node
 from converters.lowering.rewrites.edit import Edit, node
-from converters.lowering.rewrites.enlarged import Enlarged
+from converters.lowering.rewrites.enlarged import EnlargedMap
 
 ROWS, COLUMNS, ENDS = 2, 3, ("first", "last")
 
 
-def outermost(found: Enlarged) -> int:
+def outermost(found: EnlargedMap) -> int:
     """How many rows and columns at each side read what the small map's edge is not."""
     return max(found.reflected - found.scale + 1, 0) if found.reflected else 0
 
 
-def framed(edit: Edit, conv: Node, found: Enlarged, inner: str) -> list[Node]:
+def framed(edit: Edit, conv: Node, found: EnlargedMap, inner: str) -> list[Node]:
     """The strips of each side around the inner results: those beside them, then the others."""
     frame, shape = outermost(found), edit.graph.shapes[conv.outputs[0]]
     strips = [_strip(edit, conv, found, axis, end) for axis in (ROWS, COLUMNS) for end in ENDS]
@@ -40,7 +40,7 @@ def framed(edit: Edit, conv: Node, found: Enlarged, inner: str) -> list[Node]:
     ]
 
 
-def _pixels(found: Enlarged, taps: int) -> int:
+def _pixels(found: EnlargedMap, taps: int) -> int:
     """How many of the small map's pixels the outermost results read, counted from the edge.
 
     A map has as many: otherwise there would be no inner results.
@@ -49,7 +49,7 @@ def _pixels(found: Enlarged, taps: int) -> int:
     return last // found.scale + 1
 
 
-def _strip(edit: Edit, conv: Node, found: Enlarged, axis: int, end: str) -> list[Node]:
+def _strip(edit: Edit, conv: Node, found: EnlargedMap, axis: int, end: str) -> list[Node]:
     """The outermost results of one side: pixels of x, enlarged, reflected, cut, convolved."""
     name = f"{conv.name}/{end}{axis}"
     taps = edit.graph.shapes[conv.inputs[1]][axis]
@@ -68,7 +68,7 @@ def _strip(edit: Edit, conv: Node, found: Enlarged, axis: int, end: str) -> list
     return [pixels, large, pad, cut, strip]
 
 
-def _enlarged(edit: Edit, name: str, pixels: str, found: Enlarged) -> Node:
+def _enlarged(edit: Edit, name: str, pixels: str, found: EnlargedMap) -> Node:
     """The pixels, enlarged as the whole map was."""
     n, channels, height, width = edit.shape(pixels)
     scales = edit.constant(f"{name}/scales", np.array([1, 1, found.scale, found.scale], np.float32))
@@ -77,7 +77,7 @@ def _enlarged(edit: Edit, name: str, pixels: str, found: Enlarged) -> Node:
     return replace(resize, name=name, inputs=(pixels, "", scales), outputs=(large,))
 
 
-def _reflected(edit: Edit, name: str, large: str, found: Enlarged, axis: int, end: str) -> Node:
+def _reflected(edit: Edit, name: str, large: str, found: EnlargedMap, axis: int, end: str) -> Node:
     """A strip, padded on all sides but the one towards the inner results."""
     widths = [0, 0, found.reflected, found.reflected] * 2
     widths[axis if end == "last" else axis + 4] = 0

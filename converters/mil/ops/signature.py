@@ -26,7 +26,7 @@ Tensors = tuple[Tensor, ...]
 
 
 @dataclass(eq=False)
-class Cell:
+class StateCell:
     """The memory behind a state, which operations read and write."""
 
     value: Tensor
@@ -73,7 +73,7 @@ class Parameter:
 
     def convert(self, value: Any) -> Any:
         """The value as the implementation takes it; BadArtifact for one of another kind."""
-        if self.kind in (Tensor, Cell, list):
+        if self.kind in (Tensor, StateCell, list):
             return self._checked(value, self.kind)
         if self.kind is str:
             return self._checked(value, str)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from converters.mil.ops.signature import Cell, Op
+from converters.mil.ops.signature import Op, StateCell
 
 
-def read_state(input: Cell) -> Tensor:
+def read_state(input: StateCell) -> Tensor:
     return input.value
 
 
-def write_state(input: Cell, data: Tensor) -> tuple[()]:
+def write_state(input: StateCell, data: Tensor) -> tuple[()]:
     input.value = data
     return ()
 

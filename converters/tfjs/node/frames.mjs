@@ -1,4 +1,4 @@
-// How this process exchanges tensors with another: see converters/frames.py.
+// How this process exchanges tensors with another: see converters/processes/frames.py.
 
 import * as tf from '@tensorflow/tfjs-core';
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from converters import coreml_defects, mil
-from converters.coreml import coremltools, quiet
+from converters import mil
+from converters.coreml import defects
+from converters.coreml.convert import coremltools, quiet
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def convert(
     """Traces and converts a module; inputs are called in_0, in_1 ...; returns the MLModel."""
     ct = coremltools()
     if repaired:
-        coreml_defects.repair()
+        defects.repair()
     example = tuple(examples)
     traced = traced_quietly(module, example)
     specs = [

@@ -1,0 +1,1 @@
+"""What `mlship` measures with: bytes, milliseconds, memory, budgets, significance."""

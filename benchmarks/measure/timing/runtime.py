@@ -1,0 +1,82 @@
+"""What runs files of one format, and how its process is started."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.measure.peers.install import python_of
+from benchmarks.measure.timing.loaded import Loaded
+from model_defs.errors import BackendUnavailable
+
+ROOT = Path(__file__).resolve().parents[3]
+NODE = ROOT / "converters" / "tfjs" / "node"
+Load = Callable[[Path, int], Loaded]
+CORES = os.cpu_count() or 1
+QUIET = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+    "KMP_BLOCKTIME": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONPATH": str(ROOT),
+}
+"""The environment of what is timed: threads that wait sleep, and do not take another's core."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs files of one format, on one thread or on all cores.
+
+    `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
+    of: references. `imports` are loaded before memory is counted. Without
+    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
+    else it takes. `peer` is the environment that it is installed in, where that is not ours.
+    """
+
+    name: str
+    format: str
+    summary: str
+    load: Load | None
+    imports: tuple[str, ...] = ()
+    threads: int = 1
+    reference: bool = False
+    system: str = ""
+    needs: Callable[[], object] = tuple
+    peer: str = ""
+
+    def look(self) -> None:
+        """BackendUnavailable where this machine cannot run it, as far as can be seen from here."""
+        if self.system and sys.platform != self.system:
+            raise BackendUnavailable(f"{self.name} runs on {self.system} only")
+        if self.peer and not python_of(self.peer).is_file():
+            do = f"python -m benchmarks.measure.peers.install {self.peer}"
+            raise BackendUnavailable(f"{self.peer} is not installed", do=do)
+        for module in () if self.peer else self.imports:
+            if find_spec(module) is None:
+                raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
+        self.needs()
+        self.program()
+
+    def program(self) -> list[str]:
+        """How its process is started, but for the file."""
+        if self.load is None:
+            from converters.tfjs.runner import node_program
+
+            return [node_program(), str(Path(__file__).with_name("node.mjs"))]
+        python = str(python_of(self.peer)) if self.peer else sys.executable
+        return [python, "-P", "-m", "benchmarks.measure.timing.worker", self.name]
+
+    def command(self, path: Path) -> list[str]:
+        """How its process is started on a file."""
+        given = [str(path.resolve())] if self.load is None else [str(path), str(self.threads)]
+        return [*self.program(), *given]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return QUIET | dict.fromkeys(counts, str(self.threads))

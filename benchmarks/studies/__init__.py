@@ -1,0 +1,1 @@
+"""What remakes the committed results: the zoo, the recipes, and the peers beside ours."""

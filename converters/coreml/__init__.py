@@ -1,0 +1,1 @@
+"""Core ML: programs written by coremltools, stored compactly, run in our interpreter."""

@@ -1,0 +1,1 @@
+"""How other programs and processes are spoken to."""

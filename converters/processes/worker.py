@@ -1,0 +1,129 @@
+"""A converter in a process of its own: loaded ahead, given one export, gone.
+
+TensorFlow, coremltools and torch in one process cost 12 s of imports and fight over protobuf;
+apart, each loads only what it needs while the caller captures the model, and its crash is an
+error message here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from converters import formats
+from converters.api import Artifact, Export
+from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
+
+
+class Worker:
+    """The process of one format's converter; a context manager that ends it."""
+
+    def __init__(self, format_name: str) -> None:
+        self.format = format_name
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "converters.processes.worker", format_name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+
+    def convert(
+        self, export: Export, directory: Path, options: Mapping[str, str] | None = None
+    ) -> Artifact:
+        """The artifact of an export, written into the directory; `options` are the format's.
+
+        Raises what the converter raised, or ConversionFailed with its last words.
+        """
+        job = json.dumps(
+            {
+                "export": export.to_json(),
+                "directory": str(directory),
+                "options": dict(options or {}),
+            }
+        )
+        answer, _ = self._process.communicate(job)
+        try:
+            result = json.loads(answer)
+        except json.JSONDecodeError:
+            raise self._crash() from None
+        if "error" in result:
+            error = result["error"]
+            raise ERRORS[error["kind"]](error["what"], where=error["where"], do=error["do"])
+        return Artifact.from_json(result["artifact"], directory)
+
+    def _crash(self) -> ConversionFailed:
+        self._log.seek(0)
+        words = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        code = self._process.returncode
+        how = f"by signal {-code}" if code < 0 else f"with status {code}"
+        return ConversionFailed(
+            f"the {self.format} converter ended {how}: {' / '.join(words[-3:])}",
+            do="mlship doctor says what is installed; if all is, this is a bug of ours",
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+        self._log.close()
+
+
+def main() -> None:
+    """Serve one job from standard input; everything else that is printed goes to the log."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    converter = formats.load(sys.argv[1])
+    getattr(converter, "preload", lambda: None)()
+    job = sys.stdin.read()
+    if job:
+        json.dump(_serve(converter, json.loads(job)), answer)
+        answer.flush()
+    os._exit(0)  # TensorFlow and PyTorch take up to 0.7 s to take themselves apart
+
+
+def _serve(converter: Any, job: dict[str, Any]) -> dict[str, Any]:
+    try:
+        export, directory = Export.from_json(job["export"]), Path(job["directory"])
+        artifact = converter.convert(export, directory, **job["options"])
+        return {"artifact": artifact.to_json()}
+    except MlshipError as error:
+        return {"error": _error_json(error)}
+    except OSError as error:
+        return {"error": _error_json(CannotWrite(f"cannot write the artifact: {error.strerror}"))}
+    except Exception as error:  # a converter may raise anything
+        traceback.print_exc()
+        last = str(error).strip().splitlines() or [""]
+        what = f"the {sys.argv[1]} converter failed: {type(error).__name__}: {last[0]}"
+        return {"error": _error_json(ConversionFailed(what))}
+
+
+def _error_json(error: MlshipError) -> dict[str, str]:
+    kind = type(error).__name__
+    return {"kind": kind, "what": error.what, "where": error.where, "do": error.do}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Mixed precision: a build that float16 breaks keeps the layers in float32 that need it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from converters import mil
+from model_defs import lookup
+from toolchain.bundle import bundle
+from toolchain.cli.main import main
+from toolchain.parity.compare import ParityReport, ParityRow
+from toolchain.quantization import mixed_precision
+from toolchain.quantization.sensitivity import Judge
+from toolchain.recipes import recipes
+
+NET = '''
+import torch
+from torch import nn
+from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+
+
+class Fine(nn.Module):
+    """The first layer's results count to the fourth digit."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.fine = nn.Conv2d(3, 8, 3, padding=1)
+        self.plain = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 1, 1)
+
+    def forward(self, image):
+        waves = (self.fine(image) * 3000).sin()
+        return self.last(self.plain(waves * 0.1).relu()).sigmoid()
+
+
+class Loud(nn.Module):
+    """The first layer's results are beyond float16, the second takes them back."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.up = nn.Conv2d(3, 8, 3, padding=1)
+        self.down = nn.Conv2d(8, 8, 1)
+        self.last = nn.Conv2d(8, 1, 1)
+        self.up.weight.data *= 300000
+        self.down.weight.data /= 300000
+
+    def forward(self, image):
+        return self.last(self.down(self.up(image).relu())).sigmoid()
+
+
+image = TensorSpec("image", (1, 3, 24, 24), "image", low=0, high=1, preprocess=Preprocess())
+out = TensorSpec("out", (1, 1, 24, 24), "map", low=0, high=1, tolerance=0.002,
+                 postprocess=Postprocess())
+fine = ModelSpec("fine", Fine, inputs=(image,), outputs=(out,))
+loud = ModelSpec("loud", Loud, inputs=(image,), outputs=(out,))
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("mending")
+    (made / "net.py").write_text(NET)
+    return made
+
+
+def mlship(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_the_layer_that_float16_breaks_stays_float32_and_is_named(folder: Path) -> None:
+    asked = ("build", f"{folder}/net.py:fine", "--target", "android", "--target", "web")
+    result = mlship(*asked, "--out", folder / "dist")
+    assert result.exit_code == 0, result.output
+    for target in ("android", "web"):
+        manifest = json.loads((folder / "dist" / f"fine-{target}" / "manifest.json").read_text())
+        (layer,) = manifest["recipe"]["keep"]
+        assert layer == "fine"
+        assert "of the tolerance" in manifest["recipe"]["keep"][layer]
+        assert manifest["parity"]["ok"]
+    shown = mlship("inspect", folder / "dist" / "fine-android", "--why")
+    assert "alone it moves" in shown.output
+    assert "pass by pass" in shown.output
+    assert "layer by layer" in shown.output
+    checked = mlship(
+        "parity",
+        folder / "dist" / "fine-android",
+        "--backend",
+        "litert",
+        "--model",
+        f"{folder}/net.py:fine",
+    )
+    assert checked.exit_code == 0, checked.output
+
+
+def test_layers_that_overflow_stay_float32_in_core_ml(folder: Path) -> None:
+    result = mlship("build", f"{folder}/net.py:loud", "--target", "ios", "--out", folder / "dist")
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((folder / "dist" / "loud-ios" / "manifest.json").read_text())
+    assert set(manifest["recipe"]["keep"]) >= {"up", "down"}
+    assert "float16 ends at 65504" in manifest["recipe"]["keep"]["up"]
+
+
+def test_a_recipe_of_codes_is_mended_where_float16_breaks_it(folder: Path) -> None:
+    asked = ("build", f"{folder}/net.py:fine", "--target", "ios", "--recipe", "small")
+    result = mlship(*asked, "--out", folder / "small")
+    assert result.exit_code == 0, result.output
+    made = bundle.read(folder / "small" / "fine-ios")
+    assert list(made.manifest["recipe"]["keep"]) == ["fine"]
+    convolutions = [
+        operation
+        for operation in mil.open_package(made.directory / "fine.mlpackage").main.block.operations
+        if operation.type == "conv"
+    ]
+    kinds = [conv.results[0].type.dtype for conv in convolutions]
+    assert kinds == ["fp32", "fp16", "fp16"]
+
+
+def report_of(verdict: str) -> ParityReport:
+    row = ParityRow("litert", "photo", "out", verdict, 1.0, 0.1)  # type: ignore[arg-type]
+    return ParityReport((row,), required=("litert",))
+
+
+def test_only_rounding_is_mended() -> None:
+    failed = [report_of("failed")]
+    assert mixed_precision.can_mend(recipes.find("fp16"), failed)
+    assert not mixed_precision.can_mend(recipes.find("fp32"), failed)  # a fault of the converter
+    assert mixed_precision.can_mend(recipes.find("small"), failed)  # the float16 in it
+    assert not mixed_precision.can_mend(recipes.find("weights-int8"), failed)
+    assert not mixed_precision.can_mend(recipes.find("int8"), failed)
+    assert not mixed_precision.can_mend(recipes.find("fp16"), [])
+    tried = replace(recipes.find("fp16"), attempt=len(mixed_precision.SHARES))
+    assert not mixed_precision.can_mend(tried, failed)
+
+
+def test_the_layers_that_overflow_are_named(folder: Path) -> None:
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+
+    program = capture(lookup.load(f"{folder}/net.py:loud"))
+    inputs = {"ones": {"image": np.ones((1, 3, 24, 24), np.float32)}}
+    runner = ReferenceRunner(program)
+    judge = Judge(inputs, {"ones": runner.run(inputs["ones"])})
+    assert set(mixed_precision.overflowing(program, judge)) == {"up", "down"}

@@ -1,0 +1,1 @@
+"""From a name to bundles that ship: capture, recipe, convert, prove, publish."""

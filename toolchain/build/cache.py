@@ -1,0 +1,210 @@
+"""Bundles that were built before, found by what they were built from.
+
+    requests/<digest>.json      what was asked -> the files it read, and the key they led to
+    objects/<key>/              a sealed bundle; the key is a digest of graph, weights, spec,
+                                recipe, target, our source and the installed packages
+    rejected/<name>-<target>/   the last bundle of that name that was not equal to PyTorch
+
+A request whose files are unchanged is answered without importing torch. A damaged object is
+not used: it is removed and built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from model_defs.errors import BadBundle
+from toolchain.bundle import bundle
+from toolchain.bundle.bundle import Bundle
+from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Via
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("model_defs", "converters", "toolchain")
+SOURCES = (".py", ".mjs", ".json", ".safetensors", ".png")
+SYSTEM = ("/proc", "/sys", "/dev", "/etc")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: the model as typed (files as absolute paths), and how to build it."""
+
+    model: str
+    target: str
+    recipe: str
+    weights: str = ""
+    via: Via = DEFAULT_VIA
+    compute: Compute = DEFAULT_COMPUTE
+    metric: bool = False
+
+    @property
+    def how(self) -> list[str]:
+        """What decides a bundle's bytes beside its model and weights."""
+        return [self.recipe, self.target, self.via, self.compute, str(self.metric)]
+
+    @property
+    def digest(self) -> str:
+        parts = [self.model, self.weights, *self.how, environment()]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def home() -> Path:
+    """$MLSHIP_CACHE, or mlship in the user's cache folder."""
+    if "MLSHIP_CACHE" in os.environ:
+        return Path(os.environ["MLSHIP_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mlship"
+
+
+@cache
+def environment() -> str:
+    """A digest of our own source, the installed packages, Python and the machine's kind."""
+    digest = hashlib.sha256()
+    for room in OURS:
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.suffix in SOURCES and "node_modules" not in path.parts:
+                digest.update(f"{path.relative_to(ROOT)} {bundle.file_digest(path)}\n".encode())
+    packages = {
+        name
+        for folder in map(Path, sys.path)
+        if folder.is_dir()
+        for name in os.listdir(folder)
+        if name.endswith(".dist-info")
+    }
+    machine = (sys.version, platform.system(), platform.machine(), *sorted(packages))
+    digest.update("\n".join(machine).encode())
+    return digest.hexdigest()
+
+
+def key(content: str, spec: dict[str, Any], request: Request) -> str:
+    """The object's key: the digest of everything that decides its bytes."""
+    parts = [content, spec, *request.how, environment()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def find(request: Request) -> Bundle | None:
+    """The bundle of a request, if none of the files that it read has changed since."""
+    try:
+        record = json.loads(_record(request).read_text(encoding="utf-8"))
+        current = {path: bundle.file_digest(Path(path)) for path in record["inputs"]}
+        return open_object(record["key"]) if current == record["inputs"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_object(object_key: str) -> Bundle | None:
+    """The verified object of a key; a damaged one is removed."""
+    directory = home() / "objects" / object_key
+    if not directory.is_dir():
+        return None
+    try:
+        return bundle.read(directory)
+    except BadBundle:
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+
+
+def store(request: Request, inputs: frozenset[Path], object_key: str, built: Path) -> None:
+    """Keep a copy of a sealed bundle. A cache that cannot be written is no error."""
+    with contextlib.suppress(OSError):
+        target = home() / "objects" / object_key
+        if not target.exists():
+            partial = target.with_name(f"{object_key}.{uuid.uuid4().hex[:8]}")
+            try:
+                shutil.copytree(built, partial)
+                partial.rename(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        record = {
+            "inputs": {str(path): bundle.file_digest(path) for path in sorted(inputs)},
+            "key": object_key,
+        }
+        path = _record(request)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        partial.rename(path)
+
+
+def keep_rejected(sealed: Bundle) -> Bundle | None:
+    """A copy of a bundle that failed, the last of its name; None where it cannot be written."""
+    target = home() / "rejected" / f"{sealed.name}-{sealed.target}"
+    with contextlib.suppress(OSError):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(sealed.directory, target)
+        return Bundle(target, sealed.manifest)
+    return None
+
+
+def _record(request: Request) -> Path:
+    return home() / "requests" / f"{request.digest}.json"
+
+
+_opened: set[str] | None = None
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _opened is not None and event == "open" and isinstance(arguments[0], str | os.PathLike):
+        _opened.add(os.path.abspath(os.fspath(arguments[0])))
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[set[Path]]:
+    """Fills the set with the files, outside Python and this project, that were read inside.
+
+    A model of a user's own is its file and all that it imports and opens; a change in any of
+    them must be a cache miss. Compiled modules are counted as their source.
+    """
+    global _opened
+    found: set[Path] = set()
+    sys.addaudithook(_hook)
+    _opened = set()
+    try:
+        with _safetensors_noticed(_opened):
+            yield found
+    finally:
+        opened, _opened = _opened, None
+        imported = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+        paths = map(_source, opened | {name for name in imported if name})
+        found |= {path for path in paths if path.is_file() and not _known(path)}
+
+
+@contextlib.contextmanager
+def _safetensors_noticed(opened: set[str]) -> Iterator[None]:
+    """Safetensors opens files in Rust, out of the audit hook's sight."""
+    import safetensors.torch as library
+
+    original = vars(library)["safe_open"]
+
+    def noticed(filename: str | os.PathLike[str], *args: Any, **options: Any) -> Any:
+        opened.add(os.path.abspath(os.fspath(filename)))
+        return original(filename, *args, **options)
+
+    with mock.patch.object(library, "safe_open", noticed):
+        yield
+
+
+def _source(opened: str) -> Path:
+    if opened.endswith(".pyc"):
+        with contextlib.suppress(ValueError):
+            return Path(importlib.util.source_from_cache(opened))
+    return Path(opened)
+
+
+def _known(path: Path) -> bool:
+    """Whether `environment` covers the file already, or it is the system's."""
+    prefixes = (sys.prefix, sys.base_prefix, *SYSTEM, *(str(ROOT / room) for room in OURS))
+    return str(path).startswith(tuple(f"{prefix}{os.sep}" for prefix in prefixes))

@@ -1,0 +1,1 @@
+"""What ships: a folder, its manifest, and how files are written whole."""

@@ -1,0 +1,214 @@
+"""mlship.toml: a project's models, what they are built for, and their budgets.
+
+[project]
+targets = ["ios", "android", "web"]
+recipe = "fp16"
+
+[models.depth]                      # of the zoo
+[models.edges]                      # your own
+spec = "my_net.py:spec"
+
+[budgets]                           # of all
+wire_growth = "2 %"
+
+[budgets.depth.ios]                 # of one bundle
+wire = "4 MB"
+psnr = { limit = 40, level = "warn" }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure.budgets import Budget, Level, budget, level_of
+from converters import backends
+from model_defs import lookup
+from model_defs.errors import BadConfig, MlshipError, UnknownName
+from toolchain.recipes import recipes, targets
+from toolchain.recipes.recipes import Recipe
+from toolchain.recipes.targets import TARGETS, Target
+
+NAME = "mlship.toml"
+TABLES = ("project", "models", "budgets")
+PROJECT: dict[str, type] = {
+    "targets": list,
+    "recipe": str,
+    "out": str,
+    "baseline": str,
+    "snapshots": str,
+    "cases": str,
+    "require": list,
+}
+MODEL: dict[str, type] = {"spec": str, "weights": str, "targets": list, "recipe": str}
+WORDS: dict[Any, str] = {list: "a list of names", str: "a text"}
+Budgets = Mapping[tuple[str, str], tuple[Budget, ...]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a project: what `mlship build` calls it, and how it is built."""
+
+    name: str
+    spec: str
+    weights: Path | None
+    targets: tuple[Target, ...]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Project:
+    """A read and checked mlship.toml; all paths are absolute.
+
+    `budgets` are by model and target.
+    """
+
+    folder: Path
+    models: tuple[Model, ...]
+    out: Path
+    baseline: Path
+    snapshots: Path
+    cases: Path | None
+    require: tuple[str, ...]
+    budgets: Budgets
+
+
+def read(path: Path) -> Project:
+    """The project of a file, or of the mlship.toml in a folder. Raises BadConfig, UnknownName."""
+    path = (path / NAME if path.is_dir() else path).absolute()
+    if not path.is_file():
+        raise BadConfig(f"there is no {path.name}", where=str(path.parent), do="mlship init")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"this is no TOML: {error}", where=str(path)) from error
+    return _Reader(path, data).project()
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Checks a file's tables; every error says in which one."""
+
+    path: Path
+    data: Mapping[str, Any]
+
+    def project(self) -> Project:
+        self._known("table", self.data, TABLES, "")
+        common = self._table("project", PROJECT)
+        found = self._models(common)
+        folder = self.path.parent
+        cases = common.get("cases")
+        return Project(
+            folder,
+            found,
+            folder / common.get("out", "dist"),
+            folder / common.get("baseline", "mlship.baseline.json"),
+            folder / common.get("snapshots", "snapshots"),
+            folder / cases if cases is not None else None,
+            self._required(common),
+            self._budgets({model.name: model for model in found}),
+        )
+
+    def _required(self, common: Mapping[str, Any]) -> tuple[str, ...]:
+        names = tuple(common.get("require", ()))
+        self._known("backend", names, backends.BACKENDS, "[project] require")
+        return names
+
+    def _models(self, common: Mapping[str, Any]) -> tuple[Model, ...]:
+        tables = self.data.get("models", {})
+        if not isinstance(tables, dict) or not tables:
+            raise self._error("the project has no model", "", "write [models.NAME], e.g. depth")
+        return tuple(self._model(name, common) for name in tables)
+
+    def _model(self, name: str, common: Mapping[str, Any]) -> Model:
+        where = f"[models.{name}]"
+        table = self._checked(self.data["models"][name], MODEL, where)
+        spec, _, attribute = table.get("spec", name).partition(":")
+        spec = f"{self.path.parent / spec}:{attribute}" if spec.endswith(".py") else spec
+        (expanded, *more) = self._named(lambda: lookup.expand(spec), where)
+        if more:
+            raise self._error(f"'{name}' is several models", where, f"one table each: {expanded}")
+        weights = self.path.parent / table["weights"] if "weights" in table else None
+        if weights is not None and not weights.is_file():
+            raise self._error(f"there is no file {table['weights']}", f"{where} weights")
+        chosen = tuple(table.get("targets", common.get("targets", ("all",))))
+        text = table.get("recipe", common.get("recipe", recipes.DEFAULT))
+        places = self._named(lambda: targets.find(chosen), f"{where} targets")
+        recipe = self._named(lambda: recipes.find(text), f"{where} recipe")
+        self._named(lambda: targets.check_recipe(places, recipe), f"{where} recipe")
+        return Model(name, expanded, weights, places, recipe)
+
+    def _budgets(self, known: Mapping[str, Model]) -> Budgets:
+        """The budgets of each bundle: those of all, of its model, of itself; the last one wins."""
+        tables = self._dict(self.data.get("budgets", {}), "[budgets]")
+        for name, value in tables.items():
+            if isinstance(value, dict) and name not in known and "limit" not in value:
+                self._known("model", [name], known, "[budgets]")
+        found = {}
+        general, level = self._keys(tables, known, "[budgets]", "error")
+        for name, model in known.items():
+            where = f"[budgets.{name}]"
+            own = self._dict(tables.get(name, {}), where)
+            its, its_level = self._keys(own, TARGETS, where, level)
+            for target in model.targets:
+                where_target = f"[budgets.{name}.{target.name}]"
+                last = self._dict(own.get(target.name, {}), where_target)
+                most, _ = self._keys(last, (), where_target, its_level)
+                found[name, target.name] = tuple((general | its | most).values())
+            self._check_targets(model, own, where)
+        return found
+
+    def _check_targets(self, model: Model, table: Mapping[str, Any], where: str) -> None:
+        built = {target.name for target in model.targets}
+        for name in table.keys() & TARGETS.keys() - built:
+            raise self._error(f"{model.name} is not built for {name}", f"{where[:-1]}.{name}]")
+
+    def _keys(
+        self, table: Mapping[str, Any], tables: Iterable[str], where: str, level: Level
+    ) -> tuple[dict[str, Budget], Level]:
+        """The budgets that a table sets itself, and the level that it gives them."""
+        inner = set(tables)
+        level = level_of(table.get("level", level), f"{self.path}: {where} level")
+        found = {}
+        for key, value in table.items():
+            if key != "level" and key not in inner:
+                found[key] = budget(key, value, level, f"{self.path}: {where} {key}")
+        return found, level
+
+    def _table(self, name: str, kinds: Mapping[str, type]) -> dict[str, Any]:
+        return self._checked(self.data.get(name, {}), kinds, f"[{name}]")
+
+    def _checked(self, table: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+        """A table with known keys only, each of its type."""
+        found = self._dict(table, where)
+        self._known("key", found, kinds, where)
+        for key, value in found.items():
+            items = value if isinstance(value, list) else []
+            if not isinstance(value, kinds[key]) or not all(isinstance(x, str) for x in items):
+                raise self._error(f"{key} is not {WORDS[kinds[key]]}: {value!r}", where)
+        return found
+
+    def _dict(self, table: Any, where: str) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            raise self._error(f"not a table: {table!r}", where, f"write {where} on a line")
+        return table
+
+    def _known(self, noun: str, names: Iterable[str], known: Iterable[str], where: str) -> None:
+        known = list(known)
+        for name in names:
+            if name not in known:
+                error = UnknownName.among(noun, name, known)
+                raise UnknownName(error.what, where=f"{self.path}: {where}", do=error.do)
+
+    def _named(self, look: Any, where: str) -> Any:
+        """What a look-up finds; its error with the place in this file."""
+        try:
+            return look()
+        except MlshipError as error:
+            raise type(error)(error.what, where=f"{self.path}: {where}", do=error.do) from error
+
+    def _error(self, what: str, where: str, do: str = "") -> BadConfig:
+        return BadConfig(what, where=f"{self.path}: {where}".rstrip(": "), do=do)

@@ -1,0 +1,108 @@
+"""`mlship prune`: fewer channels, and training that makes up for it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toolchain.cli.command import command_of
+from toolchain.cli.train import training
+
+if TYPE_CHECKING:
+    from toolchain.training.state import Settings
+
+
+def add_to(group: click.Group) -> None:
+    """Adds the command to a group."""
+    command_of(group)(prune)
+
+
+@click.argument("model")
+@click.option("--ratio", type=float, default=0.3, show_default=True, help="Of channels that go.")
+@click.option("--macs", type=float, help="Instead: the share of multiply-adds that is left.")
+@click.option("--params", type=float, help="Instead: the share of numbers that is left.")
+@click.option("--bytes", "size_", type=int, help="Instead: the float32 weights' size, at most.")
+@click.option(
+    "--importance",
+    default="taylor",
+    show_default=True,
+    help="magnitude, batchnorm, taylor, hessian: by what channels are chosen.",
+)
+@click.option(
+    "--scope", default="global", show_default=True, help="global, or layer: alike from each."
+)
+@click.option("--most", type=float, help="Of a layer, in a stage.  [default: 0.5]")
+@click.option("--multiple", default=8, show_default=True, help="Of channels, that layers keep.")
+@click.option("--stages", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="A stage.")
+@click.option("--weights", type=Path, help="To start from.  [default: the model's own]")
+@training
+def prune(
+    model: str,
+    ratio: float,
+    macs: float | None,
+    params: float | None,
+    size_: int | None,
+    importance: str,
+    scope: str,
+    most: float | None,
+    multiple: int,
+    stages: int,
+    weights: Path | None,
+    out: Path | None,
+    resume: bool,
+    settings: Settings,
+    as_json: bool,
+) -> int:
+    """Take channels out of MODEL and train what is left, in stages.
+
+    MODEL is a name that `mlship list` shows, or path/to/file.py:task for examples of your own.
+    Ship it with: mlship build MODEL --weights runs/MODEL-pruned/weights.safetensors
+    """
+    from toolchain.passes.prune_channels import PruneChannels
+    from toolchain.search import prune
+    from toolchain.training import task
+
+    found = task.find(model)
+    wanted = PruneChannels(
+        ratio=ratio,
+        macs=macs,
+        params=params,
+        bytes=size_,
+        importance=importance,  # type: ignore[arg-type]  # checked there
+        scope=scope,  # type: ignore[arg-type]
+        most=most,
+        multiple=multiple,
+        task=model,
+    )
+    steps = settings.steps
+    name = found.spec.name
+    folder = out or Path("runs") / f"{name}-pruned"
+    with click.progressbar(length=stages * steps, label=name, file=sys.stderr) as bar:
+        told = ""
+
+        def say(stage: int, step: int, loss: float, score: float | None) -> None:
+            nonlocal told
+            told = told if score is None else f", {found.metric} {score:.3f}"
+            bar.label = f"{name}, stage {stage} of {stages}, loss {loss:.4f}{told}"
+            bar.update((stage - 1) * steps + step - bar.pos)
+
+        result = prune.prune(
+            found, wanted, settings, folder, stages=stages, base=weights, resume=resume, say=say
+        )
+    before, after = result.before, result.after
+    if as_json:
+        facts = {"weights": str(result.weights), "metric": result.metric}
+        click.echo(json.dumps(facts | {"before": asdict(before), "after": asdict(after)}, indent=2))
+        return 0
+    click.echo(
+        f"{result.weights}: {after.macs / before.macs:.0%} of the multiply-adds, "
+        f"{after.parameters / before.parameters:.0%} of the parameters, {result.metric} "
+        f"{after.score:.4f} on held-out examples (before: {before.score:.4f})"
+    )
+    return 0

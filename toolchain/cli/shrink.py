@@ -1,0 +1,139 @@
+"""`mlship shrink` and `mlship sensitivity`: what each layer costs, and what fits a budget."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from toolchain.cli.command import command_of
+from toolchain.recipes import recipes, targets
+
+UNITS = {"": 1, "B": 1, "KB": 1_000, "MB": 1_000_000, "KIB": 1024, "MIB": 1024**2}
+
+
+class Bytes(click.ParamType):
+    """`1MB`, `800 kB`, `1.5 MiB`, or a number."""
+
+    name = "bytes"
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        match = re.fullmatch(r"([\d_.]+)\s*([A-Za-z]*)", str(value).strip())
+        if match is None or match[2].upper() not in UNITS:
+            self.fail(f"{value!r} is no number of bytes: write 1MB, 800kB or 1048576")
+        try:
+            count = float(match[1]) * UNITS[match[2].upper()]
+        except ValueError:
+            self.fail(f"{value!r} is no number of bytes: write 1MB, 800kB or 1048576")
+        if count < 1:
+            self.fail(f"{value!r} is less than a byte")
+        return int(count)
+
+
+class Share(click.ParamType):
+    """`1%` or `0.01`."""
+
+    name = "share"
+
+    def convert(self, value: object, param: object, ctx: object) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no share: write 1% or 0.01")
+        if not 0 <= share < 1:
+            self.fail(f"{value!r} is not between 0 and 100 %")
+        return share
+
+
+def add_to(group: click.Group) -> None:
+    """Adds the commands to a group."""
+    command_of(group)(shrink)
+    command_of(group)(sensitivity)
+
+
+@click.argument("model")
+@click.option(
+    "--target",
+    "target_names",
+    multiple=True,
+    required=True,
+    metavar="ios|android|web|all",
+    help="May be given more than once: one plan for all of them.",
+)
+@click.option("--max-bytes", type=Bytes(), help="Of each target's artifact: 1MB, 800kB.")
+@click.option("--max-drop", type=Share(), help="Of the metric, as a share: 1%.")
+@click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@click.option("--scenes", type=click.IntRange(2), default=24, show_default=True, help="Examined.")
+@click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
+@click.option("--html", type=Path, metavar="FILE", help="Also a page: the curve and the layers.")
+def shrink(
+    model: str,
+    target_names: tuple[str, ...],
+    max_bytes: int | None,
+    max_drop: float | None,
+    weights: Path | None,
+    scenes: int,
+    out: Path,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Find how to store each layer of MODEL so that its files fit, with the best metric.
+
+    With --max-bytes alone the metric is made best, with --max-drop alone the files smallest; with
+    both, the best plan that fits fails if it loses more. What is measured is kept: a killed search
+    goes on where it was. Writes bundles, and MODEL.recipe.json for mlship build --recipe.
+    """
+    from toolchain.bundle.bundle import write_whole
+    from toolchain.report import terminal
+    from toolchain.search import page, shrink
+
+    if max_bytes is None and max_drop is None:
+        raise click.UsageError("--max-bytes, --max-drop or both")
+    budget = shrink.ShrinkGoal(max_bytes, max_drop, scenes)
+    with terminal.progress() as say:
+        found = shrink.shrink(model, targets.find(target_names), budget, weights, out, say)
+    if html is not None:
+        write_whole(html, page.page(found))
+    if as_json:
+        click.echo(shrink.as_text(found))
+    else:
+        shrink.show(found)
+    return found.exit_code
+
+
+@click.argument("model")
+@click.option("--recipe", default="small", show_default=True, help="What is done to each layer.")
+@click.option("--target", "target_name", default="ios", show_default=True, help="Of the recipe.")
+@click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@click.option("--metric", is_flag=True, help="Also examine the model with each layer rounded.")
+@click.option("--scenes", type=click.IntRange(2), default=12, show_default=True, help="Examined.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Layers shown.")
+def sensitivity(
+    model: str,
+    recipe: str,
+    target_name: str,
+    weights: Path | None,
+    metric: bool,
+    scenes: int,
+    top: int,
+    as_json: bool,
+) -> int:
+    """Rank the layers of MODEL by what its outputs lose where a recipe rounds one layer alone.
+
+    The error is the largest over the cases that a build is proved on, in tolerances of the output.
+    """
+    from toolchain.quantization import sensitivity as measuring
+    from toolchain.report import terminal
+
+    (target,) = targets.find((target_name,))
+    chosen = recipes.find(recipe).on(target.name)
+    with terminal.progress() as say:
+        found = measuring.of_model(model, chosen, weights, scenes if metric else 0, say)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in found], indent=2))
+    else:
+        measuring.show(model, chosen, found[:top])
+    return 0

@@ -1,0 +1,46 @@
+"""`mlship size`: where the bytes of bundles are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toolchain.cli.command import command_of, of_subjects
+
+if TYPE_CHECKING:
+    from toolchain.build.on_demand import Wanted
+
+
+def add_to(group: click.Group) -> None:
+    """Adds the command to a group."""
+    command_of(group)(size)
+
+
+@of_subjects("model")
+@click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
+def size(
+    subjects: tuple[str, ...],
+    wanted: Wanted,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Weigh bundles: on disk, on the wire as their platform ships them, layer by layer.
+
+    A MODEL is built first, for all targets or those given.
+    """
+    from toolchain.bench import size
+    from toolchain.bundle.bundle import write_whole
+    from toolchain.report import terminal
+
+    with terminal.progress() as say:
+        rows = list(size.weigh_all(subjects, wanted, say))
+    if html is not None:
+        write_whole(html, size.page(rows))
+    if as_json:
+        click.echo(json.dumps([size.to_json(*row) for row in rows], indent=2))
+    else:
+        size.show(rows)
+    return 0

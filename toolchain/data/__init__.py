@@ -1,0 +1,1 @@
+"""The pictures and inputs that models are proved, calibrated and trained on."""

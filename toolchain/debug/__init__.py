@@ -1,0 +1,1 @@
+"""Where a bundle parts from its model, and what this machine lacks."""

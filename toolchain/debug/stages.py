@@ -1,0 +1,156 @@
+"""From PyTorch to a file in stages, and the first at which the outputs part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters import backends
+from converters.reference import ReferenceRunner
+from model_defs.errors import MlshipError
+from model_defs.spec import TensorSpec
+from toolchain.parity import compare
+
+if TYPE_CHECKING:
+    from converters.api import Program, Tensors
+    from converters.intermediates.backends import Guide
+    from toolchain.build.on_demand import Subject
+    from toolchain.passes import Pass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step on the way; `error` is what it adds to the worst output, in that output's unit.
+
+    `layer` names the first module whose output a pass changed more than rounding explains.
+    """
+
+    name: str
+    output: str
+    error: float
+    tolerance: float
+    note: str = ""
+    layer: str = ""
+
+    @property
+    def parted(self) -> bool:
+        return bool(self.note) or not self.error <= self.tolerance
+
+
+def of_passes(
+    program: Program, passes: Sequence[Pass], inputs: Tensors
+) -> tuple[list[Stage], Program]:
+    """A stage for each pass, and the program after all of them."""
+    found = []
+    outputs = ReferenceRunner(program).run(inputs)
+    for step in passes:
+        after = step(program)
+        results = ReferenceRunner(after).run(inputs)
+        stage = _stage(f"pass {step.name}", program.spec.outputs, outputs, results, step.exact)
+        if stage.parted:
+            stage = replace(stage, layer=first_module(program, after, inputs))
+        found.append(stage)
+        program, outputs = after, results
+    return found, program
+
+
+def of_export(guide: Guide, program: Program) -> list[Stage]:
+    """The ONNX graph, as ONNX Runtime computes it."""
+    want = ReferenceRunner(program).run(guide.inputs)
+    got = {spec.name: guide.onnx_values[spec.name] for spec in program.spec.outputs}
+    return [_stage("export to ONNX", program.spec.outputs, want, got, exact=True)]
+
+
+def of_backends(
+    subject: Subject, program: Program, names: Sequence[str], inputs: Tensors
+) -> list[Stage]:
+    """The file on each backend."""
+    want = ReferenceRunner(program).run(inputs)
+    found = []
+    for name in names:
+        try:
+            runner = backends.find(name).open(subject.artifact)
+        except MlshipError as error:
+            found.append(Stage(f"file on {name}", "", np.nan, 0.0, error.what))
+            continue
+        try:
+            got = runner.run(inputs)
+        finally:
+            runner.close()
+        exact = subject.exact
+        found.append(_stage(f"file on {name}", subject.bundle.outputs, want, got, exact))
+    return found
+
+
+def _stage(
+    name: str, outputs: Sequence[TensorSpec], want: Tensors, got: Tensors, exact: bool
+) -> Stage:
+    """The output that is nearest to its tolerance, or farthest beyond."""
+    found = []
+    for spec in outputs:
+        row = compare.compare(name, "", spec, want[spec.name], got, exact=exact)
+        note = row.note if row.error is None else ""
+        error = np.nan if row.error is None else row.error
+        found.append(Stage(name, spec.name, error, row.tolerance or 0.0, note))
+    return max(found, key=lambda s: np.inf if s.parted else s.error / (s.tolerance or 1.0))
+
+
+SHARE = 0.02
+"""What a pass may change of a module's output, as a share of its largest number."""
+
+
+def first_module(before: Program, after: Program, inputs: Tensors) -> str:
+    """The first module whose output differs, and stays different where the next one reads it."""
+    old, new = _module_outputs(before, inputs), _module_outputs(after, inputs)
+    bad = {name for name, found in old.items() if name in new and _differs(found, new[name])}
+    for name, found in old.items():
+        readers = [n for n, other in old.items() if found.result in other.reads]
+        if name in bad and not (readers and all(reader not in bad for reader in readers)):
+            return name
+    return ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The last call of a module: its output, and the identities of what it read and returned."""
+
+    values: np.ndarray
+    reads: tuple[int, ...]
+    result: int
+
+
+def _module_outputs(program: Program, inputs: Tensors) -> dict[str, _Call]:
+    import torch
+
+    found: dict[str, _Call] = {}
+    kept: list[object] = []
+    handles = []
+
+    def hook(name: str) -> object:
+        def keep(module: object, arguments: tuple[object, ...], result: object) -> None:
+            kept.extend([*arguments, result])
+            if isinstance(result, torch.Tensor):
+                numbers = result.detach().numpy().copy()
+                found[name] = _Call(numbers, tuple(map(id, arguments)), id(result))
+
+        return keep
+
+    for name, module in program.module.named_modules():
+        if name and not list(module.children()):
+            handles.append(module.register_forward_hook(hook(name)))
+    try:
+        ReferenceRunner(program).run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _differs(a: _Call, b: _Call) -> bool:
+    if a.values.shape != b.values.shape:
+        return True
+    largest = float(np.abs(a.values).max(initial=0.0))
+    return float(np.abs(a.values - b.values).max(initial=0.0)) > SHARE * largest

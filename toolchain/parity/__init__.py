@@ -1,0 +1,1 @@
+"""Is the file that ships the model that was trained?"""

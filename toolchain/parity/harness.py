@@ -1,0 +1,292 @@
+"""`mlship parity`: every backend of every bundle, on every case, against PyTorch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from converters import backends
+from converters.api import Runner, Tensors
+from converters.backends import Backend
+from model_defs.errors import BackendUnavailable, MlshipError
+from toolchain.build.build import Say
+from toolchain.build.on_demand import Cases, Subject, golden
+from toolchain.parity import compare, hints, metrics
+from toolchain.parity.compare import ParityReport, ParityRow
+from toolchain.parity.hints import Evidence
+
+PATIENCE, LIMIT = 2.0, 30.0
+"""Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
+case may take up to the limit."""
+
+GOLDEN = "golden"
+"""The name under which a bundle's golden vectors are judged."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """The worst comparison of one output on one backend, to be looked at."""
+
+    row: ParityRow
+    inputs: Tensors
+    want: np.ndarray
+    got: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one bundle: its report, its worst cases, and what each backend answered."""
+
+    subject: Subject
+    report: ParityReport
+    examples: Mapping[tuple[str, str], Example] = field(default_factory=dict)
+    answers: Mapping[str, Cases] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "bundle": str(self.subject.bundle.directory),
+            "name": self.subject.name,
+            "digest": self.subject.bundle.manifest["digest"],
+            "reference": self.subject.reference,
+            **self.report.to_json(),
+            "problems": list(self.report.problems),
+            "seconds": {name: round(s, 3) for name, s in self.seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """Which backends run and which must pass; `everything` spares them no case.
+
+    `keep` holds on to inputs and answers, for a record.
+    """
+
+    chosen: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    everything: bool = False
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.chosen + self.required:
+            if name != "all":
+                backends.find(name)
+
+    def backends(self, kind: str) -> tuple[Backend, ...]:
+        """Those of this format that were asked for; all where none was."""
+        wanted = {*self.chosen, *self.required} if self.chosen else set()
+        every = "all" in wanted or not wanted
+        return tuple(b for b in backends.of_format(kind) if every or b.name in wanted)
+
+    def must_pass(self, kind: str) -> tuple[str, ...]:
+        """The required ones of a format: those named, else those chosen, else the main one."""
+        every = [b.name for b in backends.of_format(kind)]
+        named = self.required or self.chosen
+        if "all" in named:
+            return tuple(every)
+        return tuple(n for n in every if n in named) if named else tuple(every[:1])
+
+
+def judge(
+    subject: Subject,
+    choice: BackendChoice,
+    recorded: Sequence[tuple[Runner, Cases, Cases]] = (),
+    say: Say = lambda what, stage: None,
+) -> Outcome:
+    """Run a subject's bundle on its backends, one after the other, each loaded once.
+
+    `recorded` are results of another machine: a runner that repeats them, the inputs that they
+    were recorded on, and PyTorch's outputs for these.
+    """
+    log = _Log(subject, choice.keep)
+    rows: list[ParityRow] = [*_check_golden(subject)]
+    if any(row.verdict == "failed" for row in rows):
+        return Outcome(_shown(subject, choice), ParityReport(tuple(rows), ()))
+    for backend in choice.backends(subject.artifact.format):
+        say(subject.name, backend.name)
+        most = len(subject.inputs) if choice.everything else affordable(backend, subject.macs)
+        rows += _run(subject, backend, most, log)
+    for runner, inputs, expected in recorded:
+        rows += log.check(runner, inputs, expected, exact=subject.exact)
+    required = choice.must_pass(subject.artifact.format)
+    report = ParityReport(tuple(rows), required + tuple(r.backend for r, _, _ in recorded))
+    shown = _shown(subject, choice)
+    return Outcome(shown, report, log.examples, log.answers, log.seconds)
+
+
+def _shown(subject: Subject, choice: BackendChoice) -> Subject:
+    """The subject without its arrays, unless they are to be recorded."""
+    if choice.keep:
+        return subject
+    return replace(subject, inputs={}, expected={}, program=None)
+
+
+def affordable(backend: Backend, macs: int) -> int:
+    """How many cases of a net with so many multiply-adds a backend is given.
+
+    As many as PATIENCE allows and at least one; but a slow backend at most one, and none where
+    that would take it longer than LIMIT.
+    """
+    seconds = max(macs / 1e9 / backend.pace, 1e-9)
+    return int(seconds <= LIMIT) if backend.slow else max(1, int(PATIENCE / seconds))
+
+
+def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[ParityRow, ...]:
+    """The first `most` cases on a backend; a skipped row for each output where none is run."""
+    start = time.perf_counter()
+    if most == 0:
+        minutes = subject.macs / 1e9 / backend.pace / 60
+        note = f"{subject.macs / 1e9:.0f} GMAC would take it {minutes:.0f} min (--all-cases)"
+        return _unrun(subject, backend, "skipped", note)
+    try:
+        runner = backend.open(subject.artifact)
+    except MlshipError as error:
+        absent = isinstance(error, BackendUnavailable)
+        note = f"{error.what} ({error.do})" if error.do else error.what
+        return _unrun(subject, backend, "skipped" if absent else "failed", note)
+    inputs = dict(islice(subject.inputs.items(), most))
+    try:
+        exact = subject.exact and not backend.half
+        return log.check(runner, inputs, subject.expected, exact=exact, again=not backend.slow)
+    finally:
+        runner.close()
+        log.seconds[backend.name] = time.perf_counter() - start
+
+
+def _unrun(
+    subject: Subject, backend: Backend, verdict: compare.Verdict, note: str
+) -> tuple[ParityRow, ...]:
+    first = next(iter(subject.inputs))
+    return tuple(
+        ParityRow(backend.name, first, spec.name, verdict, None, None, note=note)
+        for spec in subject.bundle.outputs
+    )
+
+
+class _Log:
+    """Adds metrics and hints to comparisons, and keeps what is shown of them."""
+
+    def __init__(self, subject: Subject, keep: bool) -> None:
+        self.subject, self.keep = subject, keep
+        self.examples: dict[tuple[str, str], Example] = {}
+        self.answers: dict[str, Cases] = {}
+        self.seconds: dict[str, float] = {}
+        self._explained: set[tuple[str, str]] = set()
+
+    def check(
+        self,
+        runner: Runner,
+        inputs: Cases,
+        expected: Mapping[str, Tensors],
+        *,
+        exact: bool,
+        again: bool = True,
+    ) -> tuple[ParityRow, ...]:
+        """parity.check, with every comparison seen; `again`: hints may run the backend again."""
+
+        def seen(row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
+            if self.keep:
+                self.answers.setdefault(row.backend, {})[row.case] = dict(got)
+            row = self._measured(row, given, want, got)
+            if row.verdict == "failed":
+                row = self._hinted(row, runner.run if again else None, given, want, got)
+            self._keep(row, given, want, got)
+            return row
+
+        outputs = self.subject.bundle.outputs
+        return compare.check(runner, outputs, inputs, expected, exact=exact, seen=seen)
+
+    def _measured(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
+        if row.error is None:
+            return row
+        spec = self._spec(row.output)
+        return replace(row, metrics=metrics.measure(spec, given, want[spec.name], got[spec.name]))
+
+    def _hinted(
+        self,
+        row: ParityRow,
+        run: Callable[[Tensors], Tensors] | None,
+        given: Tensors,
+        want: Tensors,
+        got: Tensors,
+    ) -> ParityRow:
+        """With a hint at the first failure of this output on this backend only."""
+        if (row.backend, row.output) in self._explained:
+            return row
+        self._explained.add((row.backend, row.output))
+        spec, program = self._spec(row.output), self.subject.program
+        tolerance = row.tolerance or float(spec.tolerance or 0.0)
+        evidence = Evidence(spec, given, want, got, tolerance, run, program)
+        return replace(row, hint=hints.explain(evidence))
+
+    def _keep(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> None:
+        key = (row.backend, row.output)
+        old = self.examples.get(key)
+        if row.output not in got or got[row.output].shape != want[row.output].shape:
+            return
+        if old is None or _rank(row) > _rank(old.row):
+            self.examples[key] = Example(row, given, want[row.output], got[row.output])
+
+    def _spec(self, name: str) -> Any:
+        return next(spec for spec in self.subject.bundle.outputs if spec.name == name)
+
+
+def _rank(row: ParityRow) -> tuple[int, float]:
+    error = float("inf") if row.error is None else row.error
+    return {"skipped": 0, "passed": 1, "failed": 2}[row.verdict], error
+
+
+class _GoldenRunner:
+    """Answers with a bundle's golden outputs."""
+
+    backend = GOLDEN
+
+    def __init__(self, inputs: Cases, outputs: Cases) -> None:
+        self._pairs = [(inputs[case], outputs[case]) for case in inputs]
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        return next(dict(out) for given, out in self._pairs if given is inputs)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
+    """Whether the golden vectors are what PyTorch computes today."""
+    if subject.program is None:
+        return ()
+    from converters.reference import ReferenceRunner
+
+    inputs, stored = golden(subject.bundle)
+    reference = ReferenceRunner(subject.program)
+    expected = {
+        case: subject.expected[case] if _is_case(subject, case, given) else reference.run(given)
+        for case, given in inputs.items()
+    }
+    runner = _GoldenRunner(inputs, stored)
+    exact = not subject.recipe.integer  # on grids, another machine's PyTorch rounds otherwise
+    rows = compare.check(runner, subject.bundle.outputs, inputs, expected, exact=exact)
+    stale = "the golden vectors are stale: the model has changed since; build the bundle again"
+    return tuple(replace(r, hint=stale) if r.verdict == "failed" else r for r in rows)
+
+
+def _is_case(subject: Subject, case: str, given: Tensors) -> bool:
+    """Whether these inputs are the subject's own of that name, which PyTorch answers once."""
+    own = subject.inputs.get(case, {})
+    return all(name in own and np.array_equal(own[name], array) for name, array in given.items())
+
+
+def exit_code(reports: Iterable[ParityReport]) -> int:
+    """0 if all passed, 3 if nothing could be compared, else 1."""
+    found = list(reports)
+    if found and all(report.ok for report in found):
+        return 0
+    rows = [row for report in found for row in report.rows]
+    if any(row.verdict == "failed" for row in rows):
+        return 1
+    return 3 if all(row.verdict == "skipped" for row in rows if row.backend != GOLDEN) else 1

@@ -1,0 +1,186 @@
+"""Recorded results: what backends answered on one machine, to be compared on another.
+
+A .safetensors file whose header says of which bundles and what the tensors' digest is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.api import Runner, Tensors
+from model_defs.errors import BackendUnavailable, BadRecord
+from toolchain.build.on_demand import Cases, Subject
+from toolchain.bundle import bundle as bundles
+from toolchain.parity.harness import GOLDEN, Outcome
+
+SCHEMA = 1
+KEY = "mlship-parity"
+REMEDY = "record again: mlship parity BUNDLE --record FILE"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One bundle's inputs, PyTorch's outputs, and the answers of backends of another machine."""
+
+    name: str
+    digest: str
+    machine: str
+    inputs: Cases
+    expected: Cases
+    answers: Mapping[str, Cases]
+
+
+def save(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """Write what the backends answered. Raises CannotWrite, BadRecord if nothing answered."""
+    from safetensors.numpy import save as packed
+
+    tensors: dict[str, np.ndarray] = {}
+    entries = []
+    for number, outcome in enumerate(outcomes):
+        answers = {b: cases for b, cases in outcome.answers.items() if b != GOLDEN and "@" not in b}
+        cases = sorted({case for by_case in answers.values() for case in by_case})
+        subject = outcome.subject
+        _put(tensors, f"{number}/inputs", {c: subject.inputs[c] for c in cases})
+        _put(tensors, f"{number}/expected", {c: subject.expected[c] for c in cases})
+        for backend, by_case in answers.items():
+            _put(tensors, f"{number}/answers/{backend}", by_case)
+        digest = subject.bundle.manifest["digest"]
+        entries.append({"name": subject.name, "bundle": digest, "backends": sorted(answers)})
+    if not tensors:
+        raise BadRecord("no backend answered, so there is nothing to record", where=str(path))
+    about = {
+        "schema": SCHEMA,
+        "machine": f"{platform.system()}-{platform.machine()}",
+        "bundles": entries,
+        "sha256": _digest(tensors),
+    }
+    with bundles.writing(path):
+        path.write_bytes(packed(tensors, {KEY: json.dumps(about)}))
+
+
+def load(path: Path) -> list[Record]:
+    """The records in a file; BadRecord for a truncated, edited or foreign one."""
+    about, tensors = _read(path)
+    try:
+        if about["schema"] != SCHEMA:
+            raise BadRecord(f"the record has schema {about['schema']}, not {SCHEMA}", do=REMEDY)
+        if about["sha256"] != _digest(tensors):
+            raise BadRecord("the record was changed: its digest does not match", where=str(path))
+        return [_record(i, entry, about, tensors) for i, entry in enumerate(about["bundles"])]
+    except (KeyError, TypeError) as error:
+        raise BadRecord(f"the record lacks {error}", where=str(path), do=REMEDY) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise BadRecord(
+            f"the record is truncated or no record: {error}", where=str(path), do=REMEDY
+        ) from error
+    if KEY not in metadata:
+        raise BadRecord("not a record of mlship parity", where=str(path), do=REMEDY)
+    try:
+        return json.loads(metadata[KEY]), tensors
+    except ValueError as error:
+        raise BadRecord(f"the record's header is damaged: {error}", where=str(path)) from error
+
+
+def _record(
+    number: int, entry: Mapping[str, Any], about: Mapping[str, Any], tensors: Tensors
+) -> Record:
+    return Record(
+        entry["name"],
+        entry["bundle"],
+        about["machine"],
+        _take(tensors, f"{number}/inputs"),
+        _take(tensors, f"{number}/expected"),
+        {b: _take(tensors, f"{number}/answers/{b}") for b in entry["backends"]},
+    )
+
+
+def runners(
+    records: Iterable[Record], subject: Subject, path: Path
+) -> list[tuple[Runner, Cases, Cases]]:
+    """For harness.judge: the recorded backends of a subject; BadRecord if there are none.
+
+    PyTorch answers the recorded inputs here and now, where the model is known; its recorded
+    answers stand in for it otherwise.
+    """
+    records = list(records)
+    own = [r for r in records if r.digest == subject.bundle.manifest["digest"]]
+    if not own:
+        recorded = ", ".join(r.name for r in records)
+        raise BadRecord(
+            f"the record is not of {subject.name} as it is here, but of {recorded}",
+            where=str(path),
+            do="copy the very bundle to the other machine and record it there",
+        )
+    return [
+        (RecordedRunner(record, backend), record.inputs, _expected(record, subject))
+        for record in own
+        for backend in record.answers
+    ]
+
+
+def _expected(record: Record, subject: Subject) -> Cases:
+    if subject.program is None:
+        return record.expected
+    from converters.reference import ReferenceRunner
+
+    reference = ReferenceRunner(subject.program)
+    return {case: reference.run(tensors) for case, tensors in record.inputs.items()}
+
+
+class RecordedRunner:
+    """Repeats what a backend answered on another machine, as `backend@System-arch`."""
+
+    def __init__(self, record: Record, backend: str) -> None:
+        self.backend = f"{backend}@{record.machine}"
+        answers = record.answers[backend]
+        self._pairs = [(record.inputs[case], answers.get(case)) for case in record.inputs]
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        answer = next((out for given, out in self._pairs if given is inputs), None)
+        if answer is None:
+            raise BackendUnavailable("this case was not recorded")
+        return answer
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _put(tensors: dict[str, np.ndarray], prefix: str, cases: Mapping[str, Tensors]) -> None:
+    for case, arrays in cases.items():
+        for name, array in arrays.items():
+            tensors[f"{prefix}/{case}/{name}"] = np.ascontiguousarray(array)
+
+
+def _take(tensors: Tensors, prefix: str) -> Cases:
+    cases: Cases = {}
+    for key, array in tensors.items():
+        if key.startswith(f"{prefix}/"):
+            case, _, name = key.removeprefix(f"{prefix}/").rpartition("/")
+            cases.setdefault(case, {})[name] = array
+    return cases
+
+
+def _digest(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""The whole of `mlship parity`: find, judge, record, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from converters import backends
+from model_defs.errors import CannotWrite
+from toolchain.build.build import Built, Say
+from toolchain.build.on_demand import Subject, Wanted, each
+from toolchain.parity import harness, records
+from toolchain.parity.harness import BackendChoice, Outcome
+
+
+@dataclass(frozen=True)
+class ParityRun:
+    """What came of all that was asked for: outcomes, and what could not be built."""
+
+    outcomes: tuple[Outcome, ...]
+    unbuilt: tuple[Built, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of all: bad input, then a failed check, then nothing to check."""
+        codes = [b.exit_code for b in self.unbuilt]
+        if self.outcomes:
+            codes.append(harness.exit_code(o.report for o in self.outcomes))
+        return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def run(
+    names: Sequence[str],
+    wanted: Wanted,
+    choice: BackendChoice,
+    *,
+    record: Path | None = None,
+    against: Path | None = None,
+    say: Say = lambda what, stage: None,
+) -> ParityRun:
+    """Judge every model and bundle; see `harness.judge` and `records`."""
+    if record is not None and not record.parent.is_dir():
+        raise CannotWrite("the folder of the record does not exist", where=str(record.parent))
+    known = records.load(against) if against else []
+
+    def judged(subject: Subject) -> Outcome:
+        recorded = records.runners(known, subject, against) if against else []
+        return harness.judge(subject, choice, recorded, say)
+
+    outcomes, unbuilt = each(names, wanted, judged, say)
+    if record is not None:
+        records.save(record, outcomes)
+    return ParityRun(tuple(outcomes), tuple(unbuilt))
+
+
+def show(ran: ParityRun, *, as_json: bool, report: Path | None) -> None:
+    """Print a run, and write its report where one is wanted."""
+    if report is not None:
+        from toolchain.report.pages import write
+
+        write(report, ran.outcomes)
+    if as_json:
+        click.echo(json.dumps([outcome.to_json() for outcome in ran.outcomes], indent=2))
+    else:
+        _print(ran)
+
+
+def _print(ran: ParityRun) -> None:
+    from toolchain.report import terminal
+    from toolchain.report.table import absences, failures, parity_table
+
+    if any(outcome.report.rows for outcome in ran.outcomes):
+        terminal.show(parity_table(ran.outcomes))
+    for sentence in absences(ran.outcomes):
+        click.echo(sentence)
+    for outcome in ran.outcomes:
+        subject = outcome.subject
+        if subject.reference != "PyTorch":
+            click.echo(f"note: {subject.name} was compared with its {subject.reference}")
+        if not outcome.report.rows:
+            kind = subject.artifact.format
+            known = ", ".join(b.name for b in backends.of_format(kind))
+            click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
+        for sentence in failures(outcome):
+            click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
+    terminal.show_unbuilt(ran.unbuilt)

@@ -1,0 +1,1 @@
+"""Which channels a net can do without."""

@@ -1,0 +1,1 @@
+"""What the passes that round share: grids, observers, ranges, sensitivity."""

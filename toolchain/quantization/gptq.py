@@ -1,0 +1,136 @@
+"""Rounding that looks at the data: what one weight loses, those after it make up for.
+
+Frantar 2023 (GPTQ), after Hassibi 1993 (optimal brain surgeon): the columns of a kernel are
+rounded one after the other, and the error of each is spread over the columns that are still free,
+as the second moments of the layer's inputs say. Where a column is always zero nothing is spread.
+Of a convolution in groups each group has inputs, and moments, of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from converters.api import Program
+from converters.encodings import Encoding
+from toolchain.quantization.memo import once_a_module
+
+DAMPING = 0.01
+"""Added to the diagonal of the moments, as a share of its mean (Frantar 2023, section 3.3)."""
+
+SIDE = 48
+"""The side of the square of a layer's outputs, in the middle, whose inputs are looked at."""
+
+BLOCK = 128
+"""Columns that are rounded before those behind them are brought up to date."""
+
+Moments = Mapping[str, np.ndarray]
+"""Parameter -> the second moments (groups, columns, columns) of what a row of its kernel meets."""
+
+Means = Mapping[str, np.ndarray]
+"""Parameter -> the means (groups, columns) of what a row of its kernel meets."""
+
+
+@once_a_module
+def moments(program: Program) -> Moments:
+    """Those of the linear layers and of the convolutions, over pictures; summed over these."""
+    return _summed(program, lambda patches: patches.transpose(0, 2, 1) @ patches / patches.shape[1])
+
+
+@once_a_module
+def means(program: Program) -> Means:
+    """Those of the linear layers and of the convolutions, over pictures."""
+
+    def of(patches: np.ndarray) -> np.ndarray:
+        """With a 1 behind it, which counts the calls."""
+        return np.pad(patches.mean(1), ((0, 0), (0, 1)), constant_values=1.0)
+
+    found = _summed(program, of)
+    return {name: total[:, :-1] / total[:, -1:] for name, total in found.items()}
+
+
+def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """Parameter -> the sum over all calls of what is made `of` the patches that a call reads."""
+    from toolchain.data import calibration
+
+    found: dict[str, np.ndarray] = {}
+
+    def hook(name: str) -> Callable[..., None]:
+        def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
+            found[name] = found.get(name, 0.0) + of(_patches(layer, given[0]).double().numpy())
+
+        return watch
+
+    with ExitStack() as stack, torch.no_grad():
+        for path, layer in program.module.named_modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                name = f"{path}.weight" if path else "weight"
+                stack.callback(layer.register_forward_hook(hook(name)).remove)
+        for given in calibration.inputs_for(program.spec):
+            program.module(*(torch.from_numpy(given[s.name]) for s in program.spec.inputs))
+    return found
+
+
+def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
+    """(groups, patches, columns): what meets a row of the kernel."""
+    if not isinstance(layer, nn.Conv2d):
+        return given.reshape(1, -1, given.shape[-1])
+    for axis in (0, 1):
+        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
+        size = min(given.shape[2 + axis], layer.stride[axis] * (SIDE - 1) + reach)
+        given = given.narrow(2 + axis, (given.shape[2 + axis] - size) // 2, size)
+    columns = functional.unfold(
+        given, layer.kernel_size, layer.dilation, _missing(layer, given), layer.stride
+    )
+    return columns.reshape(layer.groups, -1, columns.shape[-1]).transpose(1, 2)
+
+
+def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
+    """Padding for a picture that is smaller than the kernel reaches."""
+    reach = [layer.dilation[a] * (layer.kernel_size[a] - 1) + 1 for a in (0, 1)]
+    return tuple(max(0, -(-(reach[a] - given.shape[2 + a]) // 2)) for a in (0, 1))
+
+
+def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
+    """The kernel's numbers on the grid, whose outputs are nearest on inputs with these moments.
+
+    The channels are along axis 0; `seen` is (groups, columns, columns) for the rest. Zeros stay
+    zeros where the grid has a zero: what was pruned takes nothing over (Frantar 2023, SparseGPT).
+    """
+    spread = _spread(seen)  # (groups, columns, columns)
+    groups, count = spread.shape[:2]
+    rows = kernel.reshape(groups, -1, count).astype(np.float64)
+    pruned = (rows == 0) & (not grid.palette or 0.0 in grid.palette)
+    result = np.empty_like(rows)
+    for start in range(0, count, BLOCK):
+        end = min(start + BLOCK, count)
+        errors = np.empty((*rows.shape[:2], end - start))
+        for column in range(start, end):
+            nearest = _nearest(grid, rows, column, kernel.shape)
+            result[..., column] = np.where(pruned[..., column], 0.0, nearest)
+            lost = (rows[..., column] - result[..., column]) / spread[:, column, column, None]
+            rows[..., column:end] -= lost[..., None] * spread[:, None, column, column:end]
+            errors[..., column - start] = lost
+        rows[..., end:] -= errors @ spread[:, start:end, end:]
+    return result.reshape(kernel.shape).astype(np.float32)
+
+
+def _spread(seen: np.ndarray) -> np.ndarray:
+    """The upper Cholesky factors of the inverses of the moments, damped."""
+    mean = np.diagonal(seen, axis1=1, axis2=2).mean(axis=1)[:, None, None]
+    damped = seen + np.eye(seen.shape[1]) * (DAMPING * mean + 1e-9)
+    return np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+
+
+def _nearest(grid: Encoding, rows: np.ndarray, column: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of a column of the kernel on the grid, (groups, rows)."""
+    if grid.palette:
+        return grid.numbers(grid.codes(rows[..., column]))
+    scales = np.broadcast_to(grid.scales_for(shape), shape).reshape(rows.shape)[..., column]
+    scales = scales.astype(np.float64)
+    return np.rint(rows[..., column] / scales).clip(-grid.top, grid.top) * scales

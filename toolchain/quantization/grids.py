@@ -1,0 +1,160 @@
+"""Kernels on grids, whose codes are what is stored."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import nn
+
+from converters.api import Program
+from converters.encodings import BITS, Encoding
+from toolchain.quantization.gptq import Means, Moments, adapted
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *TRANSPOSED)
+
+Choose = Callable[[str, np.ndarray, int], Encoding]
+"""(parameter, its numbers, its axis of output channels) -> the grid for it."""
+
+HALF = 2
+"""Bytes of a number in float16, which a grid has to better."""
+
+SMALL, WIDE = 4096, "int8"
+"""Kernels of so many numbers are stored in this where fewer bits are asked for."""
+
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
+"""Was seen of any layer."""
+
+
+def on_grids(
+    program: Program,
+    choose: Choose,
+    keep: Collection[str] = (),
+    seen: Moments = NOTHING,
+    met: Means = NOTHING,
+) -> Program:
+    """The program with the kernel of each convolution and linear layer on the grid chosen for it.
+
+    The same object where there is none left. Left alone: the layers in `keep`, kernels that are
+    zero everywhere, and those that float16 stores in fewer bytes. A kernel that layers share is
+    rounded once. Where the moments of what a layer reads were `seen`, rounding is adaptive; where
+    its means were `met`, the bias makes up for what the outputs are then off by on average.
+    """
+    module = copy.deepcopy(program.module)
+    encodings = dict(program.encodings)
+    chosen: dict[int, Encoding] = {}
+    for path, layer in module.named_modules():
+        name = f"{path}.weight" if path else "weight"
+        if not isinstance(layer, LAYERS) or path in keep or name in program.encodings:
+            continue
+        if id(layer.weight) not in chosen:
+            kernel = layer.weight.detach().numpy()
+            if not kernel.any():
+                continue
+            grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
+            if grid.bytes(kernel.size) > HALF * kernel.size:
+                continue
+            numbers = rounded(kernel, grid, seen.get(name))
+            bias = name.removesuffix("weight") + "bias"
+            if name in met and layer.bias is not None and bias not in encodings:
+                layer.bias += torch.from_numpy(lost(kernel, numbers, met[name]))
+            layer.weight.copy_(torch.from_numpy(numbers))
+            chosen[id(layer.weight)] = grid
+        encodings[name] = chosen[id(layer.weight)]
+    if encodings == dict(program.encodings):
+        return program
+    return replace(program, module=module, encodings=encodings)
+
+
+def rounded(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
+    """The kernel's numbers on a grid: nearest, or adapted to what the layer reads."""
+    return grid.numbers(grid.codes(kernel if seen is None else adapted(kernel, grid, seen)))
+
+
+def lost(kernel: np.ndarray, numbers: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """What each output channel loses on average, (W - W') E[x]: Nagel 2019, section 4.2.
+
+    The channels are along axis 0; `mean` is (groups, columns) for the rest.
+    """
+    errors = (kernel.astype(np.float64) - numbers).reshape(len(mean), -1, mean.shape[1])
+    return np.einsum("goc,gc->go", errors, mean).ravel().astype(np.float32)
+
+
+def affine(dtype: str) -> Choose:
+    """From a kernel's least to its largest number, with a code exactly at zero.
+
+    Jacob 2018, equation 1.
+    """
+
+    def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        low, high = min(0.0, float(kernel.min())), max(0.0, float(kernel.max()))
+        scale = (high - low) / Encoding(dtype).top
+        return Encoding(dtype, (scale,), -round(-low / scale) * scale or 0.0)
+
+    return choose
+
+
+def wide_where_small(choose: Choose) -> Choose:
+    """The grids chosen, but those of 8-bit integers for kernels of up to SMALL numbers.
+
+    All of a net's together they are a few of its bytes, and an error in one of few numbers is one
+    for which few others can make up: depthwise kernels, first and last layers.
+    """
+
+    def chosen(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        grid = choose(name, kernel, axis)
+        is_small = kernel.size <= SMALL and grid.bits < BITS[WIDE]
+        return symmetric(WIDE)(name, kernel, axis) if is_small else grid
+
+    return chosen
+
+
+SHRUNK = (1.0, 0.97, 0.93, 0.88, 0.82, 0.75, 0.67, 0.58)
+"""Shares of the largest number at which a scale may clip; the one with the least error is taken."""
+
+FINEST = 2.0**-24
+"""The smallest float16 above zero, for channels that are zero."""
+
+
+def symmetric(dtype: str, block: int = 0) -> Choose:
+    """A float16 scale for each output channel, or for each block of input channels in it.
+
+    It is the one of a few whose rounding has the least squared error. A kernel whose input
+    channels are no multiple of the block has one scale a channel.
+    """
+
+    def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        size = block if block and kernel.ndim > 1 and kernel.shape[1 - axis] % block == 0 else 0
+        scales = _scales(_rows(kernel, axis, size), Encoding(dtype).top)
+        return Encoding(dtype, tuple(scales.tolist()), axis=axis, block=size)
+
+    return choose
+
+
+def _rows(kernel: np.ndarray, axis: int, block: int) -> np.ndarray:
+    """What shares a scale, a row each: (channels, the rest) or (channels * blocks, the rest)."""
+    first = np.moveaxis(kernel, axis, 0)
+    if not block:
+        return first.reshape(len(first), -1)
+    return first.reshape(len(first) * (first.shape[1] // block), -1)
+
+
+def _scales(rows: np.ndarray, top: int) -> np.ndarray:
+    """The float16 scale of each row that loses least, as float32."""
+    wide = rows.astype(np.float64)
+    largest = np.abs(wide).max(axis=1)
+    tried = np.stack([_half(np.maximum(largest * share / top, FINEST)) for share in SHRUNK])
+    errors = [
+        ((np.rint(wide / s[:, None]).clip(-top, top) * s[:, None] - wide) ** 2).sum(axis=1)
+        for s in tried
+    ]
+    return tried[np.argmin(errors, axis=0), np.arange(len(rows))].astype(np.float32)
+
+
+def _half(numbers: np.ndarray) -> np.ndarray:
+    return numbers.astype(np.float16).astype(np.float64)

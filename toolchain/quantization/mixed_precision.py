@@ -1,0 +1,96 @@
+"""Mixed precision: the layers that float16 does harm to stay in float32, and are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from toolchain.quantization import sensitivity
+from toolchain.quantization.sensitivity import Damage, Judge
+
+if TYPE_CHECKING:
+    import torch
+
+    from converters.api import Program
+    from toolchain.parity.compare import ParityReport
+    from toolchain.recipes.recipes import Recipe
+
+SHARES = (0.5, 0.25, 0.1)
+"""What rounding may use up of the tolerances, at each attempt to mend a build."""
+
+HALF = "weights-fp16"
+"""The step after which Core ML computes in float16."""
+
+LARGEST = 65504.0 / 2
+"""The activation that is too near to float16's end."""
+
+
+def can_mend(recipe: Recipe, reports: Sequence[ParityReport]) -> bool:
+    """Whether it is rounding that failed, and there is something left to try."""
+    rounds = HALF in recipe.passes if recipe.lossy else not recipe.exact
+    return rounds and not recipe.integer and bool(reports) and recipe.attempt < len(SHARES)
+
+
+def mended(
+    recipe: Recipe,
+    captured: Program,
+    shipped: Program,
+    judge: Judge,
+    reports: Sequence[ParityReport],
+) -> Recipe:
+    """The recipe with the fewest layers spared without which the failed cases would pass.
+
+    Those whose activations overflow are spared first; the others by what rounding them alone
+    does to the outputs. A lossy recipe is held to its own numbers, as shipped: of it only
+    float16 is judged.
+    """
+    program, rounding = captured, replace(recipe, keep={})
+    if recipe.lossy:
+        program, rounding = replace(shipped, encodings={}), replace(rounding, steps=(HALF,))
+    failed = {r.case for report in reports for r in report.rows if r.verdict == "failed"}
+    judge = sensitivity.of_cases(judge, [case for case in judge.cases if case in failed])
+    overflow = overflowing(program, judge)
+    damages = [
+        damage
+        for damage in sensitivity.measure(program, rounding, judge)
+        if damage.layer not in overflow
+    ]
+    first = [Damage(layer, float("inf"), "", 0, 0) for layer in overflow]
+    goal = SHARES[recipe.attempt]
+    spared = sensitivity.spare(program, rounding, judge, [*first, *damages], goal)
+    return replace(recipe, keep={**spared, **overflow}, attempt=recipe.attempt + 1)
+
+
+def overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
+    """The layers that read or write activations near float16's end, and how large these are."""
+    import torch
+
+    from converters.reference import ReferenceRunner
+
+    peaks: dict[str, float] = {}
+
+    def watch(name: str) -> object:
+        def hook(module: torch.nn.Module, given: tuple[object, ...], result: object) -> None:
+            tensors = [t for t in (*given, result) if isinstance(t, torch.Tensor) and t.numel()]
+            peaks[name] = max([peaks.get(name, 0.0), *(float(t.abs().max()) for t in tensors)])
+
+        return hook
+
+    layers = sensitivity.layers(program)
+    handles = [
+        program.module.get_submodule(name).register_forward_hook(watch(name))  # type: ignore[arg-type]
+        for name in layers
+    ]
+    try:
+        runner = ReferenceRunner(program)
+        for inputs in judge.cases.values():
+            runner.run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {
+        name: f"its activations reach {peak:.3g}, float16 ends at 65504"
+        for name, peak in peaks.items()
+        if peak > LARGEST
+    }

@@ -1,0 +1,74 @@
+"""The activations of a net on the pictures of the calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from converters.api import Program
+from toolchain.quantization.calls import Calls, FunctionCall, is_map
+from toolchain.quantization.memo import once_a_module
+from toolchain.quantization.ranges import BINS, Histogram
+
+See = Callable[[int, Tensor], None]
+"""Given the number of a call, or of an input (below 0), and the map."""
+
+
+@once_a_module
+def observed(program: Program) -> Mapping[int, Histogram]:
+    """What was seen of each call's map, and of each input, by its number (see `calls`).
+
+    Once for the ends, once more for what lies between.
+    """
+    ends: dict[int, tuple[float, float]] = {}
+    counts: dict[int, np.ndarray] = {}
+
+    def see_ends(number: int, numbers: Tensor) -> None:
+        low, high = (float(end) for end in torch.aminmax(numbers))
+        before = ends.get(number, (low, high))
+        ends[number] = min(low, before[0]), max(high, before[1])
+
+    def see_between(number: int, numbers: Tensor) -> None:
+        low, high = ends[number]
+        if high > low:
+            found = torch.histc(numbers.flatten(), BINS, low, high).numpy().astype(np.float64)
+            counts[number] = counts.get(number, np.zeros(BINS)) + found
+
+    for see in (see_ends, see_between):
+        show(program, see)
+    return {n: Histogram(*ends[n], counts.get(n, np.zeros(BINS))) for n in ends}
+
+
+def show(program: Program, see: See) -> None:
+    """Runs the program on the pictures; `see` is given every map."""
+    with torch.no_grad():
+        for inputs in inputs_of(program):
+            for place, tensor in enumerate(inputs):
+                see(-1 - place, tensor)
+            with _Watching(see):
+                program.module(*inputs)
+
+
+def inputs_of(program: Program) -> list[tuple[Tensor, ...]]:
+    """The pictures as what the module is called with."""
+    from toolchain.data import calibration
+
+    return [
+        tuple(torch.from_numpy(given[spec.name]) for spec in program.spec.inputs)
+        for given in calibration.inputs_for(program.spec)
+    ]
+
+
+class _Watching(Calls):
+    def __init__(self, see: See) -> None:
+        super().__init__()
+        self._see = see
+
+    def made(self, number: int, call: FunctionCall) -> Any:
+        if is_map(call.result):
+            self._see(number, call.result)
+        return call.result

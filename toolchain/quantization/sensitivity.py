@@ -1,0 +1,204 @@
+"""What each layer loses to a recipe, and which layers to spare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from converters.encodings import HALF
+from model_defs.errors import BadRecipe
+
+if TYPE_CHECKING:
+    from converters.api import Program, Tensors
+    from toolchain.build.build import Say
+    from toolchain.passes import Pass
+    from toolchain.recipes.recipes import Recipe
+
+Told = Callable[[int, int], None]
+"""Called with (layers measured, layers in all)."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What the outputs lose where a recipe rounds this layer alone.
+
+    `share` is the worst error in tolerances of its output, `where` that output and case.
+    `bytes` is what the layer takes with the recipe, `plain` what it takes in float16. `drop` is
+    the share of the model's metric that is lost, where that was asked for.
+    """
+
+    layer: str
+    share: float
+    where: str
+    bytes: int
+    plain: int
+    drop: float | None = None
+
+    @property
+    def saved(self) -> int:
+        return self.plain - self.bytes
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """PyTorch's answers, against which programs with other numbers are held."""
+
+    cases: Mapping[str, Tensors]
+    expected: Mapping[str, Tensors]
+
+    def worst(self, program: Program) -> tuple[float, str]:
+        """The largest error in tolerances, infinite if it is no number, and where it is."""
+        from converters.reference import ReferenceRunner
+
+        runner, found = ReferenceRunner(program), [(0.0, "")]
+        for case, inputs in self.cases.items():
+            outputs = runner.run(inputs)
+            for spec in program.spec.outputs:
+                error = np.abs(outputs[spec.name] - self.expected[case][spec.name]).max()
+                share = float(error) / (spec.tolerance or 1.0)
+                share = share if np.isfinite(share) else np.inf
+                found.append((share, f"'{spec.name}', case {case}"))
+        return max(found)
+
+
+def layers(program: Program) -> tuple[str, ...]:
+    """The modules that have parameters of their own, in the order of the model."""
+    named = (name.rpartition(".")[0] for name, _ in program.module.named_parameters())
+    return tuple(dict.fromkeys(named))
+
+
+def measure(
+    program: Program,
+    recipe: Recipe,
+    judge: Judge,
+    told: Told = lambda done, total: None,
+    dropped: Callable[[Program], float] | None = None,
+) -> list[Damage]:
+    """The damage of each layer that the recipe rounds, the largest first."""
+    ready = _after(program, [step for step in recipe.load() if step.exact])
+    whole = _rounded(ready, recipe)
+    every = layers(whole)
+    found = []
+    for number, layer in enumerate(every):
+        told(number, len(every))
+        spared = {other: "" for other in every if other != layer}
+        rounded = _rounded(ready, replace(recipe, keep=spared))
+        share, where = judge.worst(rounded)
+        drop = None if dropped is None else dropped(rounded)
+        found.append(Damage(layer, share, where, *_bytes(whole, layer), drop))
+    return sorted(found, key=lambda damage: -damage.share)
+
+
+def _rounded(ready: Program, recipe: Recipe) -> Program:
+    """A program that the exact passes of a recipe have been over, after the others."""
+    return _after(ready, [step for step in recipe.load() if not step.exact])
+
+
+def _after(program: Program, steps: Iterable[Pass]) -> Program:
+    for step in steps:
+        program = step(program)
+    return program
+
+
+def _bytes(program: Program, layer: str) -> tuple[int, int]:
+    """What the parameters of a layer take: as they are to be stored, and in float16."""
+    own = dict(program.module.get_submodule(layer).named_parameters(recurse=False))
+    stored = 0
+    for name, parameter in own.items():
+        path = f"{layer}.{name}" if layer else name
+        stored += program.encodings.get(path, HALF).bytes(parameter.numel())
+    return stored, sum(HALF.bytes(p.numel()) for p in own.values())
+
+
+def spare(
+    program: Program, recipe: Recipe, judge: Judge, damages: Sequence[Damage], goal: float
+) -> dict[str, str]:
+    """The fewest layers, worst first, without which the recipe stays within the goal.
+
+    Layer -> why it is spared. All are in it where even that many do not do. The goal is a share
+    of the outputs' tolerances.
+    """
+    ready = _after(program, [step for step in recipe.load() if step.exact])
+
+    def within(count: int) -> bool:
+        keep = {damage.layer: "" for damage in damages[:count]}
+        return judge.worst(_rounded(ready, replace(recipe, keep=keep)))[0] <= goal
+
+    count = first(within, len(damages))
+    return {damage.layer: reason(damage) for damage in damages[:count]}
+
+
+def first(holds: Callable[[int], bool], most: int) -> int:
+    """The smallest number up to `most` of which it holds, if it holds of all beyond; or `most`."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def reason(damage: Damage) -> str:
+    return f"alone it moves {damage.where}, by {damage.share:.2g} of the tolerance"
+
+
+def of_cases(judge: Judge, names: Iterable[str]) -> Judge:
+    """The same with these cases alone."""
+    kept = tuple(names)
+    return Judge({n: judge.cases[n] for n in kept}, {n: judge.expected[n] for n in kept})
+
+
+def of_model(
+    name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
+) -> list[Damage]:
+    """The damage of each layer of a model on the cases of a build; `scenes` are examined, if any.
+
+    Raises BadRecipe for a recipe that rounds nothing, and what capturing raises.
+    """
+    from converters.capture import capture
+    from converters.reference import ReferenceRunner
+    from model_defs import lookup
+    from toolchain.data import cases
+    from toolchain.evaluation.score import judge_of
+
+    if recipe.exact:
+        raise BadRecipe(f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ...")
+    (name,) = lookup.expand(name)
+    spec = lookup.load(name)
+    program = capture(spec, recipe.weights_of(spec, weights))
+    inputs = cases.build(program.spec.inputs, cases.CASES + program.spec.cases)
+    runner = ReferenceRunner(program)
+    judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
+    dropped = None
+    if scenes:
+        examiner = judge_of(program, scenes)
+        base = examiner.score(program)
+        dropped = lambda other: base.drop(examiner.score(other))  # noqa: E731
+    what = program.spec.name
+    damages = measure(
+        program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped
+    )
+    say(what, "")
+    return damages
+
+
+def show(model: str, recipe: Recipe, damages: Sequence[Damage]) -> None:
+    """A row a layer."""
+    from toolchain.report import terminal
+
+    heads = ("error / tolerance", "metric lost", "bytes", "in float16")
+    made = terminal.table(
+        f"{model}, recipe {recipe.name}: one layer at a time", "layer", *heads, "worst", right=heads
+    )
+    for one in damages:
+        lost = "-" if one.drop is None else f"{one.drop:.2%}"
+        made.add_row(
+            one.layer, f"{one.share:.3f}", lost, f"{one.bytes:,}", f"{one.plain:,}", one.where
+        )
+    terminal.show(made)

@@ -1,0 +1,57 @@
+"""What the outputs of a file that computes in integers may differ by.
+
+Each runtime rounds what lies between two codes its own way, and a deep net makes of one code that
+differs many: PyTorch's rounding is but one of those that are as good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from converters.api import Program, Tensors
+from model_defs.spec import TensorSpec
+from toolchain.quantization import activations
+from toolchain.quantization.activations import OnGrids
+
+JITTER = 0.05
+"""What runtimes differ by before they round, as a share of a step: float16 by that much."""
+
+TWICE = 2.0
+"""Another draw may move an output further."""
+
+
+def jittered(program: Program) -> Program:
+    """The program as another runtime may round it."""
+    module = program.module
+    assert isinstance(module, OnGrids), "a program that computes in integers"
+    return replace(program, module=activations.jittered(module, JITTER))
+
+
+def widened(
+    outputs: Sequence[TensorSpec], expected: Mapping[str, Tensors], other: Mapping[str, Tensors]
+) -> tuple[TensorSpec, ...]:
+    """The outputs with a tolerance of twice what other roundings move them by, or their own.
+
+    `expected` and `other` have PyTorch's answers to each case, the second ones jittered.
+    """
+    return tuple(_widened(spec, expected, other) for spec in outputs)
+
+
+def _widened(
+    spec: TensorSpec, expected: Mapping[str, Tensors], other: Mapping[str, Tensors]
+) -> TensorSpec:
+    moved = (np.abs(expected[case][spec.name] - other[case][spec.name]).max() for case in expected)
+    return replace(spec, tolerance=max(spec.tolerance or 0.0, TWICE * float(max(moved))))
+
+
+def notes(before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """What a manifest says of the outputs whose tolerance was widened."""
+    return tuple(
+        f"computes in integers: '{new.name}' is held to {new.tolerance:.3g}, twice what rounding "
+        f"ties otherwise moves it by, not to {old.tolerance:g}"
+        for old, new in zip(before, after, strict=True)
+        if new.tolerance != old.tolerance
+    )

@@ -1,0 +1,89 @@
+"""What each pass did: bytes, multiply-adds, how far the outputs moved, what the metric lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from converters.encodings import Encoding
+
+if TYPE_CHECKING:
+    import torch
+
+    from converters.api import Program
+
+MODEL = "as trained"
+"""The first entry: the model before any pass."""
+
+SCENES = 12
+"""How many held-out scenes a model is asked about after each pass."""
+
+Examine = Callable[[str, "Program"], Mapping[str, float]]
+"""(after what, a program) -> its metrics by name."""
+
+
+def examine_nothing(after: str, program: Program) -> Mapping[str, float]:
+    """For builds that were not asked for metrics: an examination takes longer than all passes."""
+    return {}
+
+
+def examiner(model: Program, say: Callable[[str], None]) -> Examine:
+    """The first metric of the model's examination, else the outputs' likeness to the model's."""
+    from toolchain.evaluation.score import judge_of
+
+    judge = judge_of(model, SCENES)
+
+    def examine(after: str, program: Program) -> Mapping[str, float]:
+        say(f"examining it {after}" if after == MODEL else f"examining it after {after}")
+        return {judge.measure.name: round(judge.score(program).value, 4)}
+
+    return examine
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """A program after a pass.
+
+    `bytes` is what its numbers take as they are to be stored, with their scales and palettes.
+    `moved` is the largest change of an output from the model's, in tolerances, on a photograph.
+    `metrics` is empty where nobody asked.
+    """
+
+    after: str
+    bytes: int
+    parameters: int
+    macs: int
+    moved: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(
+        cls,
+        after: str,
+        program: Program,
+        macs: int,
+        outputs: Sequence[torch.Tensor],
+        model: Sequence[torch.Tensor],
+        metrics: Mapping[str, float],
+    ) -> PassRecord:
+        moved = [
+            float((new - old).abs().max()) / (spec.tolerance or 1.0)
+            for spec, new, old in zip(program.spec.outputs, outputs, model, strict=True)
+        ]
+        parameters = sum(p.numel() for p in program.module.parameters())
+        return cls(after, stored_bytes(program), parameters, macs, max(moved), metrics)
+
+
+def stored_bytes(program: Program) -> int:
+    """The bytes of all parameters and float buffers, each tensor once."""
+    named = [*program.module.named_parameters(), *program.module.named_buffers()]
+    floats = {name: tensor for name, tensor in named if tensor.is_floating_point()}
+    return sum(_bytes(program.encodings, name, t) for name, t in floats.items())
+
+
+def _bytes(encodings: Mapping[str, Encoding], name: str, tensor: torch.Tensor) -> int:
+    return encodings.get(name, Encoding("float32")).bytes(tensor.numel())

@@ -1,0 +1,78 @@
+"""The only caller and checker of passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from converters.capture import outputs_of
+from model_defs.counting import counted
+from model_defs.errors import PassFailed
+from toolchain.data import cases
+from toolchain.recipes.pass_report import MODEL, Examine, PassRecord, examine_nothing
+
+if TYPE_CHECKING:
+    from converters.api import Program
+    from toolchain.passes import Pass
+
+DRIFT = 1e-4
+"""The largest change that an exact pass may make, as a share of the output's largest value."""
+
+
+def run(program: Program, passes: Sequence[Pass]) -> Program:
+    """The program after all passes; raises what `record` does."""
+    return record(program, passes)[0]
+
+
+def record(
+    program: Program, passes: Sequence[Pass], examine: Examine = examine_nothing
+) -> tuple[Program, tuple[PassRecord, ...]]:
+    """The program after all passes, and what each did.
+
+    Raises PassFailed, naming the pass and those before it, for a pass that changes its input,
+    returns NaN, or claims to be exact and is not.
+    """
+    done: list[str] = []
+    model, macs = _run(program)
+    outputs, metrics = model, examine(MODEL, program)
+    entries = [PassRecord.of(MODEL, program, macs, model, model, metrics)]
+    for step in passes:
+        result = step(program)
+        after = f" (after {', '.join(done)})" if done else ""
+        again, _ = _run(program)
+        if any(not torch.equal(a, b) for a, b in zip(outputs, again, strict=True)):
+            raise PassFailed(f"pass {step.name}{after} changed the program that it was given")
+        new, macs = _run(result)
+        _check(step, after, result, outputs, new)
+        if result is not program:
+            metrics = examine(step.name, result)
+        program, outputs = result, new
+        entries.append(PassRecord.of(step.name, program, macs, outputs, model, metrics))
+        done.append(step.name)
+    return program, tuple(entries)
+
+
+def _check(
+    step: Pass,
+    after: str,
+    result: Program,
+    before: tuple[torch.Tensor, ...],
+    outputs: tuple[torch.Tensor, ...],
+) -> None:
+    for spec, old, new in zip(result.spec.outputs, before, outputs, strict=True):
+        if old.shape != new.shape:
+            raise PassFailed(f"pass {step.name}{after} changed the shape of '{spec.name}'")
+        if not torch.isfinite(new).all():
+            raise PassFailed(f"pass {step.name}{after} made '{spec.name}' NaN or infinite")
+        drift = float((new - old).abs().max())
+        if step.exact and drift > DRIFT * max(float(old.abs().max()), 1e-6):
+            raise PassFailed(f"pass {step.name}{after} is exact, but moved '{spec.name}' {drift:g}")
+
+
+def _run(program: Program) -> tuple[tuple[torch.Tensor, ...], int]:
+    """The outputs on a photograph, and the multiply-adds of convolutions and matrix products."""
+    (case,) = cases.build(program.spec.inputs, ("photo",)).values()
+    inputs = [torch.from_numpy(case[spec.name]) for spec in program.spec.inputs]
+    return counted(lambda: outputs_of(program.spec, program.module(*inputs)))

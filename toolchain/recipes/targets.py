@@ -1,0 +1,137 @@
+"""The platforms that a bundle is built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from model_defs.errors import ConversionFailed, UnknownName
+from toolchain.passes import ACTIVATIONS, BLOCKS, OPTIONS, STORES, stored_by
+from toolchain.recipes.recipes import RECIPES, Recipe
+
+Via = Literal["lowering", "onnx2tf"]
+"""Our own lowering of ONNX, or onnx2tf's, which then is an oracle for ours."""
+DEFAULT_VIA: Via = "lowering"
+
+Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
+"""Where an app lets Core ML compute: GPU is Metal, NE the Neural Engine."""
+DEFAULT_COMPUTE: Compute = "all"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A platform, the converter of its format, and the artifact's file name ending.
+
+    `loading` names the files of `toolchain/clients` that its bundles carry: code for an app.
+    `stores` are the types in which its format holds weights that it computes with in float32,
+    and those in which it computes. It `pads` types of fewer bits to a byte: they are smaller once
+    they are compressed, as a server does when it sends them.
+    """
+
+    name: str
+    format: str
+    suffix: str
+    needs_onnx: bool
+    summary: str
+    loading: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ("float32", "float16")
+    pads: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """All types whose numbers are the same in its files."""
+        return self.stores + self.pads
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "ios",
+            "coreml",
+            ".mlpackage",
+            False,
+            "Core ML (Metal, Neural Engine), iOS 16+",
+            loading=("MLShip.swift",),
+            stores=(
+                *("float32", "float16", "int8", "int6", "int4", f"int4{BLOCKS}"),
+                f"int8{ACTIVATIONS}",
+                *("palette8", "palette6", "palette4", "palette3", "palette2"),
+            ),
+        ),
+        Target(
+            "android",
+            "tflite",
+            ".tflite",
+            True,
+            "TFLite / LiteRT (XNNPACK, GPU)",
+            stores=("float32", "float16", "int8", "int4", f"int8{ACTIVATIONS}"),
+        ),
+        Target(
+            "web",
+            "tfjs",
+            ".tfjs",
+            True,
+            "TensorFlow.js (WASM, WebGL, WebGPU)",
+            loading=("mlship.mjs",),
+            stores=("float32", "float16", "uint16", "int8", "uint8"),
+            pads=("int6", "int4"),
+        ),
+    )
+}
+
+
+def find(names: tuple[str, ...]) -> tuple[Target, ...]:
+    """The targets of those names, in table order; `all` is every one."""
+    for name in names:
+        if name not in TARGETS and name != "all":
+            raise UnknownName.among("target", name, [*TARGETS, "all"])
+    return tuple(t for t in TARGETS.values() if t.name in names or "all" in names)
+
+
+def check_via(chosen: tuple[Target, ...], via: Via) -> None:
+    """ConversionFailed where onnx2tf is asked for a target that ONNX has no part in."""
+    for target in chosen:
+        if via != DEFAULT_VIA and not target.needs_onnx:
+            others = [f"--target {t.name}" for t in TARGETS.values() if t.needs_onnx]
+            raise ConversionFailed(
+                f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
+            )
+
+
+def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
+    """ConversionFailed where a target cannot store a recipe's numbers; names one that it can."""
+    for target in chosen:
+        for dtype in recipe.on(target.name).stores:
+            if dtype not in target.holds:
+                able = [t.name for t in TARGETS.values() if dtype in t.holds]
+                lacks = f"does not store {dtype} weights"
+                if dtype.endswith(ACTIVATIONS):
+                    lacks = f"does not compute in {dtype.removesuffix(ACTIVATIONS)}"
+                raise ConversionFailed(
+                    f"recipe {recipe.name}: {target.format} {lacks}",
+                    where=f"target {target.name}",
+                    do=f"use --recipe {nearest(dtype, target)}, the nearest that it stores, "
+                    f"or --target {able[0]}",
+                )
+
+
+def nearest(dtype: str, target: Target) -> str:
+    """The recipe whose numbers come next in width to a type that a target does not store."""
+    from converters.encodings import BITS
+
+    least = BITS[dtype.removesuffix(BLOCKS).removesuffix(ACTIVATIONS)]
+    wider = [t for t in target.stores if t in BITS and BITS[t] >= least]
+    found = min(wider, key=lambda t: (BITS[t], t[:3] != dtype[:3]))
+    named = [recipe.name for recipe in RECIPES.values() if recipe.stores == (found,)]
+    steps = (f"{p}={v}" if v else p for p in STORES for v in ("", *WIDTHS))
+    return named[0] if named else next(s for s in steps if stored_by(s) == found)
+
+
+WIDTHS = tuple(map(str, OPTIONS["palettize"].choices))
+
+
+def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:
+    """ConversionFailed where compute units are asked for and no target has them."""
+    if compute != DEFAULT_COMPUTE and all(target.format != "coreml" for target in chosen):
+        raise ConversionFailed(f"--compute {compute} is of Core ML", do="use --target ios")

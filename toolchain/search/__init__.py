@@ -1,0 +1,1 @@
+"""What fits a budget: shrinking and pruning step by step."""

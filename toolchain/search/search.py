@@ -1,0 +1,158 @@
+"""Recipes tried, layer by layer, until the files of all targets fit and the metric is best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from converters.encodings import HALF
+from toolchain.build import cache
+from toolchain.bundle.bundle import write_whole
+from toolchain.evaluation.score import Score, Scorer
+from toolchain.passes.fold_batchnorm import FoldBatchnorm
+from toolchain.passes.weights_fp16 import WeightsFp16
+from toolchain.passes.weights_mixed import WeightsMixed
+from toolchain.recipes import pipeline
+from toolchain.recipes.pass_report import stored_bytes
+from toolchain.recipes.recipes import FOLD, MIXED, Recipe
+from toolchain.search import choices, knapsack
+from toolchain.search.knapsack import Plan
+
+if TYPE_CHECKING:
+    from converters.api import Program
+    from toolchain.recipes.targets import Target
+
+Say = Callable[[str, str], None]
+CURVE = 6
+"""Plans between the smallest and float16 that are examined for the curve."""
+
+
+@dataclass(frozen=True)
+class ExaminedPlan:
+    """A plan that was examined: the bytes of its numbers, its metric, and what that lost."""
+
+    bytes: int
+    score: Score
+    drop: float
+    plan: Plan = field(repr=False, default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many layers are stored as what."""
+        kinds = [choice.kind for choice in self.plan.values()]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(sorted(kinds))}
+
+
+class Memory:
+    """Numbers that were measured before, also by a run that was killed.
+
+    $MLSHIP_CACHE/shrink/<digest of the numbers, the source and the packages>.json
+    """
+
+    def __init__(self, program: Program) -> None:
+        digest = hashlib.sha256(cache.environment().encode())
+        for name, tensor in program.module.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        self.path = cache.home() / "shrink" / f"{digest.hexdigest()}.json"
+        self._known: dict[str, float] = {}
+        if self.path.is_file():
+            self._known = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def __call__(self, what: str, how: Callable[[], float]) -> float:
+        if what not in self._known:
+            self._known[what] = how()
+            write_whole(self.path, json.dumps(self._known))
+        return self._known[what]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A model whose layers were measured, and what plans for it were examined."""
+
+    program: Program
+    judge: Scorer
+    base: Score
+    choices: Mapping[str, Sequence[choices.StorageChoice]]
+    memory: Memory
+    say: Say
+
+    @classmethod
+    def of(cls, captured: Program, targets: Sequence[Target], judge: Scorer, say: Say) -> Search:
+        """Measures each layer as each type that all of the targets store."""
+        program = pipeline.run(captured, [FoldBatchnorm()])
+        memory, name = Memory(program), program.spec.name
+        value = memory("score", lambda: judge.score(program).value)
+        base = Score(judge.measure, value)
+
+        def told(done: int, total: int) -> None:
+            say(name, f"measuring layer {done + 1} of {total}")
+
+        measured = choices.measured(program, choices.kinds(targets), memory, told)
+        say(name, "")
+        return cls(program, judge, base, measured, memory, say)
+
+    @property
+    def rest(self) -> int:
+        """The bytes of all numbers that are in no kernel, in float16."""
+        halved = WeightsFp16()(self.program)
+        kernels = sum(own[0].bytes for own in self.choices.values())
+        return stored_bytes(halved) - kernels
+
+    @property
+    def least(self) -> int:
+        """The bytes of the smallest plan."""
+        smallest = (min(choice.bytes for choice in own) for own in self.choices.values())
+        return sum(smallest) + self.rest
+
+    @property
+    def most(self) -> int:
+        """The bytes in float16."""
+        return sum(own[0].bytes for own in self.choices.values()) + self.rest
+
+    def at(self, budget: int) -> ExaminedPlan | None:
+        """The best plan whose numbers fit so many bytes, examined; None where none fits."""
+        plan = knapsack.packed(self.choices, budget - self.rest)
+        if plan is None:
+            return None
+        kinds = {layer: choice.kind for layer, choice in plan.items()}
+        self.say(self.program.spec.name, f"examining {budget / 1e6:.2f} MB")
+        what = "plan " + json.dumps(kinds, sort_keys=True)
+        value = self.memory(what, lambda: self.judge.score(self._applied(kinds)).value)
+        self.say(self.program.spec.name, "")
+        score = Score(self.base.measure, value)
+        return ExaminedPlan(knapsack.total(plan) + self.rest, score, self.base.drop(score), plan)
+
+    def _applied(self, kinds: Mapping[str, str]) -> Program:
+        mixed = tuple((layer, kind) for layer, kind in kinds.items() if kind != HALF.dtype)
+        return pipeline.run(self.program, [WeightsMixed(mixed), WeightsFp16()])
+
+    def curve(self) -> list[ExaminedPlan]:
+        """Plans from the smallest to float16, a constant ratio apart."""
+        ratio = (self.most / self.least) ** (1 / (CURVE - 1))
+        budgets = [round(self.least * ratio**step) for step in range(CURVE)]
+        return [point for budget in budgets if (point := self.at(budget + 1)) is not None]
+
+    def within(self, drop: float) -> ExaminedPlan | None:
+        """The smallest plan that loses no more than this share of the metric; by bisection."""
+        low, high = self.least, self.most + 1
+        best = self.at(high)
+        if best is None or best.drop > drop:
+            return None
+        while high - low > self.most // 200:
+            middle = (low + high) // 2
+            point = self.at(middle)
+            if point is not None and point.drop <= drop:
+                best, high = point, middle
+            else:
+                low = middle
+        return best
+
+
+def recipe_of(name: str, point: ExaminedPlan) -> Recipe:
+    """The recipe that builds a plan; float16 for whatever the plan has no type for."""
+    kinds = {layer: choice.kind for layer, choice in point.plan.items()}
+    mixed = {layer: kind for layer, kind in kinds.items() if kind != HALF.dtype}
+    return Recipe(name, (FOLD, MIXED, "weights-fp16"), layers=mixed)

@@ -1,0 +1,212 @@
+"""`mlship shrink`: measures, plans, builds, and plans again until the files fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from converters.capture import capture
+from model_defs import lookup
+from model_defs.errors import BadRecipe, ConversionFailed
+from toolchain.build.build import Built, build
+from toolchain.bundle import bundle as bundles
+from toolchain.evaluation.score import judge_of
+from toolchain.recipes import recipes
+from toolchain.recipes.recipes import Recipe
+from toolchain.recipes.targets import Target
+from toolchain.search.search import ExaminedPlan, Say, Search, recipe_of
+
+ATTEMPTS = 4
+"""Builds after which a budget that files still exceed is given up."""
+
+
+@dataclass(frozen=True)
+class ShrinkGoal:
+    """What must hold: bytes of every target's artifact, and the share of the metric lost."""
+
+    bytes: int | None
+    drop: float | None
+    scenes: int
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """What was found: the plan, its files, the curve that it lies on, and what binds it."""
+
+    model: str
+    search: Search
+    point: ExaminedPlan
+    built: tuple[Built, ...]
+    curve: tuple[ExaminedPlan, ...]
+    binding: str
+    problem: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.problem else max(one.exit_code for one in self.built)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Target -> bytes of its artifact."""
+        return {b.target: b.bundle.artifact_bytes for b in self.built if b.bundle}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "ok": self.exit_code == 0,
+            "problem": self.problem,
+            "metric": self.search.base.measure.name,
+            "before": self.search.base.value,
+            "after": self.point.score.value,
+            "drop": self.point.drop,
+            "layers": {layer: choice.kind for layer, choice in self.point.plan.items()},
+            "bytes": self.sizes,
+            "binding": self.binding,
+            "curve": [
+                {"bytes": p.bytes, "metric": p.score.value, "drop": p.drop} for p in self.curve
+            ],
+        }
+
+
+def shrink(
+    name: str,
+    targets: tuple[Target, ...],
+    budget: ShrinkGoal,
+    weights: Path | None,
+    out: Path,
+    say: Say,
+) -> Shrunk:
+    """The plan with the best metric under a budget of bytes, or the smallest within a drop.
+
+    Bundles are written only if both hold. Raises BadRecipe where no plan can be as small, with
+    the least that can be had, and ConversionFailed where a target cannot be built.
+    """
+    (name,) = lookup.expand(name)
+    captured = capture(lookup.load(name), weights)
+    search = Search.of(captured, targets, judge_of(captured, budget.scenes), say)
+    curve = search.curve()
+    with TemporaryDirectory(prefix="mlship-shrink-") as work:
+        trial = _Trial(name, targets, weights, Path(work), say)
+        point, binding = _chosen(search, budget, trial)
+        problem = _problem(point, budget)
+        recipe = _named(point, budget)
+        place = Path(work) if problem else out
+        built = build([name], targets, recipe, weights=weights, out=place, say=say)
+    if not problem:
+        path = out / f"{captured.spec.name}.recipe.json"
+        bundles.write_whole(path, recipes.text_of(recipe))
+    return Shrunk(captured.spec.name, search, point, tuple(built), tuple(curve), binding, problem)
+
+
+def _named(point: ExaminedPlan, budget: ShrinkGoal) -> Recipe:
+    wanted = f"{budget.bytes / 1e6:g}MB" if budget.bytes else f"{budget.drop:.2%}"
+    return recipe_of(f"shrunk-{wanted}", point)
+
+
+def _problem(point: ExaminedPlan, budget: ShrinkGoal) -> str:
+    if budget.drop is None or point.drop <= budget.drop:
+        return ""
+    return (
+        f"the best plan within the budget of bytes loses {point.drop:.2%} of "
+        f"{point.score.measure.name}, more than {budget.drop:.2%}"
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Builds plans to weigh their files."""
+
+    model: str
+    targets: tuple[Target, ...]
+    weights: Path | None
+    folder: Path
+    say: Say
+
+    def sizes(self, recipe: Recipe) -> dict[str, int]:
+        """Target -> bytes; raises what kept a target from being built."""
+        given = {"weights": self.weights, "out": self.folder, "say": self.say}
+        found = build([self.model], self.targets, recipe, **given)  # type: ignore[arg-type]
+        for one in found:
+            if one.error is not None:
+                raise one.error
+            if one.bundle is None:
+                problems = "; ".join(one.report.problems if one.report else ())
+                raise ConversionFailed(f"{one.model}-{one.target} is not equal: {problems}")
+        return {b.target: b.bundle.artifact_bytes for b in found if b.bundle}
+
+
+def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[ExaminedPlan, str]:
+    """The plan, and the constraint that kept it from being better."""
+    if budget.bytes is None:
+        assert budget.drop is not None
+        found = search.within(budget.drop)
+        if found is None:
+            least_lost = search.at(search.most + 1)
+            assert least_lost is not None
+            return least_lost, f"a drop of {budget.drop:.2%}"
+        return found, f"a drop of {budget.drop:.2%} of {found.score.measure.name}"
+    numbers = budget.bytes
+    sizes: dict[str, int] = {}
+    for _ in range(ATTEMPTS):
+        point = search.at(numbers)
+        if point is None:
+            raise _too_small(search, budget.bytes, sizes, numbers)
+        sizes = trial.sizes(_named(point, budget))
+        largest = max(sizes, key=sizes.__getitem__)
+        if sizes[largest] <= budget.bytes:
+            what = f"{sizes[largest]:,} of {budget.bytes:,} bytes for {largest}"
+            return point, what if point.bytes < search.most else "none: it is float16 throughout"
+        numbers = min(numbers, point.bytes) - (sizes[largest] - budget.bytes)
+    raise _too_small(search, budget.bytes, sizes, numbers)
+
+
+def _too_small(search: Search, wanted: int, sizes: dict[str, int], numbers: int) -> BadRecipe:
+    """With the least possible: the smallest plan, and what the largest file adds to its numbers."""
+    added = wanted - numbers
+    least = search.least + max(0, added)
+    what = f"{wanted:,} bytes cannot be had: the least is about {least:,}"
+    tight = f" ({max(sizes, key=sizes.__getitem__)} is the largest)" if sizes else ""
+    return BadRecipe(
+        what + tight,
+        where=search.program.spec.name,
+        do="raise --max-bytes, leave out the target that stores the widest types, or prune first",
+    )
+
+
+def show(shrunk: Shrunk) -> None:
+    """The curve, the plan and the files."""
+    import click
+
+    from toolchain.report import terminal
+
+    measure, base = shrunk.search.base.measure, shrunk.search.base
+    title = f"{shrunk.model}: {measure.name} {base.value:.4g} {measure.unit} in float32"
+    made = terminal.table(
+        title, "numbers", measure.name, "drop", "layers", right=("numbers", measure.name, "drop")
+    )
+    for point in _rows(shrunk):
+        mark = "[bold]" if point is shrunk.point else ""
+        layers = ", ".join(f"{n} {kind}" for kind, n in point.counts.items())
+        cells = (f"{point.bytes / 1e6:.3f} MB", f"{point.score.value:.4f}", f"{point.drop:.2%}")
+        made.add_row(*(mark + cell for cell in (*cells, layers)))
+    terminal.show(made)
+    if shrunk.problem:
+        click.secho(shrunk.problem, fg="red", err=True)
+        click.echo("no bundle was written", err=True)
+        return
+    for built in shrunk.built:
+        if built.bundle:
+            click.echo(f"{built.bundle.directory}: {built.bundle.artifact_bytes:,} bytes")
+    click.echo(f"bound by {shrunk.binding}")
+
+
+def _rows(shrunk: Shrunk) -> Sequence[ExaminedPlan]:
+    return sorted([*shrunk.curve, shrunk.point], key=lambda point: (point.bytes, point.drop))
+
+
+def as_text(shrunk: Shrunk) -> str:
+    return json.dumps(shrunk.to_json(), indent=2)

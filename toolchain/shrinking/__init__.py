@@ -1,1 +1,0 @@
-"""`mlship shrink`: the best metric that fits a budget of bytes, layer by layer."""
