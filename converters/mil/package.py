@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from converters.mil.messages import messages
 from converters.mil.program import Block, MilValue, read_block, read_values
-from converters.mil.proto import Model_pb2
 from converters.mil.types import TensorType
 from converters.mil.values import BlobFiles
 from model_defs.errors import BadArtifact, UnknownName, UnsupportedOperation
@@ -115,9 +115,13 @@ def _manifest(path: Path) -> Any:
 
 
 def read_model(model: Path) -> Any:
-    """The `Model` message in a file; BadArtifact where it is missing or not one."""
+    """The `Model` message in a file; BadArtifact where it is missing or not one.
+
+    Raises BackendUnavailable where coremltools, whose files these are, is not installed.
+    """
+    kind = messages("Model_pb2").Model
     try:
-        return Model_pb2.Model.FromString(model.read_bytes())
+        return kind.FromString(model.read_bytes())
     except OSError as error:
         raise BadArtifact(f"cannot be read: {error}", where=str(model), do=REBUILD) from error
     except DecodeError as error:

@@ -8,11 +8,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.coreml import shared as sharing
 from converters.encodings import Encoding
-from converters.mil.proto import MIL_pb2, Model_pb2
+from converters.mil.messages import messages
 from converters.tflite import names as tflite_names
 from converters.tflite.store import packed
 from converters.tflite.trim import last_of_each_layer, trim
 from converters.tflite.weights import store
+
+MIL_pb2, Model_pb2 = messages("MIL_pb2"), messages("Model_pb2")
 
 
 def model_of(*tensors: schema.TensorT) -> schema.ModelT:

@@ -217,7 +217,11 @@ print(time.process_time() - begin, {{"torch", "coremltools"}} & set(sys.modules)
     assert float(seconds) < 1
 
 
-@pytest.mark.parametrize("first", ["converters.mil", "coremltools"])
+@pytest.mark.parametrize(
+    "first",
+    ["from converters.mil.messages import messages; messages('Model_pb2')", "import coremltools"],
+    ids=["converters.mil", "coremltools"],
+)
 def test_our_readers_and_coremltools_live_in_one_process(
     first: str, saved: dict[str, Path]
 ) -> None:
@@ -225,13 +229,30 @@ def test_our_readers_and_coremltools_live_in_one_process(
 import sys, logging
 sys.modules["tensorflow"] = None
 logging.disable()
-import {first}
+{first}
 import coremltools
 from converters import mil
-from converters.mil.proto import Model_pb2
+from converters.mil.messages import messages
 from coremltools.proto import Model_pb2 as theirs
 data = open({str(saved["FLOAT32"] / "Data/com.apple.CoreML/model.mlmodel")!r}, "rb").read()
-assert Model_pb2.Model.FromString(data) == theirs.Model.FromString(data)
+assert messages("Model_pb2").Model.FromString(data) == theirs.Model.FromString(data)
 print("fine")
 """
     assert python(code) == "fine"
+
+
+def test_where_coremltools_is_not_installed_that_is_said(saved: dict[str, Path]) -> None:
+    code = f"""
+import sys
+sys.modules["coremltools"] = None
+from pathlib import Path
+from converters import mil
+try:
+    mil.open_package(Path({str(saved["FLOAT32"])!r}))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    said = python(code)
+    assert said.startswith("BackendUnavailable")
+    assert "coremltools is not installed" in said
+    assert "pip install coremltools" in said
