@@ -11,7 +11,7 @@ from benchmarks.measure.significance import P
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
 from toolchain.parity.harness import Outcome
-from toolchain.report.table import lines
+from toolchain.parity.lines import lines
 
 Verdict = Literal["passed", "warned", "failed", "skipped"]
 GROWN = {"disk_growth": "disk", "wire_growth": "wire", "memory_growth": "memory"}

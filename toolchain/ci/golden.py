@@ -9,10 +9,19 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from model_defs.errors import BadPicture
+from model_defs.spec import TensorSpec
 from toolchain.bundle import bundle as bundles
 
 KEY = "mlship"
 LEVELS = 255
+
+
+def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
+    """The range that is shown: the spec's, or that of these values where the spec has none."""
+    finite = like[np.isfinite(like)]
+    low = float(finite.min(initial=0.0)) if spec.low is None else spec.low
+    high = float(finite.max(initial=0.0)) if spec.high is None else spec.high
+    return (low, high) if high > low else (low, low + 1)
 
 
 def packed(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from benchmarks.measure.budgets import LIMITS
 from benchmarks.measure.size import SizeRow
 from toolchain.bench.size import weigh
 from toolchain.bundle.bundle import Bundle
 from toolchain.ci.state import BundleFigures, artifact_digest
 from toolchain.parity.compare import ParityReport
-from toolchain.report.table import WORST
+from toolchain.parity.lines import worst_metrics
 
 
 def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
@@ -48,17 +46,9 @@ def _quality(report: ParityReport) -> dict[str, float]:
     worst = report.worst
     if worst is not None and worst.error is not None and worst.tolerance:
         found["parity"] = worst.error / worst.tolerance
-    metrics = _worst_metrics(report)
+    metrics = worst_metrics(report.rows)
     for key, limit in LIMITS.items():
         if limit.metric in metrics:
             value = metrics[limit.metric]
             found[key] = 1 - value if limit.drop else value
     return found
-
-
-def _worst_metrics(report: ParityReport) -> Mapping[str, float]:
-    values: dict[str, list[float]] = {}
-    for row in report.rows:
-        for name, value in row.metrics.items():
-            values.setdefault(name, []).append(value)
-    return {name: WORST[name](found) for name, found in values.items()}

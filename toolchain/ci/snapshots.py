@@ -25,7 +25,6 @@ from toolchain.bundle import bundle as bundles
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
-from toolchain.report.pictures import bounds
 
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""
@@ -103,7 +102,7 @@ def _snapshot(model: str, case: str, spec: TensorSpec, outputs: Tensors, folder:
     path = folder / model / f"{name}.png"
     values = outputs[spec.name]
     if not path.is_file():
-        low, high = bounds(spec, values)
+        low, high = golden.bounds(spec, values)
         return Snapshot(model, name, spec, None, _rounded(values, low, high), low, high)
     before, low, high = golden.read(path)
     return Snapshot(model, name, spec, before, _rounded(values, low, high), low, high)

@@ -49,8 +49,8 @@ def bench(
     from benchmarks.measure.significance import confirmed
     from benchmarks.measure.timing.session import MODES
     from toolchain.bench import against as kept
-    from toolchain.bench import run, table
-    from toolchain.report import terminal
+    from toolchain.bench import run
+    from toolchain.report import bench_table, terminal
 
     before = kept.load(against) if against else None
     mode = MODES["full" if full else "quick"]
@@ -67,6 +67,6 @@ def bench(
         found = {**ran.to_json(), "changes": [change.to_json() for change in changes.values()]}
         click.echo(json.dumps(found, indent=2))
     else:
-        table.show(ran, [*changes.values()])
+        bench_table.show(ran, [*changes.values()])
     worse = any(change.worse for change in changes.values())
     return 1 if worse and ran.exit_code != 2 else ran.exit_code

@@ -133,12 +133,12 @@ def diff(before: Path, after: Path, timed: bool, as_json: bool) -> int:
     Sizes, parity, latency, and the layers that explain it.
     """
     from toolchain.ci import diffing
-    from toolchain.report import terminal
+    from toolchain.report import diff_table, terminal
 
     with terminal.progress() as say:
         found = diffing.between(before, after, timed=timed, say=say)
     if as_json:
         click.echo(json.dumps([one.to_json() for one in found], indent=2))
     else:
-        diffing.show(found)
+        diff_table.show(found)
     return 0

@@ -259,19 +259,19 @@ def blame(
     that they add, which for a quantised bundle is where the accuracy goes.
     """
     from toolchain.debug import blame_run
-    from toolchain.report import terminal
+    from toolchain.report import blame_files, blame_table, terminal
 
     wanted = replace(wanted, folder=folder, case=case)
     with terminal.progress() as say:
         blamed, unbuilt = blame_run.run(subjects, wanted, chosen, say)
     if html is not None:
-        blame_run.write_page(html, blamed)
+        blame_files.write_page(html, blamed)
     if node_data is not None:
-        blame_run.write_node_data(node_data, blamed)
+        blame_files.write_node_data(node_data, blamed)
     if as_json:
         click.echo(json.dumps([one.to_json() for one in blamed], indent=2))
     else:
-        blame_run.show(blamed, top)
+        blame_table.show(blamed, top)
     return _worst_code([one.exit_code for one in blamed] + [b.exit_code for b in unbuilt])
 
 

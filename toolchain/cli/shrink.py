@@ -87,8 +87,8 @@ def shrink(
     goes on where it was. Writes bundles, and MODEL.recipe.json for mlship build --recipe.
     """
     from toolchain.bundle.bundle import write_whole
-    from toolchain.report import terminal
-    from toolchain.search import page, shrink
+    from toolchain.report import shrink_page, terminal
+    from toolchain.search import shrink
 
     if max_bytes is None and max_drop is None:
         raise click.UsageError("--max-bytes, --max-drop or both")
@@ -96,7 +96,7 @@ def shrink(
     with terminal.progress() as say:
         found = shrink.shrink(model, targets.find(target_names), budget, weights, out, say)
     if html is not None:
-        write_whole(html, page.page(found))
+        write_whole(html, shrink_page.page(found))
     if as_json:
         click.echo(shrink.as_text(found))
     else:

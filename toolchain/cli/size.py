@@ -33,14 +33,14 @@ def size(
     """
     from toolchain.bench import size
     from toolchain.bundle.bundle import write_whole
-    from toolchain.report import terminal
+    from toolchain.report import size_page, size_table, terminal
 
     with terminal.progress() as say:
         rows = list(size.weigh_all(subjects, wanted, say))
     if html is not None:
-        write_whole(html, size.page(rows))
+        write_whole(html, size_page.page(rows))
     if as_json:
         click.echo(json.dumps([size.to_json(*row) for row in rows], indent=2))
     else:
-        size.show(rows)
+        size_table.show(rows)
     return 0

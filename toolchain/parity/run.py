@@ -60,7 +60,7 @@ def run(
 def show(ran: ParityRun, *, as_json: bool, report: Path | None) -> None:
     """Print a run, and write its report where one is wanted."""
     if report is not None:
-        from toolchain.report.pages import write
+        from toolchain.report.parity_files import write
 
         write(report, ran.outcomes)
     if as_json:
@@ -71,7 +71,7 @@ def show(ran: ParityRun, *, as_json: bool, report: Path | None) -> None:
 
 def _print(ran: ParityRun) -> None:
     from toolchain.report import terminal
-    from toolchain.report.table import absences, failures, parity_table
+    from toolchain.report.parity_table import absences, failures, parity_table
 
     if any(outcome.report.rows for outcome in ran.outcomes):
         terminal.show(parity_table(ran.outcomes))

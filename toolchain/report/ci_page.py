@@ -11,7 +11,7 @@ from toolchain.ci.checks import Check
 from toolchain.ci.differences import LayerChange
 from toolchain.ci.run import CiResult, CiRun
 from toolchain.ci.snapshots import Snapshot
-from toolchain.report import html, pictures
+from toolchain.report import parity_page, pictures
 from toolchain.report.ci_text import (
     SHOWN,
     TITLES,
@@ -23,7 +23,7 @@ from toolchain.report.ci_text import (
     verdicts,
     worse,
 )
-from toolchain.report.html import render
+from toolchain.report.parity_page import render
 
 CLASSES = {"passed": "passed", "failed": "failed", "warned": "skipped", "skipped": "skipped"}
 MOST_LAYERS = 10
@@ -50,13 +50,13 @@ def _strip(one: Snapshot) -> str:
     shape = (1, 1, 1, 1) if one.before is None else one.before.shape
     spec = one.spec or TensorSpec("gone", shape, "mask", low=one.low, high=one.high)
     if one.before is not None:
-        tiles.append(html.figure(pictures.of_tensor(spec, one.before), "golden"))
+        tiles.append(parity_page.figure(pictures.of_tensor(spec, one.before), "golden"))
     if one.after is not None:
         like = one.after if one.before is None else one.before
-        tiles.append(html.figure(pictures.of_tensor(spec, one.after, like), "now"))
+        tiles.append(parity_page.figure(pictures.of_tensor(spec, one.after, like), "now"))
     if one.before is not None and one.after is not None and one.before.shape == one.after.shape:
         uri, top = pictures.of_difference(one.before, one.after, one.tolerance)
-        tiles.append(html.figure(uri, f"difference, darkest is {top:.2g}"))
+        tiles.append(parity_page.figure(uri, f"difference, darkest is {top:.2g}"))
     title = escape(f"{one.model}, {one.name}: {one.state}")
     return f'<div class="worst"><h3>{title}</h3><div class="pictures">{"".join(tiles)}</div></div>'
 

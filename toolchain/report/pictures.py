@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from model_defs.spec import TensorSpec
+from toolchain.ci.golden import bounds
 
 WIDTH = 220
 HEAT = ((255, 255, 255), (253, 224, 160), (240, 150, 70), (190, 45, 60), (60, 5, 50))
@@ -46,14 +47,6 @@ def of_difference(want: np.ndarray, got: np.ndarray, tolerance: float) -> tuple[
     top = max(float(finite.max(initial=0.0)), tolerance)
     worst = np.minimum(difference[0].max(axis=0), top)
     return _uri(_coloured(worst / top, HEAT)), top
-
-
-def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
-    """The range that is shown: the spec's, or that of these values where the spec has none."""
-    finite = like[np.isfinite(like)]
-    low = float(finite.min(initial=0.0)) if spec.low is None else spec.low
-    high = float(finite.max(initial=0.0)) if spec.high is None else spec.high
-    return (low, high) if high > low else (low, low + 1)
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:

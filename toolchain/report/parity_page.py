@@ -10,8 +10,9 @@ from string import Template
 
 from model_defs.spec import TensorSpec
 from toolchain.parity.harness import Example, Outcome
+from toolchain.parity.lines import Line, ran
 from toolchain.report import pictures
-from toolchain.report.table import Line, absences, failures, metric_text, ran
+from toolchain.report.parity_table import absences, failures, metric_text
 
 TEMPLATE = Path(__file__).parent / "page.html"
 DECADES = 3

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from toolchain.bundle import bundle as bundles
 from toolchain.parity.harness import Outcome
-from toolchain.report.html import page
 from toolchain.report.junit import junit
+from toolchain.report.parity_page import page
 
 
 def write(folder: Path, outcomes: Sequence[Outcome]) -> None:

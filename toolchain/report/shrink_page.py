@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from toolchain.report.html import render
+from toolchain.report.parity_page import render
 from toolchain.search.search import ExaminedPlan
 from toolchain.search.shrink import Shrunk
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from toolchain.debug.blame import BackendBlame, Blame, LayerError
-from toolchain.debug.blame_run import verdict
-from toolchain.report.html import render
+from toolchain.report.blame_table import verdict
+from toolchain.report.parity_page import render
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 1000, 240, 56, 22
 TOP, LOWEST = 0, -8
