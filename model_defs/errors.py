@@ -27,6 +27,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+WORST_FIRST = (4, 2, 1, 3, 0)
+"""Exit codes: a failed tool, a wrong input, a failed check, a check that was not made, all good."""
+
 
 class MlshipError(Exception):
     """An error that the user can act on: `what` failed, `where`, and what to `do`."""
@@ -150,3 +153,9 @@ ERRORS: dict[str, type[MlshipError]] = {
     )
 }
 """By name, so that an error crosses a process boundary as itself."""
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """The exit code of many things: what came of the worst of them; 0 of none."""
+    found = set(codes)
+    return next((code for code in WORST_FIRST if code in found), 0)

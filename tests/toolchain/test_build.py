@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from converters.api import Artifact, Export, Tensors
 from converters.processes.worker import Worker
-from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
+from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation, worst_code
 from model_defs.pixels import save_picture
 from toolchain.build import build, cache
 from toolchain.bundle import bundle
@@ -459,9 +459,8 @@ def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable
 
 
 def test_the_exit_code_of_many_is_the_worst() -> None:
-    from toolchain.cli.main import _worst_code
-
-    assert [_worst_code(c) for c in ([0, 0], [0, 1], [3, 1], [1, 2, 0], [0, 3])] == [0, 1, 1, 2, 3]
+    codes = ([0, 0], [0, 1], [3, 1], [1, 2, 0], [0, 3], [2, 4, 1], [])
+    assert [worst_code(c) for c in codes] == [0, 1, 1, 2, 3, 4, 0]
 
 
 def test_the_golden_cases_exist() -> None:

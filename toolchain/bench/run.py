@@ -16,7 +16,7 @@ from benchmarks.measure.timing.runtimes import PEAKS, RUNTIMES, of_format
 from benchmarks.measure.timing.session import Mode, measure
 from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
-from model_defs.errors import BackendUnavailable, UnknownName
+from model_defs.errors import BackendUnavailable, UnknownName, worst_code
 from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, find
 
@@ -74,11 +74,11 @@ class BenchRun:
 
     @property
     def exit_code(self) -> int:
-        """2 or 1 where something was not built or does not run, 3 where nothing was timed."""
+        """The worst of what was not built, what does not run (1), and nothing timed at all (3)."""
         codes = [b.exit_code for b in self.unbuilt] + [1 for row in self.rows if row.failed]
         if not any(row.times for row in self.rows):
             codes.append(3)
-        return next((code for code in (2, 1, 3) if code in codes), 0)
+        return worst_code(codes)
 
     def to_json(self) -> dict[str, Any]:
         roofs = [session.roof for session in self.sessions]

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command_of, of_subjects
+from model_defs.errors import worst_code
+from toolchain.cli.command import command
+from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
     from toolchain.build.on_demand import Wanted
 
 
-def add_to(group: click.Group) -> None:
-    """Adds the command to a group."""
-    command_of(group)(bench)
-
-
+@command
 @of_subjects()
 @click.option("--runtime", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--full", is_flag=True, help="1024 runs and 60 s each, not 64 runs.")
@@ -69,4 +67,4 @@ def bench(
     else:
         bench_table.show(ran, [*changes.values()])
     worse = any(change.worse for change in changes.values())
-    return 1 if worse and ran.exit_code != 2 else ran.exit_code
+    return worst_code([ran.exit_code, int(worse)])

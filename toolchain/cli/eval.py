@@ -8,14 +8,10 @@ from typing import Any
 
 import click
 
-from toolchain.cli.command import command_of
+from toolchain.cli.command import command
 
 
-def add_to(group: click.Group) -> None:
-    """Adds the command to a group."""
-    command_of(group)(eval_)
-
-
+@command
 @click.argument("subjects", nargs=-1, metavar="[MODEL|BUNDLE]...")
 @click.option("--all", "everything", is_flag=True, help="Every trained model of the zoo.")
 @click.option("--backend", help="What runs a bundle.  [default: its format's main one]")

@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command_of
-from toolchain.cli.train import training
+from toolchain.cli.command import command
+from toolchain.cli.training import training
 
 if TYPE_CHECKING:
     from toolchain.training.state import Settings
 
 
-def add_to(group: click.Group) -> None:
-    """Adds the command to a group."""
-    command_of(group)(prune)
-
-
+@command
 @click.argument("model")
 @click.option("--ratio", type=float, default=0.3, show_default=True, help="Of channels that go.")
 @click.option("--macs", type=float, help="Instead: the share of multiply-adds that is left.")

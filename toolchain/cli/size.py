@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command_of, of_subjects
+from toolchain.cli.command import command
+from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
     from toolchain.build.on_demand import Wanted
 
 
-def add_to(group: click.Group) -> None:
-    """Adds the command to a group."""
-    command_of(group)(size)
-
-
+@command
 @of_subjects("model")
 @click.option("--html", type=Path, help="Also write a treemap of the bytes as a page.")
 def size(

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from converters import backends
-from model_defs.errors import CannotWrite
+from model_defs.errors import CannotWrite, worst_code
 from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, each
 from toolchain.parity import harness, records
@@ -26,11 +26,11 @@ class ParityRun:
 
     @property
     def exit_code(self) -> int:
-        """The worst of all: bad input, then a failed check, then nothing to check."""
+        """The worst of all."""
         codes = [b.exit_code for b in self.unbuilt]
         if self.outcomes:
             codes.append(harness.exit_code(o.report for o in self.outcomes))
-        return next((code for code in (2, 1, 3) if code in codes), 0)
+        return worst_code(codes)
 
 
 def run(

@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.capture import capture
 from model_defs import lookup
-from model_defs.errors import BadRecipe, ConversionFailed
+from model_defs.errors import BadRecipe, ConversionFailed, worst_code
 from toolchain.build.build import Built, build
 from toolchain.bundle import bundle as bundles
 from toolchain.evaluation.score import judge_of
@@ -47,7 +47,7 @@ class Shrunk:
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.problem else max(one.exit_code for one in self.built)
+        return 1 if self.problem else worst_code(one.exit_code for one in self.built)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
+import click
+
 from model_defs import zoo
+from toolchain.cli.command import command
 
 
-def rows() -> list[dict[str, Any]]:
+@command
+def list_(as_json: bool) -> int:
+    """List the models and products that can be built by name."""
+    found = _rows()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    return 0
+
+
+def _rows() -> list[dict[str, Any]]:
     """A row a model: name, summary, parameters (counted), tensors, trained or not."""
     from model_defs.counting import count
 
@@ -30,7 +45,7 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def show(found: list[dict[str, Any]]) -> None:
+def _show(found: list[dict[str, Any]]) -> None:
     """The rows as a table."""
     from toolchain.report import terminal
 

@@ -1,0 +1,77 @@
+"""The command line as a whole: its tables of commands, and what each command has."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from toolchain import cli
+from toolchain.cli.apply import APPLICATIONS
+from toolchain.cli.main import COMMANDS, main
+
+ROWS = [
+    (name, path)
+    for table in (COMMANDS, APPLICATIONS)
+    for rows in table.values()
+    for name, path in rows.items()
+]
+
+
+@pytest.mark.parametrize(("name", "path"), ROWS)
+def test_a_command_is_named_as_its_row_and_its_file(name: str, path: str) -> None:
+    module, attribute = path.split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, click.Command)
+    assert [found.name, module.rsplit(".")[-1], attribute.removesuffix("_")] == [name] * 3
+
+
+@pytest.mark.parametrize(("name", "path"), ROWS)
+def test_a_command_has_json_and_says_its_exit_codes(name: str, path: str) -> None:
+    module, attribute = path.split(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, click.Group):
+        assert "--json" in [option for one in found.params for option in one.opts]
+    assert str(found.epilog).startswith("Exit codes: 0 ok")
+
+
+def test_every_file_with_a_command_has_a_row() -> None:
+    home = Path(next(iter(cli.__path__)))
+    files = [
+        ".".join(("toolchain", "cli", *file.relative_to(home).with_suffix("").parts))
+        for file in home.rglob("*.py")
+        if "\n@command\n" in file.read_text(encoding="utf-8")
+    ]
+    assert len(files) > 20
+    assert not {*files} - {path.split(":")[0] for _, path in ROWS}
+
+
+def test_help_has_every_command_below_its_heading() -> None:
+    text = CliRunner().invoke(main, ["--help"]).output
+    for heading, rows in COMMANDS.items():
+        below = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
+        assert [line.split()[0] for line in below.splitlines()] == [*rows]
+
+
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "import sys\n"
+        "from toolchain.cli.main import main\n"
+        "try: main(['lock', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('toolchain.cli.')))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shared = ("command", "group", "main", "options")
+    assert ran.stdout.splitlines()[-1].split() == sorted(
+        f"toolchain.cli.{name}" for name in ("lock", *shared)
+    )
+
+
+def test_an_unknown_command_is_wrong_input() -> None:
+    assert CliRunner().invoke(main, ["biuld"]).exit_code == 2

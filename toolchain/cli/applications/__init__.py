@@ -1,0 +1,1 @@
+"""The commands of `mlship apply`; one file a command."""

@@ -1,0 +1,134 @@
+"""`mlship build`: models into bundles that ship."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from model_defs.errors import worst_code
+from toolchain.cli.command import command, print_error
+from toolchain.recipes import recipes, targets
+
+
+@command
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every model of the zoo but baselines.")
+@click.option(
+    "--target",
+    "target_names",
+    multiple=True,
+    required=True,
+    metavar="ios|android|web|all",
+    help="The platform; may be given more than once.",
+)
+@click.option(
+    "--recipe", default=recipes.DEFAULT, show_default=True, help=", ".join(recipes.RECIPES)
+)
+@click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
+@click.option(
+    "--via",
+    type=click.Choice(get_args(targets.Via)),
+    default=targets.DEFAULT_VIA,
+    show_default=True,
+    help="Of ONNX to TFLite and TF.js: ours, or onnx2tf as an oracle for it.",
+)
+@click.option(
+    "--compute",
+    type=click.Choice(get_args(targets.Compute)),
+    default=targets.DEFAULT_COMPUTE,
+    show_default=True,
+    help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
+)
+@click.option("--metric", is_flag=True, help="Also examine MODEL after each pass: inspect --why.")
+def build(
+    model: str | None,
+    everything: bool,
+    target_names: tuple[str, ...],
+    recipe: str,
+    weights: Path | None,
+    out: Path,
+    via: targets.Via,
+    compute: targets.Compute,
+    metric: bool,
+    as_json: bool,
+) -> int:
+    """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
+
+    MODEL is a name that `mlship list` shows, or path/to/file.py:spec.
+    """
+    from model_defs import lookup
+    from toolchain.build.build import build as build_bundles
+    from toolchain.report import terminal
+
+    if everything and model:
+        raise click.UsageError("either MODEL or --all")
+    chosen = targets.find(target_names)
+    recipe_found = recipes.find(recipe)
+    names = lookup.shipped() if everything else lookup.expand(model or "")
+    with terminal.progress() as say:
+        built = build_bundles(
+            names,
+            chosen,
+            recipe_found,
+            weights=weights,
+            out=out,
+            via=via,
+            compute=compute,
+            metric=metric,
+            say=say,
+        )
+    if as_json:
+        click.echo(json.dumps([_built_json(b) for b in built], indent=2))
+    else:
+        _show_built(built)
+    return worst_code([b.exit_code for b in built])
+
+
+def _built_json(built: Any) -> dict[str, Any]:
+    error = built.error
+    return {
+        "model": built.model,
+        "target": built.target,
+        "ok": built.exit_code == 0,
+        "cached": built.cached,
+        "bundle": str(built.bundle.directory) if built.bundle else None,
+        "artifact_bytes": built.bundle.artifact_bytes if built.bundle else None,
+        "parity": built.report.to_json() if built.report else None,
+        "problems": list(built.report.problems) if built.report else [],
+        "error": {"what": error.what, "where": error.where, "do": error.do} if error else None,
+    }
+
+
+def _show_built(built: list[Any]) -> None:
+    from toolchain.report import terminal
+
+    rows = [row for b in built if b.report for row in b.report.rows]
+    if rows:
+        terminal.show(terminal.parity_table(rows))
+    terminal.show(terminal.build_table(built))
+    for note in dict.fromkeys(n for b in built if b.bundle for n in _notes(b)):
+        click.echo(f"note: {note}")
+    for b in built:
+        if b.error is not None:
+            click.echo(f"{b.model}-{b.target}: ", nl=False, err=True)
+            print_error(b.error, as_json=False)
+        elif b.bundle is None:
+            _show_failure(b)
+
+
+def _notes(built: Any) -> list[str]:
+    manifest = built.bundle.manifest
+    return [*manifest["notes"], *manifest["artifact"]["notes"]]
+
+
+def _show_failure(built: Any) -> None:
+    click.secho(f"{built.model}-{built.target} is not equal to PyTorch", fg="red", err=True)
+    for problem in built.report.problems:
+        click.echo(f"  {problem}", err=True)
+    click.echo("  no bundle was written; an older one, if any, was left as it was", err=True)
+    if built.rejected is not None:
+        click.echo(f"  to see which layer: mlship blame {built.rejected.directory}", err=True)

@@ -1,0 +1,22 @@
+"""`mlship doctor`: what is installed."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from toolchain.cli.command import command
+
+
+@command
+def doctor(as_json: bool) -> int:
+    """Say what is installed, which backends run here, and what to do about the rest."""
+    from toolchain.debug import doctor
+
+    findings = doctor.examine()
+    if as_json:
+        click.echo(json.dumps([f.to_json() for f in findings], indent=2))
+    else:
+        doctor.show(findings)
+    return 1 if any(f.needed and not f.ok for f in findings) else 0

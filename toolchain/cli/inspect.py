@@ -1,0 +1,26 @@
+"""`mlship inspect`: what is in a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolchain.cli.command import command
+
+
+@command
+@click.argument("bundle", type=Path)
+@click.option("--why", is_flag=True, help="Also what each pass did, and which layer has the bytes.")
+def inspect(bundle: Path, why: bool, as_json: bool) -> int:
+    """Verify BUNDLE's checksums; show what is in it, and how XNNPACK runs a .tflite."""
+    from toolchain.bundle.bundle import read
+    from toolchain.debug import inspection
+
+    found = read(bundle)
+    if as_json:
+        click.echo(json.dumps(inspection.facts(found), indent=2))
+    else:
+        inspection.show(found, why=why)
+    return 0

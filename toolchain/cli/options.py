@@ -1,0 +1,69 @@
+"""The options that several commands have."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolchain.recipes import recipes, targets
+
+PROJECT = click.option(
+    "--project", type=Path, default=Path(), help="The folder of mlship.toml, or a file."
+)
+REPORTS = "mlship-report"
+REPORT = click.option(
+    "--report", type=Path, help=f"The folder of the reports.  [default: {REPORTS}]"
+)
+
+
+def of_subjects(
+    *without: str, recipe: str = recipes.DEFAULT
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """A decorator: the function looks at `subjects`, and is told what of them is `wanted`.
+
+    `without` are parameters that the command does not have, `recipe` is the default.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def called(
+            *,
+            recipe: str,
+            target_names: tuple[str, ...] = (),
+            weights: Path | None = None,
+            model: str | None = None,
+            **options: Any,
+        ) -> int:
+            from toolchain.build.on_demand import Wanted
+
+            places = targets.find(target_names or ("all",))
+            wanted = Wanted(places, recipes.find(recipe), model=model, weights=weights)
+            return function(wanted=wanted, **options)
+
+        options = _of_subjects(recipe)
+        for name in reversed([name for name in options if name not in without]):
+            called = options[name](called)
+        return called
+
+    return decorate
+
+
+def _of_subjects(recipe: str) -> dict[str, Callable[[Any], Any]]:
+    """By parameter, in the order of the help."""
+    return {
+        "subjects": click.argument("subjects", nargs=-1, required=True, metavar="MODEL|BUNDLE..."),
+        "target_names": click.option(
+            "--target", "target_names", multiple=True, metavar="ios|android|web|all"
+        ),
+        "recipe": click.option(
+            "--recipe", default=recipe, show_default=True, help="Of what is built."
+        ),
+        "weights": click.option("--weights", type=Path, help="Of MODEL, or of the bundles' model."),
+        "model": click.option(
+            "--model", help="The bundles' model, where the zoo does not have it."
+        ),
+    }

@@ -1,0 +1,45 @@
+"""`mlship run`: a bundle on a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolchain.cli.command import command
+
+
+@command
+@click.argument("bundle", type=Path)
+@click.argument("picture", type=Path, required=False)
+@click.option(
+    "--input",
+    "extra",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="An input by name: a picture, .npy, or .safetensors.",
+)
+@click.option("--output", "wanted", help="Which output to write as a picture.")
+@click.option("-o", "--out", "out", type=Path, required=True, help="A picture or .safetensors.")
+def run(
+    bundle: Path,
+    picture: Path | None,
+    extra: tuple[str, ...],
+    wanted: str | None,
+    out: Path,
+    as_json: bool,
+) -> int:
+    """Run BUNDLE on a PICTURE, pixels to pixels, and write what comes out.
+
+    PICTURE may also be a .safetensors file with one tensor an input: so that a head runs on
+    what its trunk wrote.
+    """
+    from toolchain.applications.run import run_bundle
+
+    result = run_bundle(bundle, picture, extra, wanted, out)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(f"{result['out']}: {result['output']} of {bundle} on {result['backend']}")
+    return 0

@@ -1,0 +1,47 @@
+"""`mlship sensitivity`: what each layer costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolchain.cli.command import command
+from toolchain.recipes import recipes, targets
+
+
+@command
+@click.argument("model")
+@click.option("--recipe", default="small", show_default=True, help="What is done to each layer.")
+@click.option("--target", "target_name", default="ios", show_default=True, help="Of the recipe.")
+@click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@click.option("--metric", is_flag=True, help="Also examine the model with each layer rounded.")
+@click.option("--scenes", type=click.IntRange(2), default=12, show_default=True, help="Examined.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Layers shown.")
+def sensitivity(
+    model: str,
+    recipe: str,
+    target_name: str,
+    weights: Path | None,
+    metric: bool,
+    scenes: int,
+    top: int,
+    as_json: bool,
+) -> int:
+    """Rank the layers of MODEL by what its outputs lose where a recipe rounds one layer alone.
+
+    The error is the largest over the cases that a build is proved on, in tolerances of the output.
+    """
+    from toolchain.quantization import sensitivity as measuring
+    from toolchain.report import terminal
+
+    (target,) = targets.find((target_name,))
+    chosen = recipes.find(recipe).on(target.name)
+    with terminal.progress() as say:
+        found = measuring.of_model(model, chosen, weights, scenes if metric else 0, say)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in found], indent=2))
+    else:
+        measuring.show(model, chosen, found[:top])
+    return 0

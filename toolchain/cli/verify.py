@@ -1,0 +1,35 @@
+"""`mlship verify`: that what was locked gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from toolchain.cli.command import command
+from toolchain.cli.options import PROJECT
+
+
+@command
+@PROJECT
+@click.option("--rebuild", is_flag=True, help="Build all from nothing, and compare the bytes.")
+def verify(project: Path, rebuild: bool, as_json: bool) -> int:
+    """Compare a project's bundles and tools with mlship.lock."""
+    from toolchain.ci import config, lock
+    from toolchain.report import terminal
+
+    found = config.read(project)
+    with terminal.progress() as say:
+        findings = lock.verify(found, rebuild=rebuild, say=say)
+    bad = [one for one in findings if one.verdict == "failed"]
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in findings], indent=2))
+    else:
+        for one in bad:
+            name = f"{one.bundle}: " if one.bundle else ""
+            said = f"{name}{one.what} is not as locked: {one.found}, not {one.locked}"
+            click.secho(said, fg="red", err=True)
+        how = "built again, " if rebuild else ""
+        click.echo(f"{how}{len(findings) - len(bad)} of {len(findings)} as locked")
+    return 1 if bad else 0
