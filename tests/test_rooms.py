@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("model_defs", "converters", "benchmarks", "toolchain")
-HEAVY = ("torch", "tensorflow", "coremltools", "onnx", "numpy", "rich", "PIL")
+HEAVY = (
+    *("torch", "tensorflow", "coremltools", "onnx", "numpy", "scipy"),
+    *("rich", "PIL", "pydantic", "jinja2"),
+)
+PRINTERS = ("toolchain/cli", "toolchain/report", "benchmarks/studies")
 
 
 def imported_rooms(source: str) -> set[str]:
@@ -49,3 +53,30 @@ def test_help_imports_nothing_heavy() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert printed.stdout.splitlines()[-1] == "[]", printed.stdout
+
+
+def printing(source: str) -> set[str]:
+    """What a file prints with: click, rich, and `print` where the file is no script."""
+    found, script = set(), "__main__" in source
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not script:
+            found.add(node.func.id)
+    return found & {"click", "rich", "print"}
+
+
+def test_only_the_command_line_and_reports_print() -> None:
+    files = [p for room in ROOMS for p in (ROOT / room).rglob("*.py")]
+    for file in files:
+        name = file.relative_to(ROOT).as_posix()
+        if not name.startswith(PRINTERS) and "node_modules" not in file.parts:
+            found = printing(file.read_text(encoding="utf-8"))
+            assert not found, f"{name} prints, with {', '.join(sorted(found))}"
+
+
+def test_the_rule_of_printing_sees_what_prints() -> None:
+    assert printing("def f():\n    from rich.table import Table\n    print(1)") == {"rich", "print"}
+    assert printing("import click\nif __name__ == '__main__': print(1)") == {"click"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +33,14 @@ def audit(
     A MODEL is built first. Exit code 1 where a tensor overflows; the rest are warnings.
     """
     from toolchain.debug import audit
-    from toolchain.report import terminal
+    from toolchain.report import audit_table, terminal
 
     wanted = replace(wanted, targets=targets.find((audit.TARGET,)), folder=folder)
     with terminal.progress() as say:
         audited, unbuilt = audit.run(subjects, wanted, say)
-    audit.show(audited, unbuilt, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in audited], indent=2))
+    else:
+        audit_table.show(audited)
+    terminal.show_unbuilt(unbuilt)
     return worst_code([one.exit_code for one in audited] + [b.exit_code for b in unbuilt])

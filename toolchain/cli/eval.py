@@ -35,7 +35,7 @@ def eval_(
     not better than they are has learned nothing.
     """
     from toolchain.evaluation import cards, run
-    from toolchain.report import terminal
+    from toolchain.report import eval_table, terminal
 
     if everything == bool(subjects):
         raise click.UsageError("name models or bundles, or pass --all")
@@ -48,5 +48,5 @@ def eval_(
         click.echo(json.dumps([result.to_json() for result in results], indent=2))
     else:
         for result in results:
-            run.show(result)
+            eval_table.show(result)
     return 0

@@ -17,10 +17,11 @@ def inspect(bundle: Path, why: bool, as_json: bool) -> int:
     """Verify BUNDLE's checksums; show what is in it, and how XNNPACK runs a .tflite."""
     from toolchain.bundle.bundle import read
     from toolchain.debug import inspection
+    from toolchain.report import inspect_table
 
     found = read(bundle)
     if as_json:
         click.echo(json.dumps(inspection.facts(found), indent=2))
     else:
-        inspection.show(found, why=why)
+        inspect_table.show(found, why=why)
     return 0

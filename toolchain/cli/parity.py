@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +44,16 @@ def parity(
     """
     from toolchain.parity import run
     from toolchain.parity.harness import BackendChoice
-    from toolchain.report import terminal
+    from toolchain.report import parity_files, parity_table, terminal
 
     choice = BackendChoice(chosen, required, all_cases, keep=record is not None)
     wanted = replace(wanted, folder=folder)
     with terminal.progress() as say:
         ran = run.run(subjects, wanted, choice, record=record, against=against, say=say)
-    run.show(ran, as_json=as_json, report=report)
+    if report is not None:
+        parity_files.write(report, ran.outcomes)
+    if as_json:
+        click.echo(json.dumps([outcome.to_json() for outcome in ran.outcomes], indent=2))
+    else:
+        parity_table.show(ran)
     return ran.exit_code

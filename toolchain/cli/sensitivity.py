@@ -34,7 +34,7 @@ def sensitivity(
     The error is the largest over the cases that a build is proved on, in tolerances of the output.
     """
     from toolchain.quantization import sensitivity as measuring
-    from toolchain.report import terminal
+    from toolchain.report import sensitivity_table, terminal
 
     (target,) = targets.find((target_name,))
     chosen = recipes.find(recipe).on(target.name)
@@ -43,5 +43,5 @@ def sensitivity(
     if as_json:
         click.echo(json.dumps([one.to_json() for one in found], indent=2))
     else:
-        measuring.show(model, chosen, found[:top])
+        sensitivity_table.show(model, chosen, found[:top])
     return 0

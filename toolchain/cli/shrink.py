@@ -81,7 +81,7 @@ def shrink(
     goes on where it was. Writes bundles, and MODEL.recipe.json for mlship build --recipe.
     """
     from toolchain.bundle.bundle import write_whole
-    from toolchain.report import shrink_page, terminal
+    from toolchain.report import shrink_page, shrink_table, terminal
     from toolchain.search import shrink
 
     if max_bytes is None and max_drop is None:
@@ -94,5 +94,5 @@ def shrink(
     if as_json:
         click.echo(shrink.as_text(found))
     else:
-        shrink.show(found)
+        shrink_table.show(found)
     return found.exit_code

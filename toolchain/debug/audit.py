@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,17 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from model_defs.errors import BadBundle
 from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, each
 from toolchain.recipes import pipeline, recipes
-from toolchain.report import terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from converters.intermediates.traced import TracedLayer
     from converters.mil import Package
     from converters.mil.audit import AuditRow
@@ -154,38 +148,3 @@ def _modules_by_weights(package: Package) -> dict[str, str]:
         if module and operation.type != "const":
             found |= {result.name: module for result in operation.results}
     return found
-
-
-def show(audited: Sequence[Audited], unbuilt: Sequence[Built], *, as_json: bool) -> None:
-    """Print what was found."""
-    if as_json:
-        click.echo(json.dumps([one.to_json() for one in audited], indent=2))
-    for one in () if as_json else audited:
-        cases = f"{len(one.subject.inputs)} cases"
-        if one.findings:
-            terminal.show(_table(one, cases))
-            for advice in dict.fromkeys(f"{f.kind}: {f.advice}" for f in one.findings):
-                click.echo(advice)
-        else:
-            click.echo(f"{one.subject.name}: nothing overflows or vanishes in float16, {cases}")
-        if one.note:
-            click.echo(f"note: {one.note}")
-        for hint in one.hints:
-            click.echo(f"placement hint: {hint}")
-    terminal.show_unbuilt(unbuilt)
-
-
-def _table(one: Audited, cases: str) -> Table:
-    from converters.mil.audit import BREAKS
-
-    made = terminal.table(
-        f"{one.subject.name} in float16, {cases}",
-        *("finding", "value", "tensor", "operation", "module", "line"),
-        right=("value",),
-    )
-    for f in one.findings:
-        colour = "red" if f.kind in BREAKS else "yellow"
-        source = f.source.removeprefix(f"{Path.cwd()}/")
-        cells = (f"{f.value:.3g}", f.tensor, f.operation, f.module, source)
-        made.add_row(f"[{colour}]{f.kind}[/]", *cells)
-    return made

@@ -90,14 +90,3 @@ def _cache() -> EnvironmentCheck:
     count = len(list(objects.iterdir())) if objects.is_dir() else 0
     found = f"{home}, {count} bundles"
     return EnvironmentCheck("cache", True, found, "may be deleted at any time", needed=False)
-
-
-def show(findings: list[EnvironmentCheck]) -> None:
-    """The findings as a table."""
-    from toolchain.report import terminal
-
-    made = terminal.table("", "", "what", "found", "do")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else ("[red]no[/]" if finding.needed else "-")
-        made.add_row(mark, finding.what, finding.found, finding.do)
-    terminal.show(made)

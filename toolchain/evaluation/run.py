@@ -85,20 +85,6 @@ def _means(marks: list[Mapping[str, float]]) -> dict[str, float]:
     return {name: round(sum(v) / len(v), 4) for name, v in values.items()}
 
 
-def show(result: EvalResult) -> None:
-    """A row an answerer and set."""
-    from toolchain.report import terminal
-
-    marked = {name for row in result.rows for name in row.marks}
-    measures = [m for m in exams.find(result.model).measures if m.name in marked]
-    heads = [f"{m.name} {'↑' if m.higher else '↓'}" for m in measures]
-    title = f"{result.model} on {result.backend} ({result.weights})"
-    made = terminal.table(title, "who", "asked about", "n", *heads, right=("n", *heads))
-    for row in result.rows:
-        made.add_row(row.who, row.set, str(row.questions), *(cell(row, m) for m in measures))
-    terminal.show(made)
-
-
 def cell(row: EvalRow, measure: exams.Measure) -> str:
     """A mark as it is printed; - where the metric does not apply."""
     value = row.marks.get(measure.name)

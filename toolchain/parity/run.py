@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from converters import backends
 from model_defs.errors import CannotWrite, worst_code
 from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, each
@@ -55,36 +51,3 @@ def run(
     if record is not None:
         records.save(record, outcomes)
     return ParityRun(tuple(outcomes), tuple(unbuilt))
-
-
-def show(ran: ParityRun, *, as_json: bool, report: Path | None) -> None:
-    """Print a run, and write its report where one is wanted."""
-    if report is not None:
-        from toolchain.report.parity_files import write
-
-        write(report, ran.outcomes)
-    if as_json:
-        click.echo(json.dumps([outcome.to_json() for outcome in ran.outcomes], indent=2))
-    else:
-        _print(ran)
-
-
-def _print(ran: ParityRun) -> None:
-    from toolchain.report import terminal
-    from toolchain.report.parity_table import absences, failures, parity_table
-
-    if any(outcome.report.rows for outcome in ran.outcomes):
-        terminal.show(parity_table(ran.outcomes))
-    for sentence in absences(ran.outcomes):
-        click.echo(sentence)
-    for outcome in ran.outcomes:
-        subject = outcome.subject
-        if subject.reference != "PyTorch":
-            click.echo(f"note: {subject.name} was compared with its {subject.reference}")
-        if not outcome.report.rows:
-            kind = subject.artifact.format
-            known = ", ".join(b.name for b in backends.of_format(kind))
-            click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
-        for sentence in failures(outcome):
-            click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
-    terminal.show_unbuilt(ran.unbuilt)

@@ -186,19 +186,3 @@ def of_model(
     )
     say(what, "")
     return damages
-
-
-def show(model: str, recipe: Recipe, damages: Sequence[Damage]) -> None:
-    """A row a layer."""
-    from toolchain.report import terminal
-
-    heads = ("error / tolerance", "metric lost", "bytes", "in float16")
-    made = terminal.table(
-        f"{model}, recipe {recipe.name}: one layer at a time", "layer", *heads, "worst", right=heads
-    )
-    for one in damages:
-        lost = "-" if one.drop is None else f"{one.drop:.2%}"
-        made.add_row(
-            one.layer, f"{one.share:.3f}", lost, f"{one.bytes:,}", f"{one.plain:,}", one.where
-        )
-    terminal.show(made)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
+
+from converters import backends
 from toolchain.parity.compare import passing
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import Line, absent, lines, ran
 from toolchain.parity.metrics import FAMILIES
+from toolchain.parity.run import ParityRun
+from toolchain.report import terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,8 +31,6 @@ def metric_text(name: str, value: float) -> str:
 
 def parity_table(outcomes: Sequence[Outcome]) -> Table:
     """The table that `mlship parity` prints."""
-    from toolchain.report import terminal
-
     columns = ("bundle", "backend", "output", "cases", "worst case", "error", "tolerance")
     made = terminal.table(
         "parity with PyTorch",
@@ -52,9 +55,8 @@ def absences(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    from toolchain.report.terminal import MARKS
-
     row = line.worst
+    why = f" [dim]{row.note}[/]" if line.verdict == "skipped" else ""
     shown = [metric_text(n, v) for n, v in list(line.metrics.items())[:SHOWN]]
     return (
         line.backend,
@@ -64,7 +66,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         "-" if row.error is None else f"{row.error:.1e}",
         "-" if row.tolerance is None else f"{row.tolerance:.1e}",
         ", ".join(shown),
-        MARKS[line.verdict] + (f" [dim]{row.note}[/]" if line.verdict == "skipped" else ""),
+        terminal.MARKS[line.verdict] + why,
     )
 
 
@@ -88,3 +90,22 @@ def failures(outcome: Outcome) -> list[str]:
             enough[row.output] = max(enough.get(row.output, 0.0), passing(row.error))
     tolerances = [f"'{o}' would have passed everywhere with {t:.3g}" for o, t in enough.items()]
     return [*found, *outcome.report.absences, *tolerances]
+
+
+def show(parity: ParityRun) -> None:
+    """The table, what did not run here, and a sentence for each failure."""
+    if any(outcome.report.rows for outcome in parity.outcomes):
+        terminal.show(parity_table(parity.outcomes))
+    for sentence in absences(parity.outcomes):
+        click.echo(sentence)
+    for outcome in parity.outcomes:
+        subject = outcome.subject
+        if subject.reference != "PyTorch":
+            click.echo(f"note: {subject.name} was compared with its {subject.reference}")
+        if not outcome.report.rows:
+            kind = subject.artifact.format
+            known = ", ".join(b.name for b in backends.of_format(kind))
+            click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
+        for sentence in failures(outcome):
+            click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
+    terminal.show_unbuilt(parity.unbuilt)

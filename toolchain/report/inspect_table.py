@@ -1,0 +1,124 @@
+"""What `mlship inspect` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from model_defs.spec import TensorSpec
+from toolchain.bench.size import stored_bytes, weigh
+from toolchain.bundle.bundle import Bundle
+from toolchain.debug.inspection import partitions_of
+from toolchain.parity.compare import ParityReport
+from toolchain.report import terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LAYOUTS = {(0, 1, 2, 3): "NCHW", (0, 2, 3, 1): "NHWC"}
+
+
+def show(bundle: Bundle, *, why: bool = False) -> None:
+    """What it is, its tensors, its files, how it runs, and how it was proved.
+
+    `why` adds what each pass did, and where the bytes are, layer by layer.
+    """
+    manifest = bundle.manifest
+    model, recipe = manifest["model"], manifest["recipe"]
+    precision = manifest["artifact"]["precision"]
+    rows = terminal.table(f"{bundle.name} for {bundle.target}", "", "")
+    rows.add_row("model", f"{model['summary']}, {model['parameters']:,} parameters")
+    rows.add_row("weights", model["weights"])
+    rows.add_row("recipe", f"{recipe['name']} ({', '.join(recipe['passes'])}), {precision}")
+    rows.add_row("artifact", f"{manifest['artifact']['path']}, {_size(bundle)}")
+    if (partitions := partitions_of(bundle)) is not None:
+        rows.add_row("XNNPACK", str(partitions))
+    rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items()))
+    for note in [*manifest["notes"], *manifest["artifact"]["notes"]]:
+        rows.add_row("note", note)
+    rows.add_row("checksums", f"{len(manifest['files'])} files verified")
+    for layer, reason in recipe.get("keep", {}).items():
+        rows.add_row("float32", f"{layer}: {reason}")
+    report = ParityReport.from_json(manifest["parity"])
+    reasons = (_ledger(recipe["ledger"]), _layers(bundle)) if why else ()
+    terminal.show(rows, _tensors(bundle), *reasons, terminal.parity_table(report.rows))
+
+
+def _size(bundle: Bundle) -> str:
+    total, numbers = bundle.artifact_bytes, stored_bytes(bundle)
+    return (
+        f"{terminal.size(total)} ({total / numbers:.3f} x its numbers)"
+        if numbers
+        else (terminal.size(total))
+    )
+
+
+def _ledger(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """What each pass left, and how far the outputs are from the model's."""
+    metrics = list(dict.fromkeys(name for entry in entries for name in entry.get("metrics", {})))
+    heads = ("numbers", "parameters", "GMAC", "moved / tolerance", *metrics)
+    made = terminal.table("pass by pass", "after", *heads, right=heads)
+    for entry in entries:
+        made.add_row(
+            str(entry["after"]),
+            terminal.size(entry["bytes"]),
+            f"{entry['parameters']:,}",
+            f"{entry['macs'] / 1e9:.3f}",
+            f"{entry['moved']:.3g}",
+            *(f"{entry['metrics'][name]:.4g}" for name in metrics),
+        )
+    return made
+
+
+def _layers(bundle: Bundle) -> Table:
+    """Where the bytes are: the largest layers first, and the types that they are stored in."""
+    _, row = weigh(bundle.directory)
+    heads = ("bytes", "share")
+    made = terminal.table("layer by layer", "layer", "stored as", *heads, right=heads)
+    for layer in row.layers:
+        kinds = ", ".join(dict.fromkeys(item.dtype for item in layer.tensors))
+        made.add_row(layer.name, kinds, terminal.size(layer.bytes), f"{layer.bytes / row.disk:.1%}")
+    for kind in ("graph", "padding"):
+        count = row.kinds.get(kind, 0)
+        made.add_row(f"[dim]{kind}", "", terminal.size(count), f"{count / row.disk:.1%}")
+    return made
+
+
+def _tensors(bundle: Bundle) -> Table:
+    columns = ("tensor", "stored as", "shape", "layout", "type", "unit", "range", "pictures")
+    made = terminal.table("tensors", *columns)
+    artifact = bundle.manifest["artifact"]
+    ports = {port["name"]: port for port in [*artifact["inputs"], *artifact["outputs"]]}
+    for spec in (*bundle.inputs, *bundle.outputs):
+        port = ports[spec.name]
+        axes = tuple(port["axes"])
+        made.add_row(
+            spec.name,
+            port["stored_as"],
+            "x".join(map(str, port["shape"])),
+            LAYOUTS.get(axes, str(axes)),
+            port["dtype"],
+            spec.unit,
+            f"{_bound(spec.low)} .. {_bound(spec.high)}",
+            _pictures(spec),
+        )
+    return made
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _pictures(spec: TensorSpec) -> str:
+    rule = spec.preprocess
+    if rule is not None:
+        formula = f"(pixel - {_per_channel(rule.mean)}) / {_per_channel(rule.std)}"
+        return f"{rule.colour}, {rule.resize}, {rule.filter}, {formula}"
+    shown = spec.postprocess
+    if shown is None:
+        return ""
+    return f"{_bound(shown.low) or 'min'}..{_bound(shown.high) or 'max'} shown as 0..255"
+
+
+def _per_channel(values: tuple[float, ...]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else str(tuple(values))

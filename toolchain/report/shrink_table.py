@@ -1,0 +1,38 @@
+"""What `mlship shrink` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from toolchain.report import terminal
+from toolchain.search.search import ExaminedPlan
+from toolchain.search.shrink import Shrunk
+
+
+def show(shrunk: Shrunk) -> None:
+    """The curve, the plan and the files."""
+    measure, base = shrunk.search.base.measure, shrunk.search.base
+    title = f"{shrunk.model}: {measure.name} {base.value:.4g} {measure.unit} in float32"
+    made = terminal.table(
+        title, "numbers", measure.name, "drop", "layers", right=("numbers", measure.name, "drop")
+    )
+    for point in _rows(shrunk):
+        mark = "[bold]" if point is shrunk.point else ""
+        layers = ", ".join(f"{n} {kind}" for kind, n in point.counts.items())
+        cells = (f"{point.bytes / 1e6:.3f} MB", f"{point.score.value:.4f}", f"{point.drop:.2%}")
+        made.add_row(*(mark + cell for cell in (*cells, layers)))
+    terminal.show(made)
+    if shrunk.problem:
+        click.secho(shrunk.problem, fg="red", err=True)
+        click.echo("no bundle was written", err=True)
+        return
+    for built in shrunk.built:
+        if built.bundle:
+            click.echo(f"{built.bundle.directory}: {built.bundle.artifact_bytes:,} bytes")
+    click.echo(f"bound by {shrunk.binding}")
+
+
+def _rows(shrunk: Shrunk) -> Sequence[ExaminedPlan]:
+    return sorted([*shrunk.curve, shrunk.point], key=lambda point: (point.bytes, point.drop))
