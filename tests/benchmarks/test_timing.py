@@ -20,6 +20,7 @@ from benchmarks.measure.timing.runtimes import PEAKS, PEERS, RUNTIMES
 from benchmarks.measure.timing.session import LONG_MS, Mode, _in_rounds, _Log, measure
 from benchmarks.measure.timing.times import Times
 from converters.api import Artifact
+from converters.progress import silent
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain.bundle import bundle
 
@@ -99,7 +100,7 @@ def test_all_run_a_round_on_the_same_processor_and_rounds_on_each() -> None:
     homes = {"a": 3, "b": 5, "c": 3, "unknown": None}
     mode = Mode("four", 4, 1, 0, float("inf"), 4)
     logs = {name: _Log(There(name, core), mode) for name, core in homes.items()}  # type: ignore[arg-type]
-    _in_rounds(logs, {}, lambda what, stage: None, random.Random(0))
+    _in_rounds(logs, {}, silent, random.Random(0))
     rounds = [ran[at : at + len(homes)] for at in range(0, len(ran), len(homes))]
     assert [{core for _, core in one} for one in rounds] == [{5}, {3}, {5}, {3}]
     assert all({name for name, _ in one} == homes.keys() for one in rounds)

@@ -21,7 +21,9 @@ from converters.processes.worker import Worker
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation, worst_code
 from model_defs.pixels import save_picture
 from toolchain.build import build, cache
+from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
+from toolchain.bundle.home import cache_home
 from toolchain.cli.main import main
 
 TARGETS = ("ios", "android", "web")
@@ -206,7 +208,7 @@ class TestCache:
         assert mlship("inspect", tmp_path / "tiny-android").exit_code == 0
 
     def test_a_corrupt_entry_is_built_again(self, with_cache: Path, tmp_path: Path) -> None:
-        for model in cache.home().glob("objects/*/tiny.tflite"):
+        for model in cache_home().glob("objects/*/tiny.tflite"):
             model.write_bytes(b"rubbish")
         asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
         assert built_json(*asked)[0]["cached"] is False
@@ -417,11 +419,29 @@ def test_several_models_are_built_though_one_fails(
 
     bad = write_tiny(body="x.no_such_method()", name="bad.py")
     names = (bad, f"{shared}/net.py:spec")
-    found = build.build(
-        names, targets.find(("android",)), recipes.find("fp16"), out=tmp_path / "dist"
-    )
+    android, fp16 = targets.find(("android",)), recipes.find("fp16")
+    found = build.build(BuildRequest(names, android, fp16, out=tmp_path / "dist"))
     assert [b.exit_code for b in found] == [2, 0]
     assert "no_such_method" in str(found[0].error)
+
+
+def test_a_specification_in_memory_gives_the_bytes_of_its_name(
+    with_cache: Path, tmp_path: Path
+) -> None:
+    from model_defs import lookup
+    from toolchain.recipes import recipes, targets
+
+    spec = lookup.load(f"{with_cache}/net.py:spec")
+    everywhere, fp16 = targets.find(("all",)), recipes.find("fp16")
+    request = BuildRequest((spec,), everywhere, fp16, out=tmp_path / "dist")
+    named = {t: bundle.read(with_cache / "dist" / f"tiny-{t}").manifest["files"] for t in TARGETS}
+    for again in (False, True):
+        built = build.build(request)
+        assert [(one.exit_code, one.cached) for one in built] == [(0, again)] * 3
+        for one in built:
+            assert one.bundle is not None
+            assert one.bundle.manifest["files"] == named[one.target]
+            assert "in memory" in one.bundle.manifest["model"]["weights"]
 
 
 def test_a_converter_that_cannot_write_says_so(shared: Path, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from safetensors.numpy import save_file
 from test_bundle import make
 
 from toolchain.build import cache
-from toolchain.build.cache import Request
+from toolchain.build.cache import CacheQuery
 from toolchain.bundle import bundle
+from toolchain.bundle.home import cache_home
 
-ASKED = Request("tiny", "ios", "fp16")
+ASKED = CacheQuery("tiny", "ios", "fp16")
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def test_answers_the_same_request(tmp_path: Path, source: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Request("other", "ios", "fp16"),
-        Request("tiny", "web", "fp16"),
-        Request("tiny", "ios", "fp32"),
-        Request("tiny", "ios", "fp16", "w.pt"),
-        Request("tiny", "ios", "fp16", metric=True),
+        CacheQuery("other", "ios", "fp16"),
+        CacheQuery("tiny", "web", "fp16"),
+        CacheQuery("tiny", "ios", "fp32"),
+        CacheQuery("tiny", "ios", "fp16", "w.pt"),
+        CacheQuery("tiny", "ios", "fp16", metric=True),
     ],
 )
-def test_does_not_answer_another_request(tmp_path: Path, source: Path, other: Request) -> None:
+def test_does_not_answer_another_request(tmp_path: Path, source: Path, other: CacheQuery) -> None:
     stored(tmp_path, source)
     assert cache.find(other) is None
 
@@ -79,7 +80,7 @@ def test_a_damaged_object_is_removed_and_not_used(
     tmp_path: Path, source: Path, damage: bytes | None
 ) -> None:
     key = stored(tmp_path, source)
-    file = cache.home() / "objects" / key / "tiny.bin"
+    file = cache_home() / "objects" / key / "tiny.bin"
     file.unlink() if damage is None else file.write_bytes(damage)
     assert cache.find(ASKED) is None
     assert not file.parent.exists()
@@ -89,7 +90,7 @@ def test_a_damaged_object_is_removed_and_not_used(
 
 def test_a_damaged_record_is_a_miss(tmp_path: Path, source: Path) -> None:
     stored(tmp_path, source)
-    for record in (cache.home() / "requests").iterdir():
+    for record in (cache_home() / "requests").iterdir():
         record.write_text('{"inputs"')
     assert cache.find(ASKED) is None
 
@@ -104,13 +105,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 
 
 def test_the_key_knows_everything_that_decides_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    variants: list[tuple[str, dict[str, Any], Request]] = [
+    variants: list[tuple[str, dict[str, Any], CacheQuery]] = [
         ("graph", {}, ASKED),
         ("other", {}, ASKED),
         ("graph", {"name": "other"}, ASKED),
-        ("graph", {}, Request("tiny", "web", "fp16")),
-        ("graph", {}, Request("tiny", "ios", "fp32")),
-        ("graph", {}, Request("tiny", "ios", "fp16", metric=True)),
+        ("graph", {}, CacheQuery("tiny", "web", "fp16")),
+        ("graph", {}, CacheQuery("tiny", "ios", "fp32")),
+        ("graph", {}, CacheQuery("tiny", "ios", "fp16", metric=True)),
     ]
     keys = {cache.key(*variant) for variant in variants}
     monkeypatch.setattr(cache, "environment", lambda: "another torch")
@@ -145,3 +146,25 @@ def test_a_bundle_survives_the_cache_byte_for_byte(tmp_path: Path, source: Path)
     found = cache.find(ASKED)
     assert found is not None
     assert bundle.read(tmp_path / "out").manifest == found.manifest
+
+
+def test_a_module_in_memory_has_no_record_and_is_found_by_its_content(
+    tmp_path: Path, source: Path
+) -> None:
+    unnamed = CacheQuery("", "ios", "fp16")
+    key = cache.key("graph", {}, unnamed)
+    cache.store(unnamed, frozenset([source]), key, make(tmp_path / "out").directory)
+    assert cache.find(unnamed) is None
+    assert not (cache_home() / "requests").exists()
+    assert cache.open_object(key) is not None
+
+
+def test_captures_add_one_audit_hook_to_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[object] = []
+    monkeypatch.setattr("sys.addaudithook", added.append)
+    cache._listen.cache_clear()
+    for _ in range(3):
+        with cache.recording():
+            pass
+    cache._listen.cache_clear()
+    assert added == [cache._hook]

@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from model_defs import zoo
-from toolchain.build.build import Built, build
+from toolchain.build.build import build
+from toolchain.build.request import BuildRequest, Built
 from toolchain.recipes import recipes, targets
 
 NETS = """
@@ -37,7 +38,8 @@ def built(tmp_path: Path, request: pytest.FixtureRequest) -> list[Built]:
     """The named net, built for all targets."""
     (tmp_path / "nets.py").write_text(NETS)
     model = f"{tmp_path / 'nets.py'}:{request.param}"
-    return build([model], targets.find(("all",)), recipes.find("fp16"), out=tmp_path / "dist")
+    everywhere, fp16 = targets.find(("all",)), recipes.find("fp16")
+    return build(BuildRequest((model,), everywhere, fp16, out=tmp_path / "dist"))
 
 
 @pytest.mark.parametrize("built", ["pconv"], indirect=True)

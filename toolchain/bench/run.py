@@ -16,9 +16,10 @@ from benchmarks.measure.timing.runtimes import PEAKS, RUNTIMES, of_format
 from benchmarks.measure.timing.session import Mode, measure
 from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
+from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, UnknownName, worst_code
-from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, find
+from toolchain.build.request import Built
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -110,7 +111,7 @@ def run(
     *,
     layers: bool = False,
     only: Collection[str] = (),
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> BenchRun:
     """Time the bundles of each model together; `chosen` are runtimes, all where there is none.
 

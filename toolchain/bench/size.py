@@ -10,10 +10,12 @@ from typing import Any
 
 from benchmarks.measure.size import SPEEDS, SizeRow, measure
 from converters.api import Artifact
+from converters.progress import Say
 from model_defs import lookup
 from model_defs.errors import BadBundle
-from toolchain.build.build import Built, Say, build
+from toolchain.build.build import build
 from toolchain.build.on_demand import Wanted, is_bundle
+from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 
@@ -43,7 +45,7 @@ def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[
             continue
         with tempfile.TemporaryDirectory(prefix="mlship-") as work:
             asked = (lookup.expand(name), wanted.targets, wanted.recipe)
-            for one in build(*asked, weights=wanted.weights, out=Path(work), say=say):
+            for one in build(BuildRequest(*asked, wanted.weights, Path(work)), say):
                 yield _weighed(one)
 
 

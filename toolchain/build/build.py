@@ -6,31 +6,24 @@ import functools
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.progress import Say, silent
 from model_defs import lookup
 from model_defs.errors import BadWeights, MlshipError, UnsupportedOperation
 from toolchain.build import cache
-from toolchain.build.cache import Request
+from toolchain.build.cache import CacheQuery
+from toolchain.build.request import BuildRequest, Built, destination, title
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.parity.compare import ParityReport
 from toolchain.recipes.recipes import Recipe
-from toolchain.recipes.targets import (
-    DEFAULT_COMPUTE,
-    DEFAULT_VIA,
-    Compute,
-    Target,
-    Via,
-    check_compute,
-    check_recipe,
-    check_via,
-)
+from toolchain.recipes.targets import DEFAULT_VIA, Target, Via
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,33 +33,8 @@ if TYPE_CHECKING:
     from model_defs.spec import ModelSpec, TensorSpec
     from toolchain.recipes.pass_report import PassRecord
 
-Say = Callable[[str, str], None]
-"""Told (what is being built, what is happening to it: nothing more, if empty)."""
-
 GOLDEN = ("photo", "noise")
 LOADING = Path(__file__).parents[1] / "clients"
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of one model on one target: a bundle, a failed report, or an error.
-
-    `rejected` is what a failed report is of, kept in the cache so that it can be looked into.
-    """
-
-    model: str
-    target: str
-    bundle: Bundle | None = None
-    report: ParityReport | None = None
-    cached: bool = False
-    error: MlshipError | None = None
-    rejected: Bundle | None = None
-
-    @property
-    def exit_code(self) -> int:
-        if self.error is not None:
-            return self.error.exit_code
-        return 0 if self.bundle is not None else 1
 
 
 @dataclass(frozen=True)
@@ -78,81 +46,37 @@ class Reference:
     outputs: tuple[TensorSpec, ...]
 
 
-def build(
-    model_names: Iterable[str],
-    targets: tuple[Target, ...],
-    recipe: Recipe,
-    *,
-    weights: Path | None = None,
-    out: Path = Path("dist"),
-    via: Via = DEFAULT_VIA,
-    compute: Compute = DEFAULT_COMPUTE,
-    metric: bool = False,
-    say: Say = lambda what, stage: None,
-) -> list[Built]:
+def build(request: BuildRequest, say: Say = silent) -> list[Built]:
     """Build each model for each target; an error on one leaves the others alone.
-
-    `via` "onnx2tf" takes its lowering instead of ours, for TFLite and TF.js only. `compute` is
-    written into Core ML bundles, whose loading code sets it. `metric` examines the model after
-    each pass, for the ledger.
 
     Raises what concerns all that was asked for: one model, and it cannot be captured.
     """
-    names = tuple(model_names)
-    check_via(targets, via)
-    check_compute(targets, compute)
-    check_recipe(targets, recipe)
     results: list[Built] = []
-    for name in names:
+    for model in request.models:
         try:
-            results += _build_model(name, targets, recipe, weights, out, via, compute, metric, say)
+            results += _build_model(model, request, say)
         except MlshipError as error:
-            if len(names) == 1:
+            if len(request.models) == 1:
                 raise
-            results += [Built(name, target.name, error=error) for target in targets]
+            results += [Built(title(model), t.name, error=error) for t in request.targets]
     return results
 
 
-def _build_model(
-    name: str,
-    targets: tuple[Target, ...],
-    recipe: Recipe,
-    weights: Path | None,
-    out: Path,
-    via: Via,
-    compute: Compute,
-    metric: bool,
-    say: Say,
-) -> list[Built]:
-    if weights is not None and not weights.is_file():
-        raise BadWeights("there is no such weights file", where=str(weights))
-    file = str(weights.absolute()) if weights else ""
-    requests = {
-        t.name: Request(
-            name, t.name, recipe.on(t.name).key, file, via, _compute_of(t, compute), metric
-        )
-        for t in targets
-    }
+def _build_model(model: str | ModelSpec, request: BuildRequest, say: Say) -> list[Built]:
+    if request.weights is not None and not request.weights.is_file():
+        raise BadWeights("there is no such weights file", where=str(request.weights))
+    queries = {target.name: CacheQuery.of(model, target, request) for target in request.targets}
     results: dict[str, Built] = {}
-    for target in targets:
-        known = cache.find(requests[target.name])
+    for name, query in queries.items():
+        known = cache.find(query)
         if known is not None:
-            results[target.name] = _ship_cached(known, out)
-    missing = [t for t in targets if t.name not in results]
-    for own in dict.fromkeys(recipe.on(t.name) for t in missing):
-        alike = tuple(t for t in missing if recipe.on(t.name) == own)
-        fresh = _build_missing(name, alike, own, weights, requests, out, say)
+            results[name] = _ship_cached(known, request.out)
+    missing = [t for t in request.targets if t.name not in results]
+    for own in dict.fromkeys(request.recipe.on(t.name) for t in missing):
+        alike = tuple(t for t in missing if request.recipe.on(t.name) == own)
+        fresh = _build_missing(model, replace(request, targets=alike, recipe=own), queries, say)
         results |= {built.target: built for built in fresh}
-    return [results[t.name] for t in targets]
-
-
-def _compute_of(target: Target, compute: Compute) -> Compute:
-    return compute if target.format == "coreml" else DEFAULT_COMPUTE
-
-
-def destination(out: Path, model: str, target: str) -> Path:
-    """Where the bundle of a model for a target goes: `out/model-target`."""
-    return out / f"{model}-{target}"
+    return [results[t.name] for t in request.targets]
 
 
 def _ship_cached(known: Bundle, out: Path) -> Built:
@@ -174,44 +98,37 @@ def _is_there(where: Path, known: Bundle) -> bool:
 
 
 def _build_missing(
-    name: str,
-    targets: tuple[Target, ...],
-    recipe: Recipe,
-    weights: Path | None,
-    requests: dict[str, Request],
-    out: Path,
-    say: Say,
+    model: str | ModelSpec, request: BuildRequest, queries: Mapping[str, CacheQuery], say: Say
 ) -> list[Built]:
+    """Build what the cache does not have; all targets of the request take the same recipe."""
     from converters.processes.worker import Worker
     from toolchain.quantization.mixed_precision import can_mend, mended
     from toolchain.quantization.sensitivity import Judge
 
+    targets, recipe, what = request.targets, request.recipe, title(model)
     with ExitStack() as stack:
         workers = {t.name: stack.enter_context(Worker(t.format)) for t in targets}
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
-        say(Path(name).name, "capturing")
+        say(what, "capturing")
         pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
-        examined = requests[targets[0].name].metric
-        prepared = _Prepared.of(name, targets, recipe, weights, examined, work, pool, say)
-        say(Path(name).name, "")
+        prepared = _Prepared.of(model, request, work, pool, say)
+        say(what, "")
         for target in targets:
-            bundle.check_destination(destination(out, prepared.spec_name, target.name))
+            bundle.check_destination(request.destination(prepared.spec_name, target))
         jobs = [
-            pool.submit(
-                _build_target, prepared, t, recipe, workers[t.name], requests[t.name], out, say
-            )
+            pool.submit(_build_target, prepared, t, request, workers[t.name], queries[t.name], say)
             for t in targets
         ]
         built = [job.result() for job in jobs]
         failed = [one.report for one in built if one.report is not None and not one.report.ok]
         if not can_mend(recipe, failed):
             return built
-        say(Path(name).name, "choosing layers for float32")
+        say(what, "choosing layers for float32")
         truth = prepared.truth.result()
         judge = Judge(truth.cases, truth.expected)
         better = mended(recipe, prepared.captured, prepared.program, judge, failed)
-        say(Path(name).name, "")
-    return _build_missing(name, targets, better, weights, requests, out, say)
+        say(what, "")
+    return _build_missing(model, replace(request, recipe=better), queries, say)
 
 
 @dataclass(frozen=True)
@@ -235,11 +152,8 @@ class _Prepared:
     @classmethod
     def of(
         cls,
-        name: str,
-        targets: tuple[Target, ...],
-        recipe: Recipe,
-        weights: Path | None,
-        metric: bool,
+        model: str | ModelSpec,
+        request: BuildRequest,
         work: Path,
         pool: ThreadPoolExecutor,
         say: Say,
@@ -248,21 +162,27 @@ class _Prepared:
         from toolchain.data import cases
         from toolchain.recipes import pass_report, pipeline
 
+        recipe = request.recipe
         with cache.recording() as inputs:
-            spec = lookup.load(name)
-            file = recipe.weights_of(spec, weights)
+            spec = lookup.load(model) if isinstance(model, str) else model
+            file = recipe.weights_of(spec, request.weights)
             captured = capture(spec, file)
             feeders = _feeders(captured.spec)
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
-        told = functools.partial(say, Path(name).name)
-        examine = pass_report.examiner(captured, told) if metric else pass_report.examine_nothing
+        told = functools.partial(say, title(model))
+        examine: pass_report.Examine = pass_report.examine_nothing
+        if request.metric:
+            examine = pass_report.examiner(captured, told)
         shipped, entries = pipeline.record(captured, recipe.load(), examine)
-        needs_onnx = any(t.needs_onnx for t in targets)
+        needs_onnx = any(t.needs_onnx for t in request.targets)
         exported = export(shipped, work, onnx=needs_onnx)
-        described = _describe(captured, file)
+        weights = describe_weights(file)
+        if file is None and not isinstance(model, str):
+            weights = "those of the module in memory"
+        described = _describe(captured, weights)
         truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
         kept = frozenset(inputs)
-        pruned = file not in (weights, spec.weights)
+        pruned = file not in (request.weights, spec.weights)
         return cls(captured, shipped, entries, exported, names, truth, kept, described, pruned)
 
 
@@ -306,14 +226,14 @@ def _answers(
     return {case: runner.run(inputs) for case, inputs in given.items()}
 
 
-def _describe(program: Program, weights: Path | None) -> dict[str, object]:
+def _describe(program: Program, weights: str) -> dict[str, object]:
     from model_defs.counting import parameters
 
     return {
         "name": program.spec.name,
         "summary": program.spec.summary,
         "parameters": parameters(program.module),
-        "weights": describe_weights(weights),
+        "weights": weights,
     }
 
 
@@ -325,26 +245,25 @@ def describe_weights(path: Path | None) -> str:
 def _build_target(
     prepared: _Prepared,
     target: Target,
-    recipe: Recipe,
+    request: BuildRequest,
     worker: Worker,
-    request: Request,
-    out: Path,
+    query: CacheQuery,
     say: Say,
 ) -> Built:
-    spec = prepared.program.spec
+    spec, recipe = prepared.program.spec, request.recipe
     what = f"{spec.name}-{target.name}"
-    where = destination(out, spec.name, target.name)
+    where = request.destination(spec.name, target)
     described = {
         "model": prepared.model,
         "export": prepared.export.to_json() | {"directory": ""},
         "keep": dict(recipe.keep),
         "cases": list(prepared.cases),
     }
-    key = cache.key(prepared.export.digest, described, request)
+    key = cache.key(prepared.export.digest, described, query)
     known = cache.open_object(key)
     if known is not None:
-        cache.store(request, prepared.inputs, key, known.directory)
-        return _ship_cached(known, out)
+        cache.store(query, prepared.inputs, key, known.directory)
+        return _ship_cached(known, request.out)
     from converters import formats
 
     say(what, "converting")
@@ -360,12 +279,12 @@ def _build_target(
                 shutil.copy(LOADING / name, stage / name)
             manifest = _manifest(prepared, target, recipe, artifact, report)
             if target.format == "coreml":
-                manifest["compute"] = request.compute
+                manifest["compute"] = query.compute
             sealed = bundle.seal(stage, manifest)
             if not report.ok:
                 rejected = cache.keep_rejected(sealed)
                 return Built(spec.name, target.name, report=report, rejected=rejected)
-            cache.store(request, prepared.inputs, key, sealed.directory)
+            cache.store(query, prepared.inputs, key, sealed.directory)
             shipped = bundle.publish(stage, where)
     except MlshipError as error:
         return Built(spec.name, target.name, error=error)

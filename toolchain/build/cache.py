@@ -24,13 +24,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from model_defs.errors import BadBundle
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
-from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Via
+from toolchain.bundle.home import cache_home
+from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Target, Via
+
+if TYPE_CHECKING:
+    from model_defs.spec import ModelSpec
+    from toolchain.build.request import BuildRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("model_defs", "converters", "toolchain")
@@ -39,8 +44,12 @@ SYSTEM = ("/proc", "/sys", "/dev", "/etc")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked for: the model as typed (files as absolute paths), and how to build it."""
+class CacheQuery:
+    """One bundle that a build needs: the model as typed, and how it is built.
+
+    Files are absolute paths. `model` is "" where it is in memory and has no name: then no record
+    leads to the bundle, and it is found by its content alone.
+    """
 
     model: str
     target: str
@@ -49,6 +58,15 @@ class Request:
     via: Via = DEFAULT_VIA
     compute: Compute = DEFAULT_COMPUTE
     metric: bool = False
+
+    @classmethod
+    def of(cls, model: str | ModelSpec, target: Target, request: BuildRequest) -> CacheQuery:
+        """The query for one bundle of a request."""
+        name = model if isinstance(model, str) else ""
+        weights = str(request.weights.absolute()) if request.weights else ""
+        compute = request.compute if target.format == "coreml" else DEFAULT_COMPUTE
+        recipe = request.recipe.on(target.name).key
+        return cls(name, target.name, recipe, weights, request.via, compute, request.metric)
 
     @property
     def how(self) -> list[str]:
@@ -59,14 +77,6 @@ class Request:
     def digest(self) -> str:
         parts = [self.model, self.weights, *self.how, environment()]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def home() -> Path:
-    """$MLSHIP_CACHE, or mlship in the user's cache folder."""
-    if "MLSHIP_CACHE" in os.environ:
-        return Path(os.environ["MLSHIP_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mlship"
 
 
 @cache
@@ -89,16 +99,18 @@ def environment() -> str:
     return digest.hexdigest()
 
 
-def key(content: str, spec: dict[str, Any], request: Request) -> str:
+def key(content: str, spec: dict[str, Any], query: CacheQuery) -> str:
     """The object's key: the digest of everything that decides its bytes."""
-    parts = [content, spec, *request.how, environment()]
+    parts = [content, spec, *query.how, environment()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def find(request: Request) -> Bundle | None:
-    """The bundle of a request, if none of the files that it read has changed since."""
+def find(query: CacheQuery) -> Bundle | None:
+    """The bundle of a query, if none of the files that its build read has changed since."""
+    if not query.model:
+        return None
     try:
-        record = json.loads(_record(request).read_text(encoding="utf-8"))
+        record = json.loads(_record(query).read_text(encoding="utf-8"))
         current = {path: bundle.file_digest(Path(path)) for path in record["inputs"]}
         return open_object(record["key"]) if current == record["inputs"] else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -107,7 +119,7 @@ def find(request: Request) -> Bundle | None:
 
 def open_object(object_key: str) -> Bundle | None:
     """The verified object of a key; a damaged one is removed."""
-    directory = home() / "objects" / object_key
+    directory = cache_home() / "objects" / object_key
     if not directory.is_dir():
         return None
     try:
@@ -117,10 +129,10 @@ def open_object(object_key: str) -> Bundle | None:
         return None
 
 
-def store(request: Request, inputs: frozenset[Path], object_key: str, built: Path) -> None:
+def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Path) -> None:
     """Keep a copy of a sealed bundle. A cache that cannot be written is no error."""
     with contextlib.suppress(OSError):
-        target = home() / "objects" / object_key
+        target = cache_home() / "objects" / object_key
         if not target.exists():
             partial = target.with_name(f"{object_key}.{uuid.uuid4().hex[:8]}")
             try:
@@ -128,11 +140,13 @@ def store(request: Request, inputs: frozenset[Path], object_key: str, built: Pat
                 partial.rename(target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+        if not query.model:
+            return
         record = {
             "inputs": {str(path): bundle.file_digest(path) for path in sorted(inputs)},
             "key": object_key,
         }
-        path = _record(request)
+        path = _record(query)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
         partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -141,7 +155,7 @@ def store(request: Request, inputs: frozenset[Path], object_key: str, built: Pat
 
 def keep_rejected(sealed: Bundle) -> Bundle | None:
     """A copy of a bundle that failed, the last of its name; None where it cannot be written."""
-    target = home() / "rejected" / f"{sealed.name}-{sealed.target}"
+    target = cache_home() / "rejected" / f"{sealed.name}-{sealed.target}"
     with contextlib.suppress(OSError):
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(sealed.directory, target)
@@ -149,11 +163,17 @@ def keep_rejected(sealed: Bundle) -> Bundle | None:
     return None
 
 
-def _record(request: Request) -> Path:
-    return home() / "requests" / f"{request.digest}.json"
+def _record(query: CacheQuery) -> Path:
+    return cache_home() / "requests" / f"{query.digest}.json"
 
 
 _opened: set[str] | None = None
+
+
+@cache
+def _listen() -> None:
+    """Add the hook, once for the process: none can be taken away again."""
+    sys.addaudithook(_hook)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -170,7 +190,7 @@ def recording() -> Iterator[set[Path]]:
     """
     global _opened
     found: set[Path] = set()
-    sys.addaudithook(_hook)
+    _listen()
     _opened = set()
     try:
         with _safetensors_noticed(_opened):

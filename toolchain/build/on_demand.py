@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from converters.api import Artifact, Tensors
+from converters.progress import Say
 from model_defs import lookup, zoo
 from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import TensorSpec
-from toolchain.build.build import Built, Say, build
+from toolchain.build.build import build
+from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
 from toolchain.data import cases
@@ -97,10 +99,10 @@ def find(names: Iterable[str], wanted: Wanted, work: Path, say: Say) -> Iterator
             yield truths.of(bundles.read(Path(name)), wanted.model)
             continue
         for model in lookup.expand(name):
-            built = build(
-                (model,), wanted.targets, wanted.recipe, weights=wanted.weights, out=work, say=say
+            request = BuildRequest(
+                (model,), wanted.targets, wanted.recipe, weights=wanted.weights, out=work
             )
-            for one in built:
+            for one in build(request, say):
                 yield one if one.bundle is None else truths.of(one.bundle, model)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from converters.progress import Say
 from model_defs.errors import MlshipError
-from toolchain.build.build import Say
 from toolchain.build.on_demand import Subject
 from toolchain.debug.blame import blame
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure.timing.session import MODES
+from converters.progress import Say
 from model_defs.errors import BadBundle, BadRecord
-from toolchain.build.build import Say
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
 from toolchain.ci import latency, state

@@ -18,12 +18,12 @@ from benchmarks.measure.timing.runtimes import PEAKS, main_of
 from benchmarks.measure.timing.session import Mode, measure
 from benchmarks.measure.timing.times import Session
 from converters.api import Artifact
+from converters.progress import Say
 from model_defs.errors import BackendUnavailable, BadBundle
 from toolchain.bench.against import slower
-from toolchain.build import cache
-from toolchain.build.build import Say
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.home import cache_home
 from toolchain.ci.state import BundleFigures, artifact_digest
 
 
@@ -182,7 +182,7 @@ def _with_times(known: BundleFigures, session: Session, name: str) -> BundleFigu
 
 def find_artifact(digest: str) -> Bundle | None:
     """A bundle in the cache that holds the artifact of this digest, verified; or none."""
-    for manifest in sorted((cache.home() / "objects").glob(f"*/{bundles.MANIFEST}")):
+    for manifest in sorted((cache_home() / "objects").glob(f"*/{bundles.MANIFEST}")):
         try:
             found = Bundle(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
             if artifact_digest(found) == digest:

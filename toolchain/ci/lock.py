@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+from converters.progress import Say
 from model_defs.errors import BadConfig, BadRecord, MlshipError
-from toolchain.build.build import Say, build, destination, tools
+from toolchain.build.build import build, tools
+from toolchain.build.request import BuildRequest, destination
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle, write_whole
 from toolchain.ci.config import Project
@@ -89,10 +91,10 @@ def write(project: Project, say: Say) -> Lock:
 def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]]:
     """Each bundle of a project; the error of the first that cannot be built."""
     for model in project.models:
-        found = build(
-            (model.spec,), model.targets, model.recipe, weights=model.weights, out=out, say=say
+        request = BuildRequest(
+            (model.spec,), model.targets, model.recipe, weights=model.weights, out=out
         )
-        for one in found:
+        for one in build(request, say):
             name = f"{one.model}-{one.target}"
             if one.error is not None:
                 raise one.error

@@ -11,9 +11,10 @@ from benchmarks.measure import machine
 from benchmarks.measure.budgets import Budget
 from benchmarks.measure.timing.session import Mode
 from converters import backends, formats
+from converters.progress import Say, silent
 from model_defs.errors import BadConfig, MlshipError
-from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, find
+from toolchain.build.request import Built
 from toolchain.ci import checks as judged
 from toolchain.ci import latency, snapshots
 from toolchain.ci.blaming import layer_to_blame
@@ -84,7 +85,7 @@ def run(
     mode: Mode,
     *,
     again: bool = False,
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> CiRun:
     """Check every bundle of a project. `again`: time also those that have not changed."""
     here = machine.this()

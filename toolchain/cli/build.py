@@ -62,6 +62,7 @@ def build(
     """
     from model_defs import lookup
     from toolchain.build.build import build as build_bundles
+    from toolchain.build.request import BuildRequest
     from toolchain.report import terminal
 
     if everything and model:
@@ -69,18 +70,9 @@ def build(
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
     names = lookup.shipped() if everything else lookup.expand(model or "")
+    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, metric)
     with terminal.progress() as say:
-        built = build_bundles(
-            names,
-            chosen,
-            recipe_found,
-            weights=weights,
-            out=out,
-            via=via,
-            compute=compute,
-            metric=metric,
-            say=say,
-        )
+        built = build_bundles(request, say)
     if as_json:
         click.echo(json.dumps([_built_json(b) for b in built], indent=2))
     else:

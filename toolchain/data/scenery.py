@@ -23,7 +23,7 @@ import numpy as np
 
 from model_defs.scenes import sampling
 from model_defs.scenes.render import View
-from toolchain.build.cache import home
+from toolchain.bundle.home import cache_home
 from toolchain.training.task import HELD_OUT, SEEDS_APART
 
 Kind = Literal["portrait", "still"]
@@ -59,7 +59,7 @@ def folder() -> Path:
     """Of the scenes that the code, as it is now, draws."""
     source = Path(sampling.__file__).parent
     texts = [path.read_bytes() for path in sorted(source.glob("*.py"))]
-    return home() / "scenes" / hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+    return cache_home() / "scenes" / hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
 def _stored(drawn: View) -> View:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.progress import Say
 from model_defs.errors import BadBundle
-from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, each
+from toolchain.build.request import Built
 from toolchain.recipes import pipeline, recipes
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 from converters import backends
 from converters.capture import export
 from converters.intermediates.backends import WATCHES, Guide, Observed
+from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
-from toolchain.build.build import Say
 from toolchain.build.on_demand import Subject
 from toolchain.debug import stages
 from toolchain.debug.stages import Stage
@@ -144,7 +144,7 @@ def blame(
     subject: Subject,
     chosen: Sequence[str] = (),
     *,
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> Blame:
     """Compare a bundle layer by layer on its first case.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.build.build import Built, Say
+from converters.progress import Say
 from toolchain.build.on_demand import Wanted, each
+from toolchain.build.request import Built
 from toolchain.debug.blame import Blame, blame
 
 

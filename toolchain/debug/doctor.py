@@ -11,7 +11,7 @@ from typing import Any
 from converters.backends import BACKENDS, Backend
 from converters.processes import nodes
 from model_defs.errors import BackendUnavailable
-from toolchain.build import cache
+from toolchain.bundle.home import cache_home
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _backend(backend: Backend) -> EnvironmentCheck:
 
 
 def _cache() -> EnvironmentCheck:
-    home = cache.home()
+    home = cache_home()
     objects = home / "objects"
     count = len(list(objects.iterdir())) if objects.is_dir() else 0
     found = f"{home}, {count} bundles"

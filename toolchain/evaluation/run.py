@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from converters.progress import Say, silent
 from toolchain.evaluation import dataset as exams
 from toolchain.evaluation.dataset import Answer, Exam, Question
 from toolchain.evaluation.subject import opened
-
-Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def evaluate(
     file: Path | None = None,
     scenes: int | None = None,
     only: str = "",
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> EvalResult:
     """Examines a model or a bundle's folder, a `file` in the place of the bundle's own.
 

@@ -13,8 +13,8 @@ import numpy as np
 from converters import backends
 from converters.api import Runner, Tensors
 from converters.backends import Backend
+from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
-from toolchain.build.build import Say
 from toolchain.build.on_demand import Cases, Subject, golden
 from toolchain.parity import compare, hints, metrics
 from toolchain.parity.compare import ParityReport, ParityRow
@@ -96,7 +96,7 @@ def judge(
     subject: Subject,
     choice: BackendChoice,
     recorded: Sequence[tuple[Runner, Cases, Cases]] = (),
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> Outcome:
     """Run a subject's bundle on its backends, one after the other, each loaded once.
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.progress import Say, silent
 from model_defs.errors import CannotWrite, worst_code
-from toolchain.build.build import Built, Say
 from toolchain.build.on_demand import Subject, Wanted, each
+from toolchain.build.request import Built
 from toolchain.parity import harness, records
 from toolchain.parity.harness import BackendChoice, Outcome
 
@@ -36,7 +37,7 @@ def run(
     *,
     record: Path | None = None,
     against: Path | None = None,
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
 ) -> ParityRun:
     """Judge every model and bundle; see `harness.judge` and `records`."""
     if record is not None and not record.parent.is_dir():

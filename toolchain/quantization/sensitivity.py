@@ -14,11 +14,11 @@ from model_defs.errors import BadRecipe
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
-    from toolchain.build.build import Say
+    from converters.progress import Say
     from toolchain.passes import Pass
     from toolchain.recipes.recipes import Recipe
 
-Told = Callable[[int, int], None]
+LayerListener = Callable[[int, int], None]
 """Called with (layers measured, layers in all)."""
 
 
@@ -78,7 +78,7 @@ def measure(
     program: Program,
     recipe: Recipe,
     judge: Judge,
-    told: Told = lambda done, total: None,
+    told: LayerListener = lambda done, total: None,
     dropped: Callable[[Program], float] | None = None,
 ) -> list[Damage]:
     """The damage of each layer that the recipe rounds, the largest first."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.build.build import Built, Say
+from converters.progress import Say, silent
+from toolchain.build.request import Built
 from toolchain.parity.compare import ParityRow
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def progress() -> Iterator[Say]:
     An empty stage ends the line.
     """
     if not sys.stderr.isatty():
-        yield lambda what, stage: None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn

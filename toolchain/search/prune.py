@@ -29,8 +29,8 @@ from toolchain.training.task import Task
 
 PLAN, START = "plan.json", "start.safetensors"
 
-Say = Callable[[int, int, float, float | None], None]
-"""Told (stage, steps done in it, loss, the metric so far: at checkpoints only)."""
+StageListener = Callable[[int, int, float, float | None], None]
+"""Called with (stage, steps done in it, loss, the metric so far: at checkpoints only)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def prune(
     stages: int = 3,
     base: Path | None = None,
     resume: bool = False,
-    say: Say = lambda stage, step, loss, score: None,
+    say: StageListener = lambda stage, step, loss, score: None,
 ) -> Pruned:
     """Prunes in stages of the same factor each, and trains after each of them.
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from converters.encodings import HALF
+from converters.progress import Say
 from toolchain.build import cache
 from toolchain.bundle.bundle import write_whole
+from toolchain.bundle.home import cache_home
 from toolchain.evaluation.score import Score, Scorer
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.weights_fp16 import WeightsFp16
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from converters.api import Program
     from toolchain.recipes.targets import Target
 
-Say = Callable[[str, str], None]
 CURVE = 6
 """Plans between the smallest and float16 that are examined for the curve."""
 
@@ -56,7 +57,7 @@ class Memory:
         digest = hashlib.sha256(cache.environment().encode())
         for name, tensor in program.module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
-        self.path = cache.home() / "shrink" / f"{digest.hexdigest()}.json"
+        self.path = cache_home() / "shrink" / f"{digest.hexdigest()}.json"
         self._known: dict[str, float] = {}
         if self.path.is_file():
             self._known = json.loads(self.path.read_text(encoding="utf-8"))

@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from converters.capture import capture
+from converters.progress import Say
 from model_defs import lookup
 from model_defs.errors import BadRecipe, ConversionFailed, worst_code
-from toolchain.build.build import Built, build
+from toolchain.build.build import build
+from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
 from toolchain.evaluation.score import judge_of
 from toolchain.recipes import recipes
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import Target
-from toolchain.search.search import ExaminedPlan, Say, Search, recipe_of
+from toolchain.search.search import ExaminedPlan, Search, recipe_of
 
 ATTEMPTS = 4
 """Builds after which a budget that files still exceed is given up."""
@@ -94,7 +96,7 @@ def shrink(
         problem = _problem(point, budget)
         recipe = _named(point, budget)
         place = Path(work) if problem else out
-        built = build([name], targets, recipe, weights=weights, out=place, say=say)
+        built = build(BuildRequest((name,), targets, recipe, weights, place), say)
     if not problem:
         path = out / f"{captured.spec.name}.recipe.json"
         bundles.write_whole(path, recipes.text_of(recipe))
@@ -127,8 +129,8 @@ class _Trial:
 
     def sizes(self, recipe: Recipe) -> dict[str, int]:
         """Target -> bytes; raises what kept a target from being built."""
-        given = {"weights": self.weights, "out": self.folder, "say": self.say}
-        found = build([self.model], self.targets, recipe, **given)  # type: ignore[arg-type]
+        request = BuildRequest((self.model,), self.targets, recipe, self.weights, self.folder)
+        found = build(request, self.say)
         for one in found:
             if one.error is not None:
                 raise one.error

@@ -23,8 +23,8 @@ from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
 
-Say = Callable[[int, float, float | None], None]
-"""Told (steps done, loss, the metric so far: at checkpoints only)."""
+StepListener = Callable[[int, float, float | None], None]
+"""Called with (steps done, loss, the metric so far: at checkpoints only)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def train(
     *,
     resume: bool = False,
     base: Path | None = None,
-    say: Say = lambda step, loss, score: None,
+    say: StepListener = lambda step, loss, score: None,
 ) -> Trained:
     """Trains from the start, or from the checkpoint in `out`, to the last step.
 

@@ -18,9 +18,8 @@ from typing import Any
 from benchmarks.measure.significance import FEWEST
 from benchmarks.measure.timing.process import Process, TimedFile
 from benchmarks.measure.timing.times import Session, Times
+from converters.progress import Say, silent
 from model_defs.errors import MlshipError
-
-Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def measure(
     mode: Mode,
     *,
     layers: Iterable[str] = (),
-    say: Say = lambda what, stage: None,
+    say: Say = silent,
     seed: int = 0,
 ) -> Session:
     """Time the entries side by side; those in `layers` also layer by layer, at the end.

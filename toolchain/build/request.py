@@ -1,0 +1,89 @@
+"""What is asked of a build, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_defs.errors import MlshipError
+from toolchain.bundle.bundle import Bundle
+from toolchain.parity.compare import ParityReport
+from toolchain.recipes.recipes import Recipe
+from toolchain.recipes.targets import (
+    DEFAULT_COMPUTE,
+    DEFAULT_VIA,
+    Compute,
+    Target,
+    Via,
+    check_compute,
+    check_recipe,
+    check_via,
+)
+
+if TYPE_CHECKING:
+    from model_defs.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Models to be built for targets, and how.
+
+    A model is a name as `lookup.expand` returns it, or a specification that is in memory: its
+    bundles are found again by what they are made of, never by name. `via` "onnx2tf" takes its
+    lowering instead of ours, for TFLite and TF.js only. `compute` is written into Core ML
+    bundles, whose loading code sets it. `metric` examines the model after each pass, for the
+    report of the passes.
+
+    Raises what the targets cannot do: BadRecipe and its like.
+    """
+
+    models: tuple[str | ModelSpec, ...]
+    targets: tuple[Target, ...]
+    recipe: Recipe
+    weights: Path | None = None
+    out: Path = Path("dist")
+    via: Via = DEFAULT_VIA
+    compute: Compute = DEFAULT_COMPUTE
+    metric: bool = False
+
+    def __post_init__(self) -> None:
+        check_via(self.targets, self.via)
+        check_compute(self.targets, self.compute)
+        check_recipe(self.targets, self.recipe)
+
+    def destination(self, model: str, target: Target) -> Path:
+        """Where a model's bundle goes, by the name in its specification."""
+        return destination(self.out, model, target.name)
+
+
+def destination(out: Path, model: str, target: str) -> Path:
+    """Where the bundle of a model for a target goes: `out/model-target`."""
+    return out / f"{model}-{target}"
+
+
+def title(model: str | ModelSpec) -> str:
+    """What a model is called before it is loaded: its name, or its file and attribute."""
+    return Path(model).name if isinstance(model, str) else model.name
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one model on one target: a bundle, a failed report, or an error.
+
+    `rejected` is what a failed report is of, kept in the cache so that it can be looked into.
+    """
+
+    model: str
+    target: str
+    bundle: Bundle | None = None
+    report: ParityReport | None = None
+    cached: bool = False
+    error: MlshipError | None = None
+    rejected: Bundle | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self.error is not None:
+            return self.error.exit_code
+        return 0 if self.bundle is not None else 1
