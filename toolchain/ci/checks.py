@@ -4,35 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from benchmarks.measure.budgets import TIME, Budget
+from benchmarks.measure.budgets import LIMITS, TIME, Budget
 from benchmarks.measure.significance import P
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
+from toolchain.ci.verdicts import Cause, CheckKind, Verdict
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import lines
 
-Verdict = Literal["passed", "warned", "failed", "skipped"]
 GROWN = {"disk_growth": "disk", "wire_growth": "wire", "memory_growth": "memory"}
 BY_BYTES = ("disk", "wire", "disk_growth", "wire_growth", "overhead", "duplicates")
 BY_TIME = ("latency", "latency_ratio")
+CAUSES: dict[str, Cause] = {"passed": "", "failed": "differs", "skipped": "not-run"}
+"""By the verdict of parity."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One thing that was checked. `before`, `after` and `allowed` are shown as they are.
 
-    `why` says what is wrong, `layer` where: both empty for what passed. `required`: that it was
-    skipped is no success.
+    `cause` is what is wrong, `why` says it in words, `layer` where: all empty for what passed.
+    A budget's `name` is its key. `required`: that it was skipped is no success.
     """
 
     bundle: str
     name: str
+    kind: CheckKind
     verdict: Verdict
     before: str = ""
     after: str = ""
     allowed: str = ""
+    cause: Cause = ""
     why: str = ""
     layer: str = ""
     share: float | None = None
@@ -43,6 +47,18 @@ class Check:
         """Why it did not pass, and in which layer."""
         where = f"; {self.layer}" if self.layer else ""
         return f"{self.bundle}: {self.name}: {self.why}{where}"
+
+    @property
+    def limits_growth(self) -> bool:
+        """Whether it is a budget that compares with the baseline."""
+        return self.kind == "budget" and LIMITS[self.name].before
+
+    @property
+    def judges_accuracy(self) -> bool:
+        """Whether it says how near a bundle is to PyTorch."""
+        if self.kind == "budget":
+            return self.name == "parity" or bool(LIMITS[self.name].metric)
+        return self.kind == "parity"
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -66,15 +82,17 @@ def of_parity(outcome: Outcome) -> Iterator[Check]:
         yield Check(
             name,
             f"parity of {line.output} on {line.backend}",
+            "parity",
             "failed" if line.verdict == "failed" else "passed" if known else "skipped",
             after=f"{row.error:.1e}" if known else "",
             allowed=f"at most {row.tolerance:.1e}" if known else "",
+            cause=CAUSES[line.verdict],
             why="" if line.verdict == "passed" else _why(row),
             share=(row.error or 0) / (row.tolerance or 1) if known else None,
             required=False,
         )
     for problem in outcome.report.absences:
-        yield Check(name, "parity", "failed", why=problem)
+        yield Check(name, "parity", "parity", "failed", cause="not-run", why=problem)
 
 
 def _why(row: Any) -> str:
@@ -82,14 +100,12 @@ def _why(row: Any) -> str:
     return f"case {row.case}: {row.note}{where}" + (f"; {row.hint}" if row.hint else "")
 
 
-def of_budgets(
-    budgets: Iterable[Budget], found: Difference, latency: Latency, accuracy_layer: str
-) -> list[Check]:
-    """A check for each budget; `accuracy_layer` is what to say of a loss of accuracy."""
-    return [_check(budget, found, latency, accuracy_layer) for budget in budgets]
+def of_budgets(budgets: Iterable[Budget], found: Difference, latency: Latency) -> list[Check]:
+    """A check for each budget."""
+    return [_check(budget, found, latency) for budget in budgets]
 
 
-def _check(budget: Budget, found: Difference, latency: Latency, accuracy_layer: str) -> Check:
+def _check(budget: Budget, found: Difference, latency: Latency) -> Check:
     if budget.key == "latency_ratio":
         return _ratio(budget, found, latency)
     key = GROWN.get(budget.key, budget.key)
@@ -97,29 +113,30 @@ def _check(budget: Budget, found: Difference, latency: Latency, accuracy_layer: 
     before = found.before.figures.get(key) if found.before else None
     if after is None:
         why = latency.why if key in ("latency", "first_run", "memory") else _inapplicable(budget)
-        return _skipped(budget, found, why)
+        return _skipped(budget, found, "not-measured", why)
     if budget.kind.before and not before:
-        return _skipped(budget, found, "there is no baseline of it: mlship ci --update-baseline")
+        why = "there is no baseline of it: mlship ci --update-baseline"
+        return _skipped(budget, found, "no-baseline", why)
     value = after / before - 1 if budget.kind.before and before else after
     keeps = budget.keeps(value)
     shown = _figure(key, budget)
     return Check(
         found.after.bundle,
         budget.key,
+        "budget",
         "passed" if keeps else _bad(budget),
         "" if before is None else shown(before),
         shown(after),
         _allowed(budget),
+        "" if keeps else "over-limit",
         "" if keeps else _excess(budget, value, shown, before, after),
-        "" if keeps else _where(budget, found, accuracy_layer),
+        "" if keeps else _where(budget, found),
         _share(budget, value),
         budget.level == "error",
     )
 
 
 def _figure(key: str, budget: Budget) -> Any:
-    from benchmarks.measure.budgets import LIMITS
-
     return LIMITS[key].unit.show if key in LIMITS else budget.show
 
 
@@ -145,7 +162,7 @@ def _excess(budget: Budget, value: float, shown: Any, before: float | None, afte
 
 def _ratio(budget: Budget, found: Difference, latency: Latency) -> Check:
     if latency.ratio is None:
-        return _skipped(budget, found, latency.why)
+        return _skipped(budget, found, latency.cause, latency.why)
     after = found.after.figures["latency"]
     before = after / latency.ratio
     why = (
@@ -155,12 +172,14 @@ def _ratio(budget: Budget, found: Difference, latency: Latency) -> Check:
     return Check(
         found.after.bundle,
         budget.key,
+        "budget",
         _bad(budget) if latency.worse else "passed",
         TIME.show(before),
         TIME.show(after),
         _allowed(budget),
+        "over-limit" if latency.worse else "",
         why if latency.worse else "",
-        _where(budget, found, "") if latency.worse else "",
+        _where(budget, found) if latency.worse else "",
         latency.ratio / budget.limit,
         budget.level == "error",
     )
@@ -170,12 +189,14 @@ def _bad(budget: Budget) -> Verdict:
     return "failed" if budget.level == "error" else "warned"
 
 
-def _skipped(budget: Budget, found: Difference, why: str) -> Check:
+def _skipped(budget: Budget, found: Difference, cause: Cause, why: str) -> Check:
     return Check(
         found.after.bundle,
         budget.key,
+        "budget",
         "skipped",
         allowed=_allowed(budget),
+        cause=cause,
         why=why,
         required=budget.level == "error",
     )
@@ -187,13 +208,13 @@ def _share(budget: Budget, value: float) -> float | None:
     return budget.limit / value if budget.kind.least and value else value / budget.limit
 
 
-def _where(budget: Budget, found: Difference, accuracy_layer: str) -> str:
-    """The layer that explains it, as far as one does."""
+def _where(budget: Budget, found: Difference) -> str:
+    """The layer that explains it, as far as sizes and times do; of accuracy, blame knows."""
     if budget.key in BY_BYTES:
         return _layer(culprit(found.bytes), budget, largest(found, "bytes"))
     if budget.key in BY_TIME:
         return _layer(culprit(found.milliseconds), budget, largest(found, "ms"))
-    return accuracy_layer if budget.kind.metric or budget.key == "parity" else ""
+    return ""
 
 
 def largest(found: Difference, what: str) -> str:

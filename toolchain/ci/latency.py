@@ -25,21 +25,23 @@ from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.home import cache_home
 from toolchain.ci.state import BundleFigures, artifact_digest
+from toolchain.ci.verdicts import Cause
 
 
 @dataclass(frozen=True)
 class Latency:
     """What is known of one bundle. `worse`: by more than its limit, and not by chance.
 
-    `ratio` over the baseline is None where there is none; `why` then says why, and otherwise
-    how it was found. `before` is the baseline, with what its file takes today where that could
-    be timed again.
+    `ratio` over the baseline is None where there is none; `cause` and `why` then say why, and
+    otherwise `why` says how it was found. `before` is the baseline, with what its file takes
+    today where that could be timed again.
     """
 
     measured: BundleFigures
     ratio: float | None = None
     p: float = 1.0
     worse: bool = False
+    cause: Cause = ""
     why: str = ""
     before: BundleFigures | None = None
 
@@ -143,27 +145,28 @@ def _latency(
 ) -> Latency:
     name, before = subject.measured.bundle, subject.before
     if name in failed:
-        return Latency(subject.measured, why=failed[name], before=before)
+        return Latency(subject.measured, cause="not-measured", why=failed[name], before=before)
     runtime = _entry(subject.bundle).runtime.name
     new = replace(_with_times(subject.measured, session, name), runtime=runtime)
     if before is None:
-        return Latency(new, why="the baseline does not have it")
+        return Latency(new, cause="no-baseline", why="the baseline does not have it")
     if _before(name) in session.times:
         old = replace(_with_times(before, session, _before(name)), runtime=runtime)
         found = compare(old.blocks, new.blocks)
         worse = found.worse(subject.limit)
         how = "timed side by side with the baseline's file"
-        return Latency(new, found.ratio, found.p, worse, how, old)
+        return Latency(new, found.ratio, found.p, worse, why=how, before=old)
     if not machine.same:
         why = "the baseline is of another machine, its file not in the cache"
-        return Latency(new, why=why, before=before)
+        return Latency(new, cause="other-machine", why=why, before=before)
     if len(before.blocks) < FEWEST or before.runtime != new.runtime:
-        return Latency(new, why="the baseline has no latency on this runtime", before=before)
+        why = "the baseline has no latency on this runtime"
+        return Latency(new, cause="no-baseline", why=why, before=before)
     found = compare(before.blocks, new.blocks)
     drift = before.peak / new.peak
     worse = slower(before.blocks, new.blocks, drift, subject.limit)
     how = "against the baseline's own milliseconds"
-    return Latency(new, found.ratio, found.p, worse, how, before)
+    return Latency(new, found.ratio, found.p, worse, why=how, before=before)
 
 
 def _with_times(known: BundleFigures, session: Session, name: str) -> BundleFigures:

@@ -121,7 +121,7 @@ def _missing(
     for name in baseline.bundles if baseline else ():
         if name not in known:
             why = "the baseline has it, and it is not built any more: mlship ci --update-baseline"
-            yield Check(name, "bundle", "failed", why=why)
+            yield Check(name, "bundle", "bundle", "failed", cause="removed", why=why)
 
 
 def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Snapshot]:
@@ -133,14 +133,15 @@ def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Sn
                 yield from _unbuilt(found, model, wanted, context)
             else:
                 _check_name(model, found, context.project)
-                yield Check(found.name, "bundle", "passed")
+                yield Check(found.name, "bundle", "bundle", "passed")
                 subjects.append(found)
     except BadConfig:
         raise
     except MlshipError as error:
         where = f" ({error.where})" if error.where else ""
         for target in model.targets:
-            yield Check(f"{model.name}-{target.name}", "bundle", "failed", why=error.what + where)
+            name, why = f"{model.name}-{target.name}", error.what + where
+            yield Check(name, "bundle", "bundle", "failed", cause="not-built", why=why)
         return
     if subjects:
         yield from snapshots.of_model(subjects[0], context.project.snapshots)
@@ -161,7 +162,8 @@ def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> I
     name = f"{built.model}-{built.target}"
     if built.error is not None:
         where = f" ({built.error.where})" if built.error.where else ""
-        yield Check(name, "bundle", "failed", why=f"not built: {built.error.what}{where}")
+        why = f"not built: {built.error.what}{where}"
+        yield Check(name, "bundle", "bundle", "failed", cause="not-built", why=why)
         return
     why = "; ".join(built.report.problems if built.report else ()) or "not equal to PyTorch"
     layer = ""
@@ -170,7 +172,8 @@ def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> I
         (subject,) = find((str(built.rejected.directory),), again, context.project.out, context.say)
         assert isinstance(subject, Subject)
         layer = layer_to_blame(subject, context.say)
-    yield Check(name, "parity", "failed", why=f"not built: {why}", layer=layer)
+    why = f"not built: {why}"
+    yield Check(name, "parity", "parity", "failed", cause="differs", why=why, layer=layer)
 
 
 def _judged(subjects: Sequence[Subject], context: _Context) -> Iterator[Check | CiResult]:
@@ -210,17 +213,12 @@ def _checks(
     subject: Subject, outcome: Outcome, changed: Difference, one: Latency, context: _Context
 ) -> list[Check]:
     budgets = context.budgets(subject)
-    made = [*judged.of_parity(outcome), *judged.of_budgets(budgets, changed, one, "")]
-    accuracy = {b.key for b in budgets if b.kind.metric or b.key == "parity"}
-    lost = [c for c in made if c.verdict in ("failed", "warned") and _is_accuracy(c, accuracy)]
+    made = [*judged.of_parity(outcome), *judged.of_budgets(budgets, changed, one)]
+    lost = [c for c in made if c.verdict in ("failed", "warned") and c.judges_accuracy]
     if not lost:
         return made
     layer = layer_to_blame(subject, context.say)
     return [replace(check, layer=layer) if check in lost else check for check in made]
-
-
-def _is_accuracy(check: Check, keys: set[str]) -> bool:
-    return check.name in keys or check.name.startswith("parity")
 
 
 def baseline_of(given: str | None, project: Project) -> Measurements | None:

@@ -25,6 +25,7 @@ from toolchain.bundle import bundle as bundles
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
+from toolchain.ci.verdicts import Cause, Verdict
 
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""
@@ -127,14 +128,22 @@ def checks(snapshots: Iterable[Snapshot]) -> Iterator[Check]:
         allowed = f"at most {one.tolerance:.2g}" if one.spec else ""
         shown = "" if one.state in ("new", "gone") else f"{one.difference:.2g}"
         verdict = VERDICTS[one.state]
-        yield Check(one.model, f"picture {one.name}", verdict, "", shown, allowed, why)
+        cause = CAUSES[one.state]
+        name = f"picture {one.name}"
+        yield Check(one.model, name, "picture", verdict, "", shown, allowed, cause, why)
 
 
-VERDICTS: Mapping[State, Literal["passed", "failed", "skipped"]] = {
+VERDICTS: Mapping[State, Verdict] = {
     "same": "passed",
     "changed": "failed",
     "new": "skipped",
     "gone": "failed",
+}
+CAUSES: Mapping[State, Cause] = {
+    "same": "",
+    "changed": "changed",
+    "new": "new",
+    "gone": "removed",
 }
 WHY: Mapping[State, str] = {
     "same": "",

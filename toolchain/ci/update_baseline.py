@@ -32,9 +32,8 @@ def updated(project: Project, ran: CiRun) -> CiRun:
 
 
 def _compares(check: Check) -> bool:
-    from benchmarks.measure.budgets import LIMITS
-
-    if check.name.startswith("picture ") and check.verdict == "skipped":
-        return True
-    gone = check.name == "bundle" and check.why.startswith("the baseline has it")
-    return gone or (check.name in LIMITS and LIMITS[check.name].before)
+    if check.kind == "picture":
+        return check.cause == "new"
+    if check.kind == "bundle":
+        return check.cause == "removed"
+    return check.limits_growth

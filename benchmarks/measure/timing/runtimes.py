@@ -135,10 +135,15 @@ def loader(name: str) -> Load:
 
 
 def of_format(kind: str) -> tuple[Runtime, ...]:
-    """The runtimes of a format; those on all cores are left out where there is one core."""
-    every = [r for r in RUNTIMES.values() if r.format == kind]
-    singles = {r.name for r in every if r.name.endswith("-1")}
-    return tuple(r for r in every if CORES > 1 or f"{r.name}-1" not in singles)
+    """The runtimes of a format; one that would run as an earlier does is left out.
+
+    That is what the one on all cores does where there is one core.
+    """
+    found: dict[object, Runtime] = {}
+    for runtime in RUNTIMES.values():
+        if runtime.format == kind:
+            found.setdefault((runtime.load, runtime.threads), runtime)
+    return tuple(found.values())
 
 
 def main_of(kind: str) -> Runtime:
