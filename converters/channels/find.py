@@ -14,8 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from converters.channels import follow
-from converters.channels.follow import STAYS, Follow, Labels, TracedOperation
+from converters.channels.follow import Follower, TracedOperation
 from converters.channels.groups import Channels, Chosen, Group
+from converters.channels.labels import STAYS, Labels
 from converters.channels.remove import Place, remove
 
 
@@ -80,7 +81,7 @@ def _without(call: TracedOperation, gone: np.ndarray) -> TracedOperation:
     return replace(call, results=tuple(_left(labels, gone) for labels in call.results))
 
 
-def _groups(seen: Follow, labels: dict[str, Labels]) -> tuple[Group, ...]:
+def _groups(seen: Follower, labels: dict[str, Labels]) -> tuple[Group, ...]:
     """Channels of the same kind, of more than one; in the order of the parameters."""
     channel_of = _components(seen, labels)
     members: dict[int, dict[Place, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -108,10 +109,10 @@ def _groups(seen: Follow, labels: dict[str, Labels]) -> tuple[Group, ...]:
     )
 
 
-def _components(seen: Follow, labels: dict[str, Labels]) -> np.ndarray:
+def _components(seen: Follower, labels: dict[str, Labels]) -> np.ndarray:
     """For each label, the number of the set that goes together."""
     count = 1 + sum(len(each) for own in labels.values() for each in own)
-    ends = [np.concatenate(side) for side in zip(*seen.links, strict=True)]
+    ends = [np.concatenate(side) for side in zip(*seen.graph.links, strict=True)]
     links = coo_array((np.ones(len(ends[0])), tuple(ends)), shape=(count, count))
     found: np.ndarray = connected_components(links, directed=False)[1]
     return found

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from converters.channels.follow import Labels, TracedOperation
+from converters.channels.follow import TracedOperation
+from converters.channels.labels import Labels
 from converters.channels.remove import Cuts, Place
 
 Chosen = Mapping[str, np.ndarray]

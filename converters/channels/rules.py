@@ -8,24 +8,24 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from converters.channels import shapes, weighted
-from converters.channels.follow import Args, Follow, Labels, Rule, fixed
+from converters.channels.labels import Args, LabelGraph, Labels, Rule, fixed
 
 SPATIAL = {"1d": 1, "2d": 2, "3d": 3}
 
 
 def labels_of(
-    follow: Follow, func: torch._ops.OpOverload, args: Args, results: list[Tensor]
+    graph: LabelGraph, func: torch._ops.OpOverload, args: Args, results: list[Tensor]
 ) -> tuple[list[Labels] | None, Labels]:
     """The labels of the results, or None, and what the multiply-adds are a product of."""
     name = func.overloadpacket.__name__
     work: Labels = ()
     found: list[Labels] | None = None
     if name in weighted.RULES:
-        found, work = weighted.RULES[name](follow, args, results)
+        found, work = weighted.RULES[name](graph, args, results)
     elif name in RULES:
-        found = RULES[name](follow, args, results)
+        found = RULES[name](graph, args, results)
     elif torch.Tag.pointwise in func.tags:
-        found = _pointwise(follow, args, results)
+        found = _pointwise(graph, args, results)
     if found is None:
         return None, ()
     found = [*found, *(fixed(tensor.shape) for tensor in results[len(found) :])]
@@ -36,81 +36,81 @@ def labels_of(
     return (found, work) if fits else (None, ())
 
 
-def _pointwise(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _pointwise(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-    return [follow.beside([follow.of(tensor) for tensor in given])]
+    return [graph.beside([graph.of(tensor) for tensor in given])]
 
 
-def _same(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
-    return [follow.of(args[0])]
+def _same(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
+    return [graph.of(args[0])]
 
 
-def _copied(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _copied(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     """Into the first argument, whose labels stay its own."""
-    target, source = follow.of(args[0]), follow.of(args[1])
-    follow.beside([target, source])
+    target, source = graph.of(args[0]), graph.of(args[1])
+    graph.beside([target, source])
     return [target]
 
 
-def _made(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _made(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     """Of no tensor, or of a tensor's shape alone."""
     return []
 
 
-def _normalised(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _normalised(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     """BatchNorm: each channel by itself, (N, C, ...)."""
-    labels = follow.of(args[0])
+    labels = graph.of(args[0])
     for tensor in args[1:5]:
         if isinstance(tensor, Tensor):
-            follow.link(follow.of(tensor)[0], labels[1])
+            graph.link(graph.of(tensor)[0], labels[1])
     statistics = (r.shape for r in results[1:])
     return [labels, *((labels[1],) if s == (len(labels[1]),) else fixed(s) for s in statistics)]
 
 
-def _layer_normalised(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _layer_normalised(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     """Its mean and variance are over the last dimensions, which must therefore stay."""
-    labels, rank = follow.of(args[0]), len(args[1])
-    follow.keep(*labels[-rank:])
+    labels, rank = graph.of(args[0]), len(args[1])
+    graph.keep(*labels[-rank:])
     for tensor in args[2:4]:
         if isinstance(tensor, Tensor):
-            follow.keep(*follow.of(tensor))
+            graph.keep(*graph.of(tensor))
     return [labels]
 
 
 def _windows(spatial: int) -> Rule:
     """Pooling, resizing, padding: each channel by itself, its last dimensions changed."""
 
-    def rule(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
-        labels = follow.of(args[0])
-        follow.keep(*labels[-spatial:])
+    def rule(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
+        labels = graph.of(args[0])
+        graph.keep(*labels[-spatial:])
         return [labels[:-spatial] + fixed(r.shape[-spatial:]) for r in results]
 
     return rule
 
 
-def _sampled(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
+def _sampled(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
     """grid_sampler: (N, C, H, W) at places (N, H', W', 2)."""
-    image, places = follow.of(args[0]), follow.of(args[1])
-    follow.keep(image[0], *image[2:], *places)
+    image, places = graph.of(args[0]), graph.of(args[1])
+    graph.keep(image[0], *image[2:], *places)
     return [image[:2] + fixed(results[0].shape[2:])]
 
 
-def _reduced(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels] | None:
+def _reduced(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels] | None:
     """What is summed up must stay: the mean of fewer channels is another number."""
-    labels = list(follow.of(args[0]))
+    labels = list(graph.of(args[0]))
     if len(args) < 2 or not isinstance(args[1], int | list | tuple):
         return None
     places = [args[1]] if isinstance(args[1], int) else args[1] or range(len(labels))
     for place in places:
-        follow.keep(labels[place])
+        graph.keep(labels[place])
         labels[place] = np.zeros(1, np.int64)
     gone = {place % len(labels) for place in places} if results[0].ndim < len(labels) else ()
     return [tuple(each for place, each in enumerate(labels) if place not in gone)] * len(results)
 
 
-def _softmax(follow: Follow, args: Args, results: list[Tensor]) -> list[Labels]:
-    labels = follow.of(args[0])
-    follow.keep(labels[args[1]])
+def _softmax(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
+    labels = graph.of(args[0])
+    graph.keep(labels[args[1]])
     return [labels]
 
 

@@ -45,14 +45,14 @@ def origins(export: Export, target: str) -> Origins:
 
 
 def main() -> None:
-    from converters.lowering.front import emitted
+    from converters.lowering import lower_without_fallback
     from model_defs.errors import UnsupportedOperation
 
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     export, target = Export.from_json(json.load(sys.stdin)), sys.argv[1]
     try:
-        lowered = emitted(export, target)  # type: ignore[arg-type]
+        lowered = lower_without_fallback(export, target)  # type: ignore[arg-type]
     except UnsupportedOperation as error:
         json.dump({"refused": error.what}, answer)
     else:

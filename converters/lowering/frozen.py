@@ -1,13 +1,18 @@
-"""A SavedModel as one frozen graph, its tensors named as in the spec."""
+"""A SavedModel as one frozen graph, its tensors named as in the spec.
+
+onnx2tf, which writes it, keeps names but not layouts, so that each tensor's order of axes is
+read from its shape, and only if that leaves no doubt.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from converters.lowering import front
+from converters.api import Port
 from converters.lowering.lower import Lowered
 from converters.lowering.tf import Graph, GraphDef, Tensor, constant_value, make_tensor_proto
 from model_defs.errors import ConversionFailed
@@ -33,8 +38,8 @@ def frozen(folder: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorS
     _name_depthwise(graph, function.graph)
     return Lowered(
         _needed(graph, [*given, *results]),
-        front.ports(inputs, _declared(given)),
-        front.ports(outputs, _declared(results)),
+        ports(inputs, _declared(given)),
+        ports(outputs, _declared(results)),
     )
 
 
@@ -100,3 +105,27 @@ def _needed(graph: GraphDef, names: Sequence[str]) -> GraphDef:
     result = GraphDef(versions=graph.versions)
     result.node.extend(node for node in graph.node if node.name in kept)
     return result
+
+
+def ports(
+    specs: Sequence[TensorSpec], stored: Mapping[str, tuple[tuple[int, ...], str]]
+) -> tuple[Port, ...]:
+    """Ports for tensors whose names, shapes and types a file declares.
+
+    Raises ConversionFailed for a missing name, or for a shape that fits no layout or several.
+    """
+    if sorted(stored) != sorted(spec.name for spec in specs):
+        raise ConversionFailed(f"onnx2tf names tensors {sorted(stored)}")
+    return tuple(_port(spec, *stored[spec.name]) for spec in specs)
+
+
+def _port(spec: TensorSpec, shape: tuple[int, ...], kind: str) -> Port:
+    layouts = {Port.of(spec, channels_last=last) for last in (True, False)}
+    fitting = [port for port in layouts if port.shape == shape]
+    if len(fitting) != 1:
+        raise ConversionFailed(
+            f"onnx2tf stores '{spec.name}' as {shape}: "
+            + ("its layout cannot be told" if fitting else f"no layout of {spec.shape}"),
+            do="use sizes that differ from the number of channels",
+        )
+    return replace(fitting[0], dtype=kind)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from converters.api import Port
-from converters.lowering import SCOPE, tf
+from converters.lowering import tf
 from converters.lowering.call import Call, Target
 from converters.lowering.fold import folded
 from converters.lowering.graph import Graph, Node, Shape
+from converters.lowering.scope import SCOPE, scope_of
 from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE, OWN
 from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
 from model_defs.errors import ConversionFailed
@@ -51,7 +51,7 @@ def lower(
             values[port.name] = Value(placeholder, port.axes)
         with emitted.name_scope(SCOPE):
             for node in graph.nodes:
-                with emitted.name_scope(_scope(node)):
+                with emitted.name_scope(scope_of(node.name, node.op)):
                     values |= _lowered(node, values, graph, target, arranged)
         for port in wanted:
             result = as_tensor(arrange(values[port.name], port.axes, arranged))
@@ -81,11 +81,6 @@ def _ports(graph: Graph, specs: Sequence[TensorSpec], names: Sequence[str]) -> t
         kind = STORED_TYPES.get(graph.types[spec.name], "float32")
         ports.append(replace(Port.of(spec, channels_last=True), dtype=kind))
     return tuple(ports)
-
-
-def _scope(node: Node) -> str:
-    """The node's name, as TensorFlow allows names of scopes."""
-    return re.sub(r"[^A-Za-z0-9_.\-/]+", "_", node.name).strip("/_") or node.op
 
 
 def _lowered(

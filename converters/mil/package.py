@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from converters.mil.messages import messages
-from converters.mil.program import Block, MilValue, read_block, read_values
+from converters.mil.program import FunctionDef, read_block, read_values
 from converters.mil.types import TensorType
 from converters.mil.values import BlobFiles
 from model_defs.errors import BadArtifact, UnknownName, UnsupportedOperation
@@ -28,14 +28,9 @@ OPSETS = ("CoreML5", "CoreML6", "CoreML7", "CoreML8", "CoreML9")
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(FunctionDef):
     """One function of a package, which can be run."""
 
-    name: str
-    opset: str
-    inputs: tuple[MilValue, ...]
-    outputs: tuple[str, ...]
-    block: Block
     _interpreters: dict[str, Interpreter] = field(default_factory=dict, repr=False, compare=False)
 
     def interpreter(self, precision: str = "exact") -> Interpreter:

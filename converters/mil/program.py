@@ -54,6 +54,17 @@ class Operation:
             yield from block.outputs
 
 
+@dataclass(frozen=True)
+class FunctionDef:
+    """A function as its file declares it: a typed block, and the opset that gives it meaning."""
+
+    name: str
+    opset: str
+    inputs: tuple[MilValue, ...]
+    outputs: tuple[str, ...]
+    block: Block
+
+
 def read_values(protos: Any) -> tuple[MilValue, ...]:
     return tuple(MilValue(p.name, read_type(p.type)) for p in protos)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +21,9 @@ from converters.mil.plan import (
     peak_bytes,
     plan_block,
 )
-from converters.mil.program import MilValue, Operation
+from converters.mil.program import FunctionDef, MilValue, Operation
 from converters.mil.types import ListType, TensorType
 from model_defs.errors import BadArtifact, MlshipError, UnknownName
-
-if TYPE_CHECKING:
-    from converters.mil.package import Function
 
 THREADS = 2
 
@@ -58,7 +55,7 @@ def _threads(count: int) -> Iterator[None]:
 class Interpreter:
     """A function planned for one precision; see `Function.interpreter`."""
 
-    def __init__(self, function: Function, precision: str) -> None:
+    def __init__(self, function: FunctionDef, precision: str) -> None:
         if precision not in PRECISIONS:
             raise UnknownName.among("precision", precision, PRECISIONS)
         self.function = function

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converters import encodings
+from converters import encodings, lowering
 from converters.api import Artifact, Export
-from converters.lowering import front
 from model_defs.errors import CannotWrite
 
 FOLDER = "tfjs_model"
@@ -20,10 +19,10 @@ def preload() -> None:
     import converters.tfjs.storing
     import converters.tfjs.write  # noqa: F401
 
-    front.preload()
+    lowering.preload()
 
 
-def convert(export: Export, directory: Path, via: front.Via = "lowering") -> Artifact:
+def convert(export: Export, directory: Path, via: lowering.Via = lowering.DEFAULT_VIA) -> Artifact:
     """Writes the folder `tfjs_model`: a graph model, named as in the spec and stored NHWC.
 
     Weights on one of the export's grids are stored as codes, others at its precision; tfjs
@@ -31,7 +30,7 @@ def convert(export: Export, directory: Path, via: front.Via = "lowering") -> Art
     also ask for; the artifact's notes say so. Raises UnsupportedOperation, ConversionFailed or
     CannotWrite.
     """
-    lowered, notes = front.lowered(export, "tfjs", via)
+    lowered, notes = lowering.lower_export(export, "tfjs", via)
     from converters.tfjs.channels import multiplied, stored_as
     from converters.tfjs.fuse import fused
     from converters.tfjs.share import shared

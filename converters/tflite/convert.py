@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters import encodings
+from converters import encodings, lowering
 from converters.api import Artifact, Export
-from converters.lowering import front
 from model_defs.errors import CannotWrite, ConversionFailed
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def preload() -> None:
     """Import what `convert` needs, while there is nothing to convert yet."""
     import converters.tflite.store  # noqa: F401
 
-    front.preload()
+    lowering.preload()
     _binding()
 
 
@@ -32,7 +31,7 @@ def _binding() -> Any:
     return _pywrap_converter_api
 
 
-def convert(export: Export, directory: Path, via: front.Via = "lowering") -> Artifact:
+def convert(export: Export, directory: Path, via: lowering.Via = lowering.DEFAULT_VIA) -> Artifact:
     """Writes `model.tflite`, named as in the spec and stored NHWC.
 
     Weights on one of the export's grids are stored as codes, others at its precision; LiteRT
@@ -40,7 +39,7 @@ def convert(export: Export, directory: Path, via: front.Via = "lowering") -> Art
     does not know goes through onnx2tf, which `via` can also ask for; the artifact's notes say
     so. Raises UnsupportedOperation, ConversionFailed or CannotWrite.
     """
-    lowered, notes = front.lowered(export, "tflite", via)
+    lowered, notes = lowering.lower_export(export, "tflite", via)
     from converters.tflite.store import stored
     from converters.tflite.weights import constants
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from converters.lowering import SCOPE
+from converters.lowering.scope import SCOPE
 
 PREFIX = f"{SCOPE}/"
 """What names of a lowered graph begin with, and those of a file do not."""

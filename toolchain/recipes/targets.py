@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
+from converters.lowering import Via as Via
 from model_defs.errors import ConversionFailed, UnknownName
 from toolchain.passes import ACTIVATIONS, BLOCKS, OPTIONS, STORES, stored_by
 from toolchain.recipes.recipes import RECIPES, Recipe
-
-Via = Literal["lowering", "onnx2tf"]
-"""Our own lowering of ONNX, or onnx2tf's, which then is an oracle for ours."""
-DEFAULT_VIA: Via = "lowering"
 
 Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 """Where an app lets Core ML compute: GPU is Metal, NE the Neural Engine."""
