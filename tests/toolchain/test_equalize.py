@@ -12,9 +12,10 @@ from torch.nn import functional
 from converters.api import Program
 from converters.capture import capture
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain.passes.equalize import Equalize, equalizable_pairs
+from toolchain.passes.equalize import Equalize
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.passes.weights_uint8 import WeightsUint8
+from toolchain.quantization.equalization import equalizable_pairs
 from toolchain.recipes import pipeline, recipes
 
 X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5

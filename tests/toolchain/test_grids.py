@@ -14,16 +14,18 @@ from converters.capture import capture
 from model_defs.errors import BadRecipe
 from model_defs.spec import ModelSpec, Preprocess, TensorSpec
 from toolchain.data import calibration
-from toolchain.passes.palettize import Palettize, chooser, k_means
+from toolchain.passes.palettize import Palettize
 from toolchain.passes.prune_weights import PruneWeights
 from toolchain.passes.weights_int4 import WeightsInt4
 from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
-from toolchain.passes.weights_mixed import KINDS, WeightsMixed
+from toolchain.passes.weights_mixed import WeightsMixed
 from toolchain.quantization import grids, sensitivity
 from toolchain.quantization.gptq import adapted, moments
 from toolchain.quantization.gradients import squared_gradients
 from toolchain.quantization.grids import symmetric
+from toolchain.quantization.kinds import KINDS
+from toolchain.quantization.palettes import chooser, k_means
 from toolchain.recipes import pipeline, recipes
 
 WIDTH = 24

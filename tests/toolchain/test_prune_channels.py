@@ -19,12 +19,12 @@ from converters.channels.find import channels_of
 from model_defs.counting import macs, parameters
 from model_defs.errors import BadWeights, MlshipError, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.data.task import Item, Task
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.pruning import importance
 from toolchain.quantization.gradients import squared_gradients
 from toolchain.recipes import pipeline
-from toolchain.training.task import Item, Task
 
 IMAGE = TensorSpec("image", (1, 3, 16, 16), "image", low=0, high=1)
 
@@ -145,7 +145,7 @@ def test_no_layer_loses_more_than_the_most() -> None:
 def test_the_channels_that_do_nothing_go_first(
     kind: Any, scope: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolchain.training.task.find", lambda name: TASK)
+    monkeypatch.setattr("toolchain.data.task.find", lambda name: TASK)
     before = program()
     dead = torch.tensor([1, 5, 6, 20, 21, 22, 30, 31])
     with torch.no_grad():
@@ -201,7 +201,7 @@ def products(program: Program, loss: Callable[[Tensor], Tensor]) -> list[Tensor]
 def test_taylor_is_the_squared_change_that_gradients_foretell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("toolchain.training.task.find", lambda name: TASK)
+    monkeypatch.setattr("toolchain.data.task.find", lambda name: TASK)
     before = program()
     channels = channels_of(before.module, example(SPEC))
     found = importance.scores(before, channels, "taylor", examples=2)["second"]
@@ -235,9 +235,7 @@ def test_a_loss_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -
         def forward(self, image: Tensor) -> Tensor:
             return super().forward(image) * float("inf")
 
-    monkeypatch.setattr(
-        "toolchain.training.task.find", lambda name: replace(TASK, learner=Diverged)
-    )
+    monkeypatch.setattr("toolchain.data.task.find", lambda name: replace(TASK, learner=Diverged))
     with pytest.raises(MlshipError, match="the loss of example 0 is inf"):
         PruneChannels(importance="taylor")(program())
 

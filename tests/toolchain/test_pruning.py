@@ -15,9 +15,9 @@ from converters.capture import capture
 from model_defs import lookup
 from model_defs.errors import BadCheckpoint, MlshipError
 from toolchain.cli.main import main
+from toolchain.data import task as tasks
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.search import prune
-from toolchain.training import task as tasks
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, train
 from toolchain.training.state import Settings
@@ -26,7 +26,7 @@ TASK = """
 import torch
 from torch import nn
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
-from toolchain.training.task import Task
+from toolchain.data.task import Task
 
 
 class Net(nn.Module):

@@ -16,12 +16,12 @@ from converters.capture import capture
 from model_defs.errors import BadCheckpoint, BadRecipe
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.cli.main import main
+from toolchain.data.task import Item, Task
 from toolchain.quantization import grids
 from toolchain.recipes import recipes
 from toolchain.training import rounding
 from toolchain.training.loop import train
 from toolchain.training.state import Settings
-from toolchain.training.task import Item, Task
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 from model_defs.scenes import sampling
 from model_defs.scenes.render import View
 from toolchain.data import scenery
+from toolchain.data.task import HELD_OUT, SEEDS_APART
 from toolchain.training.augment import cut, textured
-from toolchain.training.task import HELD_OUT, SEEDS_APART
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from model_defs.errors import BadCheckpoint, BadWeights, MlshipError, TrainingDiverged, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.cli.main import main
+from toolchain.data.task import HELD_OUT, Item, Task
 from toolchain.training import loop, task
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, train
 from toolchain.training.state import Settings, TrainingState, rate_at
-from toolchain.training.task import HELD_OUT, Item, Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -60,9 +60,9 @@ def prune(
     MODEL is a name that `mlship list` shows, or path/to/file.py:task for examples of your own.
     Ship it with: mlship build MODEL --weights runs/MODEL-pruned/weights.safetensors
     """
+    from toolchain.data import task
     from toolchain.passes.prune_channels import PruneChannels
     from toolchain.search import prune
-    from toolchain.training import task
 
     found = task.find(model)
     wanted = PruneChannels(

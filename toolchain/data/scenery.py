@@ -24,7 +24,7 @@ import numpy as np
 from model_defs.scenes import sampling
 from model_defs.scenes.render import View
 from toolchain.bundle.home import cache_home
-from toolchain.training.task import HELD_OUT, SEEDS_APART
+from toolchain.data.task import HELD_OUT, SEEDS_APART
 
 Kind = Literal["portrait", "still"]
 KINDS: dict[Kind, float] = {"portrait": 1.0, "still": 0.0}

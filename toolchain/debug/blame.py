@@ -22,7 +22,6 @@ from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, Unknow
 from toolchain.build.on_demand import Subject
 from toolchain.debug import stages
 from toolchain.debug.stages import Stage
-from toolchain.passes import PRUNES
 from toolchain.recipes import pipeline, recipes
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from converters.api import Program, Tensors
     from converters.intermediates.traced import Traced, TracedLayer
-    from toolchain.passes import Pass
+    from toolchain.passes.base import Pass
 
 LIMITS = {"float32": 2e-3, "float16": 2e-2}
 """The largest error of one layer that rounding explains, as a share of its largest value."""
@@ -194,7 +193,7 @@ def _before(
     """The program before the first pass that rounds its numbers; None where none does."""
     first: list[Pass] = []
     for step in passes:
-        if not step.exact and step.name not in PRUNES:
+        if not step.exact and not step.prunes:
             return Guide(export(pipeline.run(program, first), folder, onnx=False), inputs)
         first.append(step)
     return None

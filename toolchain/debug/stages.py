@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from converters.api import Program, Tensors
     from converters.intermediates.backends import Guide
     from toolchain.build.on_demand import Subject
-    from toolchain.passes import Pass
+    from toolchain.passes.base import Pass
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from model_defs.pixels import label_tensor, to_tensor
 from model_defs.procedures.arrays import Pixels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import HELD_OUT
 from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, grey, pixels
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
-from toolchain.training.task import HELD_OUT
 
 TRAINED_ON = 48
 """Training scenes whose mean nearness is a trivial answer."""

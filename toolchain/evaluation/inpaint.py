@@ -13,11 +13,11 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import HELD_OUT
 from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, Set, pixels
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
-from toolchain.training.task import HELD_OUT
 
 KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 

@@ -12,12 +12,12 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import HELD_OUT
 from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, grey, pixels
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
 from toolchain.training.augment import resized
-from toolchain.training.task import HELD_OUT
 
 LOOKS = 100
 """Fixations drawn from a map."""

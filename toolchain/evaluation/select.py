@@ -14,11 +14,11 @@ from model_defs.procedures.clicks import Clicks, click_maps, next_click
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import HELD_OUT
 from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, Set, grey, pixels
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
-from toolchain.training.task import HELD_OUT
 
 LIMIT = 20
 """Clicks after which the robot gives up; an object that it gave up counts as so many."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from toolchain.passes.base import Pass
 
-from converters.api import Program
-from toolchain.quantization.consumers import pairs
+if TYPE_CHECKING:
+    from torch import nn
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-PRODUCERS = (*CONVOLUTIONS, nn.Linear)
-BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class FoldBatchnorm:
+class FoldBatchnorm(Pass):
     """W' = W * gamma / sqrt(var + eps), b' = (b - mean) * gamma / sqrt(var + eps) + beta.
 
     Before: x -> Conv2d(W, b) -> BatchNorm2d -> y
@@ -31,6 +28,8 @@ class FoldBatchnorm:
     exact: ClassVar[bool] = True
 
     def __call__(self, program: Program) -> Program:
+        from torch import nn
+
         pairs = foldable_pairs(program)
         if not pairs:
             return program
@@ -44,6 +43,9 @@ class FoldBatchnorm:
 
 
 def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
     if isinstance(layer, nn.Linear):
         return fuse_linear_bn_eval(layer, batchnorm)
     return fuse_conv_bn_eval(layer, batchnorm, transpose=isinstance(layer, nn.ConvTranspose2d))
@@ -51,7 +53,13 @@ def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
 
 def foldable_pairs(program: Program) -> list[tuple[str, str]]:
     """The paths of each (convolution or linear layer, BatchNorm) that can be one layer."""
-    alone = pairs(program, dict.fromkeys(PRODUCERS, ()), BATCHNORMS)
+    from torch import nn
+
+    from toolchain.quantization.consumers import pairs
+
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    alone = pairs(program, dict.fromkeys((*convolutions, nn.Linear), ()), norms)
     layer: Any = program.module.get_submodule
     return [pair for pair in alone if layer(pair[1]).running_mean is not None]
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
-
-from converters.api import Program
 from model_defs.errors import BadRecipe, UnknownName
-from toolchain.quantization.grids import LAYERS
+from toolchain.passes.base import OF_EACH_LAYER, Option, Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class PruneWeights:
+class PruneWeights(Pass):
     """The numbers of the least magnitude become 0; the rest stay as they are (Han 2015).
 
     Before: kernels of float32 numbers
@@ -30,6 +28,14 @@ class PruneWeights:
 
     name: ClassVar[str] = "prune-weights"
     exact: ClassVar[bool] = False
+    prunes: ClassVar[bool] = True
+    option: ClassVar[Option] = Option(
+        "ratio",
+        bounds=(0, 1),
+        example="prune-weights=0.5 or prune-weights=2:4",
+        instead={each: {"pattern": each} for each in ("1:2", "1:4", "2:4", "4:8")},
+        words=OF_EACH_LAYER,
+    )
 
     ratio: float = 0.5
     scope: Literal["global", "layer"] = "global"
@@ -56,18 +62,22 @@ class PruneWeights:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def __call__(self, program: Program) -> Program:
+        import torch
+
+        from toolchain.pruning.magnitude import kernels_of, zero_by_pattern, zero_least
+
         if program.encodings:
             raise _wrong("the weights are encoded already", "name it before what encodes them")
         module = copy.deepcopy(program.module)
-        kernels = _kernels(module)
+        kernels = kernels_of(module)
         before = sum(int((kernel == 0).sum()) for kernel in kernels)
         with torch.no_grad():
             if self.pattern:
-                skipped = [kernel for kernel in kernels if not self._by_pattern(kernel)]
+                skipped = [k for k in kernels if not zero_by_pattern(k, self._stay, self._of)]
             else:
                 skipped = []
                 for group in [kernels] if self.scope == "global" else [[k] for k in kernels]:
-                    _zero_least(group, self.ratio)
+                    zero_least(group, self.ratio)
         zeros = sum(int((kernel == 0).sum()) for kernel in kernels)
         if zeros == before:
             return program
@@ -76,37 +86,6 @@ class PruneWeights:
         if skipped:
             note += f"; {len(skipped)} kernels were left: no multiple of {self._of} inputs"
         return replace(program, module=module, notes=(*program.notes, note))
-
-    def _by_pattern(self, kernel: Tensor) -> bool:
-        """Whether the kernel, its input channels second, could be pruned."""
-        if kernel.shape[1] % self._of:
-            return False
-        rows = kernel.movedim(1, -1)
-        blocks = rows.unflatten(-1, (-1, self._of))
-        least = blocks.abs().argsort(dim=-1, stable=True)[..., : self._of - self._stay]
-        kernel.copy_(blocks.scatter(-1, least, 0.0).flatten(-2).movedim(-1, 1))
-        return True
-
-
-def _kernels(module: nn.Module) -> list[Tensor]:
-    """Each kernel once, (outputs, inputs, ...)."""
-    found = {
-        id(layer.weight): layer.weight.transpose(0, 1)
-        if isinstance(layer, _ConvTransposeNd)
-        else layer.weight
-        for layer in module.modules()
-        if isinstance(layer, LAYERS)
-    }
-    return list(found.values())
-
-
-def _zero_least(kernels: list[Tensor], ratio: float) -> None:
-    """Of these kernels together: exactly that share, to the nearest number."""
-    sizes = torch.cat([kernel.abs().flatten() for kernel in kernels]) if kernels else torch.empty(0)
-    stays = torch.ones_like(sizes)
-    stays[sizes.argsort(stable=True)[: round(ratio * len(sizes))]] = 0
-    for kernel, mask in zip(kernels, stays.split([k.numel() for k in kernels]), strict=True):
-        kernel.mul_(mask.reshape(kernel.shape))
 
 
 def _wrong(what: str, do: str) -> BadRecipe:

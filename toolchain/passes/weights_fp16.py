@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from converters.api import Program
-from converters.encodings import Encoding
 from model_defs.errors import BadWeights
+from toolchain.passes.base import Pass
 
-LARGEST = torch.finfo(torch.float16).max
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from converters.api import Program
+
+LARGEST = 65504.0
+"""The largest float16."""
 
 
 @dataclass(frozen=True)
-class WeightsFp16:
+class WeightsFp16(Pass):
     """Each float parameter and buffer that has no encoding yet becomes the nearest float16 number.
 
     Before: float32 weights
@@ -27,9 +30,19 @@ class WeightsFp16:
 
     name: ClassVar[str] = "weights-fp16"
     exact: ClassVar[bool] = False
+    near: ClassVar[bool] = True
+
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return ("float16",)
+
     def __call__(self, program: Program) -> Program:
+        import torch
+
+        from converters.encodings import Encoding
+
         module = copy.deepcopy(program.module)
         encodings = dict(program.encodings)
         with torch.no_grad():
@@ -46,7 +59,7 @@ class WeightsFp16:
             return program
         return replace(program, module=module, encodings=encodings)
 
-    def _check_range(self, name: str, tensor: torch.Tensor) -> None:
+    def _check_range(self, name: str, tensor: Tensor) -> None:
         largest = float(tensor.abs().max()) if tensor.numel() else 0.0
         if largest > LARGEST:
             raise BadWeights(

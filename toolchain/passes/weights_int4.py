@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from converters.api import Program
-from toolchain.quantization.gptq import moments
-from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+from toolchain.passes.base import BLOCKS, Option, Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class WeightsInt4:
+class WeightsInt4(Pass):
     """Each kernel of a convolution or linear layer becomes the nearest numbers of its grids.
 
     Before: float32 kernels
@@ -25,9 +26,18 @@ class WeightsInt4:
 
     name: ClassVar[str] = "weights-int4"
     exact: ClassVar[bool] = False
+    option: ClassVar[Option] = Option("block", (16, 32, 64), example="weights-int4=32")
+
     block: int = 0
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return (f"int4{BLOCKS}" if self.block else "int4",)
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.gptq import moments
+        from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+
         choose = wide_where_small(symmetric("int4", self.block))
         return on_grids(program, choose, self.keep, moments(program))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from converters.api import Program
-from toolchain.quantization.gptq import moments
-from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+from toolchain.passes.base import Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class WeightsInt6:
+class WeightsInt6(Pass):
     """Each kernel of a convolution or linear layer becomes the nearest numbers of its grids.
 
     Before: float32 kernels
@@ -25,7 +26,15 @@ class WeightsInt6:
 
     name: ClassVar[str] = "weights-int6"
     exact: ClassVar[bool] = False
+
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return ("int6",)
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.gptq import moments
+        from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+
         return on_grids(program, wide_where_small(symmetric("int6")), self.keep, moments(program))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from converters.api import Program
-from toolchain.quantization.grids import on_grids, symmetric
+from toolchain.passes.base import Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class WeightsInt8:
+class WeightsInt8(Pass):
     """Each kernel of a convolution or linear layer becomes the nearest numbers of its grids.
 
     Before: float32 kernels
@@ -22,7 +24,14 @@ class WeightsInt8:
 
     name: ClassVar[str] = "weights-int8"
     exact: ClassVar[bool] = False
+
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return ("int8",)
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.grids import on_grids, symmetric
+
         return on_grids(program, symmetric("int8"), self.keep)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from converters.api import Program
-from converters.encodings import Encoding
 from model_defs.errors import BadRecipe
-from toolchain.passes.palettize import chooser
-from toolchain.quantization.gptq import moments
-from toolchain.quantization.grids import Choose, on_grids, symmetric
+from toolchain.passes.base import Pass
 
-KINDS: dict[str, Choose] = {
-    **{name: symmetric(name) for name in ("int8", "int6", "int4")},
-    **{f"palette{bits}": chooser(bits, {}) for bits in (8, 6, 4, 3, 2)},
-}
-"""The types that a layer may be given, and how its grid is then chosen."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from converters.api import Program
+    from converters.encodings import Encoding
 
 
 @dataclass(frozen=True)
-class WeightsMixed:
+class WeightsMixed(Pass):
     """Each kernel of a layer in `layers` becomes numbers on a grid of its own type.
 
     Before: float32 kernels
@@ -36,25 +28,32 @@ class WeightsMixed:
 
     name: ClassVar[str] = "weights-mixed"
     exact: ClassVar[bool] = False
+
     layers: tuple[tuple[str, str], ...] = ()
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(kind for _, kind in self.layers))
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.gptq import moments
+        from toolchain.quantization.grids import on_grids
+        from toolchain.quantization.kinds import KINDS
+
         if not self.layers:
             return program
+        kinds = dict(self.layers)
         paths = {path for path, _ in program.module.named_modules()}
-        if unknown := sorted(self._kinds.keys() - paths):
+        if unknown := sorted(kinds.keys() - paths):
             raise BadRecipe(
                 f"the recipe is for another model: there is no layer '{unknown[0]}'",
                 where=program.spec.name,
                 do=f"mlship shrink {program.spec.name} writes one for it",
             )
-        others = paths - self._kinds.keys()
-        return on_grids(program, self._choose, (*self.keep, *others), moments(program))
 
-    @cached_property
-    def _kinds(self) -> Mapping[str, str]:
-        return dict(self.layers)
+        def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+            return KINDS[kinds[name.rpartition(".")[0]]](name, kernel, axis)
 
-    def _choose(self, name: str, kernel: np.ndarray, axis: int) -> Encoding:
-        return KINDS[self._kinds[name.rpartition(".")[0]]](name, kernel, axis)
+        others = paths - kinds.keys()
+        return on_grids(program, choose, (*self.keep, *others), moments(program))

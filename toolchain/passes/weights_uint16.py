@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from converters.api import Program
-from toolchain.quantization.grids import affine, on_grids
+from toolchain.passes.base import Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class WeightsUint16:
+class WeightsUint16(Pass):
     """Each kernel of a convolution or linear layer becomes the nearest numbers of a grid.
 
     Before: float32 kernels
@@ -21,7 +23,15 @@ class WeightsUint16:
 
     name: ClassVar[str] = "weights-uint16"
     exact: ClassVar[bool] = False
+    near: ClassVar[bool] = True
+
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return ("uint16",)
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.grids import affine, on_grids
+
         return on_grids(program, affine("uint16"), self.keep)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from converters.api import Program
-from toolchain.quantization.gptq import means
-from toolchain.quantization.grids import affine, on_grids
+from toolchain.passes.base import Pass
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 
 @dataclass(frozen=True)
-class WeightsUint8:
+class WeightsUint8(Pass):
     """Each kernel of a convolution or linear layer becomes the nearest numbers of a grid.
 
     Before: float32 kernels
@@ -24,7 +25,15 @@ class WeightsUint8:
 
     name: ClassVar[str] = "weights-uint8"
     exact: ClassVar[bool] = False
+
     keep: tuple[str, ...] = ()
 
+    @property
+    def stores(self) -> tuple[str, ...]:
+        return ("uint8",)
+
     def __call__(self, program: Program) -> Program:
+        from toolchain.quantization.gptq import means
+        from toolchain.quantization.grids import affine, on_grids
+
         return on_grids(program, affine("uint8"), self.keep, met=means(program))

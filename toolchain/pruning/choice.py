@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converters.channels.groups import Channels, Chosen, Group
 from model_defs.errors import BadRecipe
+from toolchain.pruning.goal import PruningGoal, below
 from toolchain.pruning.importance import COMPARABLE, Scores
-
-if TYPE_CHECKING:
-    from toolchain.passes.prune_channels import PruneChannels
 
 FINEST = 12
 """A target is met by the smallest of 2^12 steps of pruning."""
@@ -23,7 +20,7 @@ FINEST = 12
 class ChannelChoice:
     """Among the channels of a net, by what is wanted and how much each channel matters."""
 
-    wanted: PruneChannels
+    wanted: PruningGoal
     channels: Channels
     scores: Scores
 
@@ -110,8 +107,3 @@ class ChannelChoice:
             kept = -(-kept // self.wanted.multiple) * self.wanted.multiple
         order = np.argsort(self.scores[group.name], kind="stable")
         return np.sort(order[: size - min(kept, size)])
-
-
-def below(name: str, path: str) -> bool:
-    """Whether a layer is the one at a path, or within it."""
-    return f"{name}.".startswith(f"{path}.")

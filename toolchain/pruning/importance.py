@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from converters.api import Program
 from converters.channels.groups import Channels, Group
 from model_defs.errors import BadRecipe
+from toolchain.pruning.goal import Importance
 from toolchain.quantization.gradients import squared_gradients
 
-Importance = Literal["magnitude", "batchnorm", "taylor", "hessian"]
-IMPORTANCES: tuple[Importance, ...] = get_args(Importance)
 COMPARABLE: tuple[Importance, ...] = ("taylor", "hessian")
 """Those whose scores have a unit, so that they may be divided by a price."""
 
@@ -99,7 +97,7 @@ def _taylor(program: Program, channels: Channels, examples: int, task: str) -> S
 
 def _products(program: Program, examples: int, task: str) -> Iterator[dict[str, Tensor]]:
     """Each weight times its gradient, of the loss of one example and then of the next."""
-    from toolchain.training import task as tasks
+    from toolchain.data import task as tasks
 
     found = tasks.find(task or program.spec.name)
     net = copy.deepcopy(program.module)

@@ -15,7 +15,7 @@ from model_defs.errors import BadRecipe
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
     from converters.progress import Say
-    from toolchain.passes import Pass
+    from toolchain.passes.base import Pass
     from toolchain.recipes.recipes import Recipe
 
 LayerListener = Callable[[int, int], None]

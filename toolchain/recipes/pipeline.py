@@ -15,7 +15,7 @@ from toolchain.recipes.pass_report import MODEL, Examine, PassRecord, examine_no
 
 if TYPE_CHECKING:
     from converters.api import Program
-    from toolchain.passes import Pass
+    from toolchain.passes.base import Pass
 
 DRIFT = 1e-4
 """The largest change that an exact pass may make, as a share of the output's largest value."""

@@ -9,19 +9,20 @@ come words: `palettize=4/sensitive`. A recipe is steps with commas between them,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import import_module
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model_defs.errors import BadRecipe, UnknownName
-from toolchain.passes import ACTIVATIONS, EXACT, NEAR, OPTIONS, PASSES, STORES, stored_by
+from toolchain import passes
+from toolchain.passes import PASSES
+from toolchain.passes.base import ACTIVATIONS
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
-    from toolchain.passes import Pass
+    from toolchain.passes.base import Pass
 
 FOLD = "fold-batchnorm"
 """What every recipe begins with."""
@@ -57,9 +58,19 @@ class Recipe:
         return tuple(step.partition("=")[0] for step in self.steps)
 
     @property
+    def kinds(self) -> tuple[type[Pass], ...]:
+        """The classes of the passes, which know all about them."""
+        return tuple(map(passes.find, self.passes))
+
+    @property
     def exact(self) -> bool:
         """Whether its outputs are held to float32's rounding, not to the model's tolerance."""
-        return set(self.passes) <= EXACT
+        return all(kind.exact for kind in self.kinds)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a pass of it makes another net."""
+        return any(kind.prunes for kind in self.kinds)
 
     @property
     def lossy(self) -> bool:
@@ -67,7 +78,7 @@ class Recipe:
 
         What passes such as pruning change is more than a tolerance: it is judged by the metric.
         """
-        return not set(self.passes) <= EXACT | NEAR
+        return not all(kind.exact or kind.near for kind in self.kinds)
 
     @property
     def integer(self) -> bool:
@@ -77,8 +88,7 @@ class Recipe:
     @property
     def stores(self) -> tuple[str, ...]:
         """The types that its numbers need of a target."""
-        mixed = dict.fromkeys(self.layers.values())
-        return tuple(filter(None, [*map(stored_by, self.steps), *mixed]))
+        return tuple(dtype for step in self.load() for dtype in step.stores)
 
     @property
     def key(self) -> str:
@@ -103,22 +113,17 @@ class Recipe:
         return spec.pruned
 
     def load(self) -> tuple[Pass, ...]:
-        """The passes themselves; imports torch."""
-        return tuple(self._loaded(step) for step in self.steps)
+        """The passes themselves."""
+        return tuple(map(self._made, self.steps))
 
-    def _loaded(self, step: str) -> Pass:
-        name, _, value = step.partition("=")
-        module, attribute = PASSES[name].split(":")
-        kind = getattr(import_module(module), attribute)
-        options: dict[str, Any] = {}
-        if self.keep and (name in STORES or name == MIXED):
-            options["keep"] = tuple(self.keep)
-        if name == MIXED:
-            options["layers"] = tuple(self.layers.items())
-        if value:
-            options |= OPTIONS[name].read(value)
-        made: Pass = kind(**options)
-        return made
+    def _made(self, step: str) -> Pass:
+        """The pass of a step, told of the layers that it leaves alone or knows types for."""
+        name = step.partition("=")[0]
+        own = {each.name for each in fields(passes.find(name))}  # type: ignore[arg-type]
+        given = {"keep": tuple(self.keep), "layers": tuple(self.layers.items())}
+        if name != MIXED:
+            del given["layers"]
+        return passes.make(step, **{key: given[key] for key in given.keys() & own})
 
 
 RECIPES: dict[str, Recipe] = {
@@ -155,27 +160,28 @@ def find(text: str) -> Recipe:
         return read(Path(text))
     steps = tuple(step.strip() for step in text.split(","))
     for step in steps:
-        name, equals, value = step.partition("=")
+        name = step.partition("=")[0]
         if name not in PASSES:
             raise _unknown(text, name)
-        if equals or name in OPTIONS or name == MIXED:
-            _check_option(name, value, given=bool(equals))
+        if name == MIXED:
+            raise BadRecipe(f"{MIXED} needs layers", do="pass the file that mlship shrink wrote")
     if len(set(steps)) < len(steps):
         raise BadRecipe(f"recipe {text}: a step stands twice", do="write each once")
-    _check_order(text, steps)
+    _check_order({step: passes.make(step) for step in steps})
     return Recipe(text, steps if steps[0] == FOLD else (FOLD, *steps))
 
 
-def _check_order(text: str, steps: Sequence[str]) -> None:
+def _check_order(steps: Mapping[str, Pass]) -> None:
     """Kernels are stored once: after that only what is not one is left, for float16.
 
     `int8` leaves some as they are, which another step may store.
     """
-    storing = [step for step in steps if step.partition("=")[0] in STORES]
-    for before, after in pairwise(storing):
-        if not stored_by(before).endswith(ACTIVATIONS) and after.partition("=")[0] not in NEAR:
+    storing = {step: made for step, made in steps.items() if made.stores}
+    for (before, first), (after, second) in pairwise(storing.items()):
+        if not first.stores[0].endswith(ACTIVATIONS) and not second.near:
             raise BadRecipe(
-                f"recipe {text}: {before} stores every kernel, so {after} would do nothing",
+                f"recipe {','.join(steps)}: {before} stores every kernel, "
+                f"so {after} would do nothing",
                 do="write one of them; weights-fp16 may follow, for the rest",
             )
 
@@ -184,20 +190,6 @@ def _unknown(text: str, name: str) -> UnknownName:
     if "," in text or "=" in text:
         return UnknownName.among("pass", name, PASSES)
     return UnknownName.among("recipe", text, [*RECIPES, *PASSES])
-
-
-def _check_option(name: str, value: str, *, given: bool) -> None:
-    option = OPTIONS.get(name)
-    if name == MIXED:
-        raise BadRecipe(f"{MIXED} needs layers", do="pass the file that mlship shrink wrote")
-    if option is None:
-        raise BadRecipe(f"pass {name} takes no option", do=f"write {name}")
-    if not given and option.optional:
-        return
-    try:
-        option.read(value)
-    except ValueError as error:
-        raise BadRecipe(f"{name}={value}: {error}", do=f"write {option.example}") from None
 
 
 def of_manifest(recipe: Mapping[str, Any]) -> Recipe:

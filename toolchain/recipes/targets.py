@@ -8,7 +8,9 @@ from typing import Literal
 from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
 from converters.lowering import Via as Via
 from model_defs.errors import ConversionFailed, UnknownName
-from toolchain.passes import ACTIVATIONS, BLOCKS, OPTIONS, STORES, stored_by
+from toolchain import passes
+from toolchain.passes import PASSES
+from toolchain.passes.base import ACTIVATIONS, BLOCKS
 from toolchain.recipes.recipes import RECIPES, Recipe
 
 Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
@@ -122,11 +124,8 @@ def nearest(dtype: str, target: Target) -> str:
     wider = [t for t in target.stores if t in BITS and BITS[t] >= least]
     found = min(wider, key=lambda t: (BITS[t], t[:3] != dtype[:3]))
     named = [recipe.name for recipe in RECIPES.values() if recipe.stores == (found,)]
-    steps = (f"{p}={v}" if v else p for p in STORES for v in ("", *WIDTHS))
-    return named[0] if named else next(s for s in steps if stored_by(s) == found)
-
-
-WIDTHS = tuple(map(str, OPTIONS["palettize"].choices))
+    steps = (step for name in PASSES for step in passes.steps_of(name))
+    return named[0] if named else next(s for s in steps if passes.make(s).stores == (found,))
 
 
 def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:

@@ -15,9 +15,9 @@ from converters.api import Program
 from converters.encodings import HALF, Encoding
 from converters.reference import ReferenceRunner
 from toolchain.data import calibration
-from toolchain.passes.weights_mixed import KINDS
 from toolchain.quantization.gptq import moments
 from toolchain.quantization.grids import LAYERS, TRANSPOSED, rounded
+from toolchain.quantization.kinds import KINDS
 from toolchain.recipes.targets import Target
 
 LOOKED_AT = 4

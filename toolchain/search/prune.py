@@ -20,12 +20,12 @@ from converters.capture import capture, example
 from model_defs.counting import macs, parameters
 from model_defs.errors import BadCheckpoint
 from toolchain.bundle import bundle as bundles
+from toolchain.data.task import Task
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.training import loop
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, WEIGHTS
 from toolchain.training.state import FREE, Settings
-from toolchain.training.task import Task
 
 PLAN, START = "plan.json", "start.safetensors"
 

@@ -12,9 +12,9 @@ from model_defs.depth import Depth
 from model_defs.pixels import to_tensor
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
-from toolchain.training.task import Item, Task
 
 DARKEST = 1e-3
 """The least inverse depth whose logarithm is taken."""

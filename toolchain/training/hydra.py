@@ -14,9 +14,9 @@ from model_defs.pixels import to_tensor
 from model_defs.portrait import PORTRAIT_HEAD as SPEC
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
 from toolchain.training.portrait import PORTRAITS, mean_iou
-from toolchain.training.task import Item, Task
 
 
 def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:

@@ -13,9 +13,9 @@ from model_defs.procedures.arrays import Mask
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.training import inpaint_initialization, losses
 from toolchain.training.augment import cut, mirrored, relit, textured
-from toolchain.training.task import Item, Task
 
 WHOLE = HEIGHT, WIDTH
 

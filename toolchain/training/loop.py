@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
 from toolchain.bundle import bundle as bundles
+from toolchain.data.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 from toolchain.training import rounding
 from toolchain.training import weights as files
 from toolchain.training.state import FREE, Settings, TrainingState, moved
-from toolchain.training.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 

@@ -13,9 +13,9 @@ from model_defs.portrait import PORTRAIT_VIDEO as VIDEO_SPEC
 from model_defs.portrait import PortraitNet, PortraitVideo
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
-from toolchain.training.task import Item, Task
 
 PORTRAITS = 0.85
 """The share of portraits; in some of the others nobody is."""

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from converters.capture import capture
 from converters.encodings import Encoding
 from model_defs.errors import BadRecipe
-from toolchain.passes import PRUNES
+from toolchain.data.task import Task
 from toolchain.passes.fold_batchnorm import foldable_pairs
 from toolchain.quantization.activations import Grid, OnGrids
 from toolchain.quantization.grids import symmetric
 from toolchain.recipes import recipes
-from toolchain.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     integers with a scale for each channel.
     """
     recipe = recipes.find(text)
-    if recipe.pruned == "required" or PRUNES & set(recipe.passes):
+    if recipe.pruned == "required" or recipe.prunes:
         raise BadRecipe(f"recipe {text} takes channels out", do="mlship prune, then train --from")
     program = capture(task.spec, base)
     norms = dict(foldable_pairs(program))

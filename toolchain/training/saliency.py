@@ -12,10 +12,10 @@ from model_defs.saliency import SALIENCY as SPEC
 from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.parity.metrics import fixations
 from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
-from toolchain.training.task import Item, Task
 
 LOOKS = 60
 """Fixations that are drawn from a map, with repetition."""

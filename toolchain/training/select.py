@@ -19,9 +19,9 @@ from model_defs.select import SELECT_COARSE as COARSE_SPEC
 from model_defs.select import SIZE, Select, SelectCoarse
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
+from toolchain.data.task import Item, Task
 from toolchain.training import losses
 from toolchain.training.augment import cut, mirrored, photographed, relit, textured
-from toolchain.training.task import Item, Task
 
 CORRECTIONS = 6
 """The most clicks that answer the net's own mistakes, in one step of training."""

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, BadRecipe, TrainingDiverged
 from toolchain.bundle import bundle as bundles
+from toolchain.data.task import Item, Task
 from toolchain.training import rounding, start
 from toolchain.training.rounding import Rounding
-from toolchain.training.task import Item, Task
 
 DECAY = 0.998
 """Of the weights' moving average, which is what ships."""
