@@ -20,13 +20,13 @@ from toolchain.passes.weights_int4 import WeightsInt4
 from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
 from toolchain.passes.weights_mixed import WeightsMixed
-from toolchain.quantization import grids, sensitivity
+from toolchain.quantization import grids
 from toolchain.quantization.gptq import adapted, moments
 from toolchain.quantization.gradients import squared_gradients
 from toolchain.quantization.grids import symmetric
 from toolchain.quantization.kinds import KINDS
 from toolchain.quantization.palettes import chooser, k_means
-from toolchain.recipes import pipeline, recipes
+from toolchain.recipes import pipeline, recipes, sensitivity
 
 WIDTH = 24
 

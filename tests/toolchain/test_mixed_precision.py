@@ -15,9 +15,8 @@ from model_defs import lookup
 from toolchain.bundle import bundle
 from toolchain.cli.main import main
 from toolchain.parity.compare import ParityReport, ParityRow
-from toolchain.quantization import mixed_precision
-from toolchain.quantization.sensitivity import Judge
-from toolchain.recipes import recipes
+from toolchain.recipes import mixed_precision, recipes
+from toolchain.recipes.sensitivity import Judge
 
 NET = '''
 import torch
@@ -66,7 +65,7 @@ loud = ModelSpec("loud", Loud, inputs=(image,), outputs=(out,))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("mending")
+    made = tmp_path_factory.mktemp("mixed")
     (made / "net.py").write_text(NET)
     return made
 
@@ -108,7 +107,7 @@ def test_layers_that_overflow_stay_float32_in_core_ml(folder: Path) -> None:
     assert "float16 ends at 65504" in manifest["recipe"]["keep"]["up"]
 
 
-def test_a_recipe_of_codes_is_mended_where_float16_breaks_it(folder: Path) -> None:
+def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> None:
     asked = ("build", f"{folder}/net.py:fine", "--target", "ios", "--recipe", "small")
     result = mlship(*asked, "--out", folder / "small")
     assert result.exit_code == 0, result.output
@@ -123,21 +122,28 @@ def test_a_recipe_of_codes_is_mended_where_float16_breaks_it(folder: Path) -> No
     assert kinds == ["fp32", "fp16", "fp16"]
 
 
-def report_of(verdict: str) -> ParityReport:
-    row = ParityRow("litert", "photo", "out", verdict, 1.0, 0.1)  # type: ignore[arg-type]
-    return ParityReport((row,), required=("litert",))
+def report_of(*verdicts: str) -> ParityReport:
+    rows = (
+        ParityRow("litert", f"case {n}", "out", verdict, 1.0, 0.1)  # type: ignore[arg-type]
+        for n, verdict in enumerate(verdicts)
+    )
+    return ParityReport(tuple(rows), required=("litert",))
 
 
-def test_only_rounding_is_mended() -> None:
-    failed = [report_of("failed")]
-    assert mixed_precision.can_mend(recipes.find("fp16"), failed)
-    assert not mixed_precision.can_mend(recipes.find("fp32"), failed)  # a fault of the converter
-    assert mixed_precision.can_mend(recipes.find("small"), failed)  # the float16 in it
-    assert not mixed_precision.can_mend(recipes.find("weights-int8"), failed)
-    assert not mixed_precision.can_mend(recipes.find("int8"), failed)
-    assert not mixed_precision.can_mend(recipes.find("fp16"), [])
+def test_a_report_names_the_cases_that_failed() -> None:
+    assert report_of("passed", "failed", "skipped", "failed").failed_cases == ["case 1", "case 3"]
+
+
+def test_only_what_rounding_may_have_failed_is_computed_in_mixed_precision() -> None:
+    failed = report_of("failed").failed_cases
+    assert mixed_precision.may_mix(recipes.find("fp16"), failed)
+    assert not mixed_precision.may_mix(recipes.find("fp32"), failed)  # a fault of the converter
+    assert mixed_precision.may_mix(recipes.find("small"), failed)  # the float16 in it
+    assert not mixed_precision.may_mix(recipes.find("weights-int8"), failed)
+    assert not mixed_precision.may_mix(recipes.find("int8"), failed)
+    assert not mixed_precision.may_mix(recipes.find("fp16"), [])
     tried = replace(recipes.find("fp16"), attempt=len(mixed_precision.SHARES))
-    assert not mixed_precision.can_mend(tried, failed)
+    assert not mixed_precision.may_mix(tried, failed)
 
 
 def test_the_layers_that_overflow_are_named(folder: Path) -> None:

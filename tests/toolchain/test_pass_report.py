@@ -13,6 +13,7 @@ from converters.api import Program
 from converters.capture import capture
 from model_defs import lookup
 from toolchain.cli.main import main
+from toolchain.evaluation import score
 from toolchain.recipes import pass_report, pipeline, recipes
 
 LIKENESS = "PSNR to the model"
@@ -43,7 +44,7 @@ def test_a_model_without_an_examination_is_held_against_itself(
     program = capture(lookup.load(write_tiny()))
     said: list[str] = []
     passes = recipes.find("prune-weights=0.9,weights-fp16").load()
-    _, entries = pipeline.record(program, passes, pass_report.examiner(program, said.append))
+    _, entries = pipeline.record(program, passes, score.examiner(program, said.append))
     (before, folded, pruned, halved) = (entry.metrics[LIKENESS] for entry in entries)
     assert before >= folded > 90 > pruned
     assert abs(pruned - halved) < 1

@@ -102,8 +102,8 @@ def _build_missing(
 ) -> list[Built]:
     """Build what the cache does not have; all targets of the request take the same recipe."""
     from converters.processes.worker import Worker
-    from toolchain.quantization.mixed_precision import can_mend, mended
-    from toolchain.quantization.sensitivity import Judge
+    from toolchain.recipes.mixed_precision import may_mix, mix
+    from toolchain.recipes.sensitivity import Judge
 
     targets, recipe, what = request.targets, request.recipe, title(model)
     with ExitStack() as stack:
@@ -120,13 +120,13 @@ def _build_missing(
             for t in targets
         ]
         built = [job.result() for job in jobs]
-        failed = [one.report for one in built if one.report is not None and not one.report.ok]
-        if not can_mend(recipe, failed):
+        failed = {case for one in built if one.report for case in one.report.failed_cases}
+        if not may_mix(recipe, failed):
             return built
         say(what, "choosing layers for float32")
         truth = prepared.truth.result()
         judge = Judge(truth.cases, truth.expected)
-        better = mended(recipe, prepared.captured, prepared.program, judge, failed)
+        better = mix(recipe, prepared.captured, prepared.program, judge, failed)
         say(what, "")
     return _build_missing(model, replace(request, recipe=better), queries, say)
 
@@ -171,8 +171,8 @@ class _Prepared:
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
         told = functools.partial(say, title(model))
         examine: pass_report.Examine = pass_report.examine_nothing
-        if request.metric:
-            examine = pass_report.examiner(captured, told)
+        if request.examiner is not None:
+            examine = request.examiner(captured, told)
         shipped, entries = pipeline.record(captured, recipe.load(), examine)
         needs_onnx = any(t.needs_onnx for t in request.targets)
         exported = export(shipped, work, onnx=needs_onnx)

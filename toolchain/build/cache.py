@@ -66,7 +66,8 @@ class CacheQuery:
         weights = str(request.weights.absolute()) if request.weights else ""
         compute = request.compute if target.format == "coreml" else DEFAULT_COMPUTE
         recipe = request.recipe.on(target.name).key
-        return cls(name, target.name, recipe, weights, request.via, compute, request.metric)
+        metric = request.examiner is not None
+        return cls(name, target.name, recipe, weights, request.via, compute, metric)
 
     @property
     def how(self) -> list[str]:

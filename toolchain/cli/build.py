@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from model_defs.errors import worst_code
 from toolchain.cli.command import command, print_error
 from toolchain.recipes import recipes, targets
+
+if TYPE_CHECKING:
+    from toolchain.recipes.pass_report import MakeExaminer
 
 
 @command
@@ -70,7 +73,8 @@ def build(
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
     names = lookup.shipped() if everything else lookup.expand(model or "")
-    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, metric)
+    examiner = _examiner() if metric else None
+    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, examiner)
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:
@@ -78,6 +82,12 @@ def build(
     else:
         _show_built(built)
     return worst_code([b.exit_code for b in built])
+
+
+def _examiner() -> MakeExaminer:
+    from toolchain.evaluation.score import examiner
+
+    return examiner
 
 
 def _built_json(built: Any) -> dict[str, Any]:

@@ -33,13 +33,13 @@ def sensitivity(
 
     The error is the largest over the cases that a build is proved on, in tolerances of the output.
     """
-    from toolchain.quantization import sensitivity as measuring
     from toolchain.report import sensitivity_table, terminal
+    from toolchain.search.sensitivity import measure_model
 
     (target,) = targets.find((target_name,))
     chosen = recipes.find(recipe).on(target.name)
     with terminal.progress() as say:
-        found = measuring.of_model(model, chosen, weights, scenes if metric else 0, say)
+        found = measure_model(model, chosen, weights, scenes if metric else 0, say)
     if as_json:
         click.echo(json.dumps([one.to_json() for one in found], indent=2))
     else:

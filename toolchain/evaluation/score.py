@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ from toolchain.data import calibration
 from toolchain.evaluation import dataset as exams
 from toolchain.evaluation.dataset import EXAMS, Exam, Measure, Question
 from toolchain.evaluation.subject import of_program
+from toolchain.recipes.pass_report import MODEL, Examine
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -109,3 +110,18 @@ def judge_of(program: Program, scenes: int) -> Scorer:
     if name not in EXAMS:
         return Likeness(program)
     return Examiner(name, of_program(program, "").inputs, scenes)
+
+
+SCENES = 12
+"""How many held-out scenes a model is asked about after each pass."""
+
+
+def examiner(model: Program, say: Callable[[str], None]) -> Examine:
+    """The first metric of the model's examination, else the outputs' likeness to the model's."""
+    judge = judge_of(model, SCENES)
+
+    def examine(after: str, program: Program) -> Mapping[str, float]:
+        say(f"examining it {after}" if after == MODEL else f"examining it after {after}")
+        return {judge.measure.name: round(judge.score(program).value, 4)}
+
+    return examine

@@ -84,6 +84,11 @@ class ParityReport:
         return not self.problems
 
     @property
+    def failed_cases(self) -> list[str]:
+        """The cases of which an output failed, each once."""
+        return list(dict.fromkeys(row.case for row in self.rows if row.verdict == "failed"))
+
+    @property
     def worst(self) -> ParityRow | None:
         """The row that is nearest to its tolerance, or farthest beyond."""
         judged = [row for row in self.rows if row.error is not None and row.tolerance]

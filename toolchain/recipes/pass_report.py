@@ -16,29 +16,16 @@ if TYPE_CHECKING:
 MODEL = "as trained"
 """The first entry: the model before any pass."""
 
-SCENES = 12
-"""How many held-out scenes a model is asked about after each pass."""
-
 Examine = Callable[[str, "Program"], Mapping[str, float]]
 """(after what, a program) -> its metrics by name."""
+
+MakeExaminer = Callable[["Program", Callable[[str], None]], Examine]
+"""(the model, who is told what is done) -> what gives programs after its passes metrics."""
 
 
 def examine_nothing(after: str, program: Program) -> Mapping[str, float]:
     """For builds that were not asked for metrics: an examination takes longer than all passes."""
     return {}
-
-
-def examiner(model: Program, say: Callable[[str], None]) -> Examine:
-    """The first metric of the model's examination, else the outputs' likeness to the model's."""
-    from toolchain.evaluation.score import judge_of
-
-    judge = judge_of(model, SCENES)
-
-    def examine(after: str, program: Program) -> Mapping[str, float]:
-        say(f"examining it {after}" if after == MODEL else f"examining it after {after}")
-        return {judge.measure.name: round(judge.score(program).value, 4)}
-
-    return examine
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.quantization.sensitivity import Damage
 from toolchain.recipes.recipes import Recipe
+from toolchain.recipes.sensitivity import Damage
 from toolchain.report import terminal
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from toolchain.quantization import sensitivity
-from toolchain.quantization.sensitivity import Damage, Judge
+from toolchain.recipes import sensitivity
+from toolchain.recipes.sensitivity import Damage, Judge
 
 if TYPE_CHECKING:
     import torch
 
     from converters.api import Program
-    from toolchain.parity.compare import ParityReport
     from toolchain.recipes.recipes import Recipe
 
 SHARES = (0.5, 0.25, 0.1)
-"""What rounding may use up of the tolerances, at each attempt to mend a build."""
+"""What rounding may use up of the tolerances, at each attempt."""
 
 HALF = "weights-fp16"
 """The step after which Core ML computes in float16."""
@@ -26,18 +25,18 @@ LARGEST = 65504.0 / 2
 """The activation that is too near to float16's end."""
 
 
-def can_mend(recipe: Recipe, reports: Sequence[ParityReport]) -> bool:
-    """Whether it is rounding that failed, and there is something left to try."""
+def may_mix(recipe: Recipe, failed: Collection[str]) -> bool:
+    """Whether it may be rounding that these cases failed of, and something is left to try."""
     rounds = HALF in recipe.passes if recipe.lossy else not recipe.exact
-    return rounds and not recipe.integer and bool(reports) and recipe.attempt < len(SHARES)
+    return rounds and not recipe.integer and bool(failed) and recipe.attempt < len(SHARES)
 
 
-def mended(
+def mix(
     recipe: Recipe,
     captured: Program,
     shipped: Program,
     judge: Judge,
-    reports: Sequence[ParityReport],
+    failed: Collection[str],
 ) -> Recipe:
     """The recipe with the fewest layers spared without which the failed cases would pass.
 
@@ -48,7 +47,6 @@ def mended(
     program, rounding = captured, replace(recipe, keep={})
     if recipe.lossy:
         program, rounding = replace(shipped, encodings={}), replace(rounding, steps=(HALF,))
-    failed = {r.case for report in reports for r in report.rows if r.verdict == "failed"}
     judge = sensitivity.of_cases(judge, [case for case in judge.cases if case in failed])
     overflow = overflowing(program, judge)
     damages = [

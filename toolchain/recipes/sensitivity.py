@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from converters.encodings import HALF
-from model_defs.errors import BadRecipe
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
-    from converters.progress import Say
     from toolchain.passes.base import Pass
     from toolchain.recipes.recipes import Recipe
 
@@ -152,37 +149,3 @@ def of_cases(judge: Judge, names: Iterable[str]) -> Judge:
     """The same with these cases alone."""
     kept = tuple(names)
     return Judge({n: judge.cases[n] for n in kept}, {n: judge.expected[n] for n in kept})
-
-
-def of_model(
-    name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
-) -> list[Damage]:
-    """The damage of each layer of a model on the cases of a build; `scenes` are examined, if any.
-
-    Raises BadRecipe for a recipe that rounds nothing, and what capturing raises.
-    """
-    from converters.capture import capture
-    from converters.reference import ReferenceRunner
-    from model_defs import lookup
-    from toolchain.data import cases
-    from toolchain.evaluation.score import judge_of
-
-    if recipe.exact:
-        raise BadRecipe(f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ...")
-    (name,) = lookup.expand(name)
-    spec = lookup.load(name)
-    program = capture(spec, recipe.weights_of(spec, weights))
-    inputs = cases.build(program.spec.inputs, cases.CASES + program.spec.cases)
-    runner = ReferenceRunner(program)
-    judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
-    dropped = None
-    if scenes:
-        examiner = judge_of(program, scenes)
-        base = examiner.score(program)
-        dropped = lambda other: base.drop(examiner.score(other))  # noqa: E731
-    what = program.spec.name
-    damages = measure(
-        program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped
-    )
-    say(what, "")
-    return damages
