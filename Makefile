@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo cards constraints clean
+.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo cards dist constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +73,12 @@ parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remak
 
 cards: setup  ## examine the trained models, remake their cards and the table (half an hour)
 	$(BIN)/python -m toolchain.evaluation.cards --examine
+
+dist: setup-test  ## build the wheel and the sdist, and check both
+	rm -rf build dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	MLSHIP_WHEEL=$$(ls $(CURDIR)/dist/*.whl) MLSHIP_SDIST=$$(ls $(CURDIR)/dist/*.tar.gz) \
+		$(BIN)/pytest tests/test_wheel.py -m 'slow or not slow'
 
 constraints: setup-test  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt

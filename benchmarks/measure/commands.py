@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure.timing import memory
+from model_defs.installation import FOLDER
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900.0
 """How long a program may take."""
 LOOK = 0.1
@@ -48,7 +48,7 @@ def run(
         try:
             process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=FOLDER,
                 env=_environment(environment or {}),
                 stdout=output,
                 stderr=words,
@@ -84,7 +84,7 @@ def last_words(text: str) -> str:
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, with what the converters call found beside our Python, and the project to import."""
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    paths = {"PATH": programs, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = {"PATH": programs, "PYTHONPATH": str(FOLDER), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return {**os.environ, **paths, **more}
 
 

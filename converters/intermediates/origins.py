@@ -15,8 +15,9 @@ import sys
 from collections.abc import Mapping
 
 from converters.api import Export
-from converters.processes.worker import QUIET, ROOT
+from converters.processes.worker import QUIET
 from model_defs.errors import BackendUnavailable, ConversionFailed
+from model_defs.installation import IMPORTED_FROM
 
 Origins = Mapping[str, tuple[str, tuple[int, ...]]]
 """TensorFlow's name -> the ONNX value and the order of axes in which it is stored."""
@@ -32,7 +33,7 @@ def origins(export: Export, target: str) -> Origins:
         input=json.dumps(export.to_json()),
         capture_output=True,
         text=True,
-        env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **QUIET, "PYTHONPATH": str(IMPORTED_FROM)},
         check=False,
     )
     if done.returncode != 0:

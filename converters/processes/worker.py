@@ -21,8 +21,8 @@ from typing import Any
 from converters import formats
 from converters.api import Artifact, Export
 from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
+from model_defs.installation import IMPORTED_FROM
 
-ROOT = Path(__file__).resolve().parents[2]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
 
 
@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, format_name: str) -> None:
         self.format = format_name
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "converters.processes.worker", format_name],
             stdin=subprocess.PIPE,

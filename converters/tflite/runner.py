@@ -13,8 +13,8 @@ from converters.api import Artifact, Tensors
 from converters.processes.binding import Declared, check_ports, take_inputs
 from converters.processes.host import Host, Spare
 from model_defs.errors import BackendUnavailable, BadArtifact
+from model_defs.installation import IMPORTED_FROM
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 600.0
 """How long loading or one run may take."""
 
@@ -95,7 +95,9 @@ def prepare() -> None:
 
 def _process() -> Host:
     command = [sys.executable, "-P", "-m", "converters.tflite.host"]
-    return Host("LiteRT", command, env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+    return Host(
+        "LiteRT", command, env={"PYTHONPATH": str(IMPORTED_FROM), "PYTHONWARNINGS": "ignore"}
+    )
 
 
 _spare = Spare(_process)

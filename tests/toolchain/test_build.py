@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from converters.api import Artifact, Export, Tensors
 from converters.processes.worker import Worker
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation, worst_code
+from model_defs.installation import FOLDER
 from model_defs.pixels import save_picture
 from toolchain.build import build, cache
 from toolchain.build.request import BuildRequest
@@ -395,7 +396,7 @@ def test_another_day_and_folder_give_the_same_bytes(shared: Path, tmp_path: Path
         "all",
     ]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(cache.ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(FOLDER)]),
         "HOME": str(tmp_path),
         "MLSHIP_CACHE": str(tmp_path / "cache"),
     }
@@ -466,7 +467,7 @@ def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable
     old = bundle.read(shared / "dist" / "tiny-ios").manifest
     model = write_tiny(body="x * 3")
     command = [sys.executable, "-m", "toolchain.cli.main", "build", model, "--target", "ios"]
-    process = subprocess.Popen([*command, "--out", str(shared / "dist")], cwd=cache.ROOT)
+    process = subprocess.Popen([*command, "--out", str(shared / "dist")], cwd=FOLDER)
     deadline = time.monotonic() + 120
     while not list((shared / "dist").glob(".tiny-ios.*")) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from test_bundle import make
 
+from model_defs.installation import FOLDER
 from toolchain.build import cache
 from toolchain.build.cache import CacheQuery
 from toolchain.bundle import bundle
@@ -128,7 +129,7 @@ def test_notices_every_file_that_was_read(tmp_path: Path) -> None:
         text.read_text()
         load_file(tensors)
     assert {text, tensors} <= found
-    assert not any(cache.ROOT / "model_defs" in path.parents for path in found)
+    assert not any(FOLDER / "model_defs" in path.parents for path in found)
 
 
 def test_a_compiled_module_counts_as_its_source(

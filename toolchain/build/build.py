@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from converters.progress import Say, silent
 from model_defs import lookup
 from model_defs.errors import BadWeights, MlshipError, UnsupportedOperation
+from model_defs.installation import VERSION
 from toolchain.build import cache
 from toolchain.build.cache import CacheQuery
 from toolchain.build.request import BuildRequest, Built, destination, title
@@ -374,4 +375,4 @@ def tools() -> dict[str, str]:
     from importlib.metadata import version
 
     names = ("torch", "coremltools", "tensorflow", "onnx", "onnxsim", "ai-edge-litert", "numpy")
-    return {"mlship": version("mlship"), **{name: version(name) for name in names}}
+    return {"mlship": VERSION, **{name: version(name) for name in names}}

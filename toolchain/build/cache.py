@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from model_defs.errors import BadBundle
+from model_defs.installation import FOLDER
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.home import cache_home
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
     from toolchain.build.request import BuildRequest
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS = ("model_defs", "converters", "toolchain")
 SOURCES = (".py", ".mjs", ".json", ".safetensors", ".png")
 SYSTEM = ("/proc", "/sys", "/dev", "/etc")
@@ -85,9 +85,9 @@ def environment() -> str:
     """A digest of our own source, the installed packages, Python and the machine's kind."""
     digest = hashlib.sha256()
     for room in OURS:
-        for path in sorted((ROOT / room).rglob("*")):
+        for path in sorted((FOLDER / room).rglob("*")):
             if path.suffix in SOURCES and "node_modules" not in path.parts:
-                digest.update(f"{path.relative_to(ROOT)} {bundle.file_digest(path)}\n".encode())
+                digest.update(f"{path.relative_to(FOLDER)} {bundle.file_digest(path)}\n".encode())
     packages = {
         name
         for folder in map(Path, sys.path)
@@ -227,5 +227,5 @@ def _source(opened: str) -> Path:
 
 def _known(path: Path) -> bool:
     """Whether `environment` covers the file already, or it is the system's."""
-    prefixes = (sys.prefix, sys.base_prefix, *SYSTEM, *(str(ROOT / room) for room in OURS))
+    prefixes = (sys.prefix, sys.base_prefix, *SYSTEM, *(str(FOLDER / room) for room in OURS))
     return str(path).startswith(tuple(f"{prefix}{os.sep}" for prefix in prefixes))

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from model_defs.installation import VERSION
 from toolchain.cli.command import EXIT_CODES
 from toolchain.cli.group import LazyGroup
 
@@ -54,7 +55,7 @@ COMMANDS = {
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="mlship", message="mlship %(version)s")
+@click.version_option(VERSION, message="mlship %(version)s")
 def main() -> None:
     """Takes PyTorch vision models to phones and browsers, and proves that they arrived."""
 

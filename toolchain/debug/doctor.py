@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import tomllib
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from converters.backends import BACKENDS, Backend
 from converters.processes import nodes
 from model_defs.errors import BackendUnavailable
+from model_defs.installation import DISTRIBUTION, FOLDER, PREFIX
 from toolchain.bundle.home import cache_home
 
 
@@ -46,10 +48,18 @@ def _packages() -> list[EnvironmentCheck]:
     """Each pinned dependency of this project, by its installed version."""
     wanted = dict(
         requirement.split(";")[0].split("==")
-        for requirement in metadata.requires("mlship") or []
+        for requirement in _requirements()
         if "==" in requirement and "extra" not in requirement
     )
     return [_package(name.strip(), version.strip()) for name, version in wanted.items()]
+
+
+def _requirements() -> list[str]:
+    """What this project asks for, as its metadata say; of a checkout, as its file says now."""
+    if PREFIX:
+        return metadata.requires(DISTRIBUTION) or []
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [str(requirement) for requirement in project["dependencies"]]
 
 
 def _package(name: str, version: str) -> EnvironmentCheck:

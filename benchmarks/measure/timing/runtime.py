@@ -12,9 +12,9 @@ from pathlib import Path
 from benchmarks.measure.peers.install import python_of
 from benchmarks.measure.timing.loaded import Loaded
 from model_defs.errors import BackendUnavailable
+from model_defs.installation import FOLDER, IMPORTED_FROM
 
-ROOT = Path(__file__).resolve().parents[3]
-NODE = ROOT / "converters" / "tfjs" / "node"
+NODE = FOLDER / "converters" / "tfjs" / "node"
 Load = Callable[[Path, int], Loaded]
 CORES = os.cpu_count() or 1
 QUIET = {
@@ -23,7 +23,7 @@ QUIET = {
     "KMP_BLOCKTIME": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": str(IMPORTED_FROM),
 }
 """The environment of what is timed: threads that wait sleep, and do not take another's core."""
 

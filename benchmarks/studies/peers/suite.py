@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure.commands import ROOT, Failed, run
+from benchmarks.measure.commands import Failed, run
 from benchmarks.measure.machine import processor
-from benchmarks.measure.peers.install import FOLDER
+from benchmarks.measure.peers.install import FOLDER as PEERS_FOLDER
 from benchmarks.measure.timing.loaded import PEAK_SIZE
 from benchmarks.measure.timing.process import TimedFile
 from benchmarks.measure.timing.runtimes import PEAKS
@@ -25,6 +25,7 @@ from benchmarks.studies.peers.tools import TOOLS, Tool
 from converters.contents import disk_bytes
 from model_defs.counting import count
 from model_defs.errors import MlshipError
+from model_defs.installation import FOLDER as CHECKOUT
 
 PEAK = "peak-1"
 
@@ -87,7 +88,7 @@ def built(tool: Tool, model: str, folder: Path, made: Mapping[str, ToolBuild]) -
 
 def without_paths(text: str, folder: Path) -> str:
     """Words about files here, without where here is."""
-    places = (folder, FOLDER, ROOT, Path(sys.prefix))
+    places = (folder, PEERS_FOLDER, CHECKOUT, Path(sys.prefix))
     for place in (*places, *(p.resolve() for p in places)):
         text = text.replace(f"{place}/", "")
     return text
