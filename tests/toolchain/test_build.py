@@ -21,7 +21,7 @@ from converters.processes.worker import Worker
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation, worst_code
 from model_defs.installation import FOLDER
 from model_defs.pixels import save_picture
-from toolchain.build import build, cache
+from toolchain.build import build
 from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
 from toolchain.bundle.home import cache_home
