@@ -13,13 +13,17 @@
     ├── BadConfig               an mlship.toml that says what cannot be meant
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
-    ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
-    ├── PassFailed              a pass that broke its promise
-    ├── ConversionFailed        a converter that crashed or refused
-    └── BackendUnavailable      exit code 3: the runtime is not on this machine
+    ├── UnsupportedOption       a recipe, compute units or a lowering that a target does not have
+    ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
+    ├── ParityFailed            exit code 1: what was built is not equal to PyTorch
+    ├── BackendUnavailable      exit code 3: the runtime is not on this machine
+    ├── PassFailed              exit code 4: a pass that broke its promise
+    ├── ConversionFailed        exit code 4: a converter that crashed, or wrote what does not run
+    └── InternalError           exit code 4: anything that nobody foresaw
 
-Each says what failed, where, and what to do next.
+Each says what failed, where, and what to do next. The exit code is of what the user can do: 2,
+change the input; 1, look at what was checked; 3, install something; 4, only report it.
 """
 
 from __future__ import annotations
@@ -105,22 +109,42 @@ class BadCheckpoint(MlshipError):
     """A training to resume that is not there, damaged, in the way, or of other settings."""
 
 
+class CannotWrite(MlshipError):
+    """A full disk, an unwritable folder, or a file that is in the way."""
+
+
+class UnsupportedOption(MlshipError):
+    """A recipe, compute units or a lowering that a target does not have."""
+
+
 class TrainingDiverged(MlshipError):
     """A loss that became infinite or not a number."""
 
     exit_code = 1
 
 
-class CannotWrite(MlshipError):
-    """A full disk, an unwritable folder, or a file that is in the way."""
+class ParityFailed(MlshipError):
+    """A bundle that was built, and that does not compute what PyTorch does."""
+
+    exit_code = 1
 
 
 class PassFailed(MlshipError):
     """A pass that changed its input, drifted though exact, or returned NaN."""
 
+    exit_code = 4
+
 
 class ConversionFailed(MlshipError):
     """A converter that crashed or refused; the message carries its last words."""
+
+    exit_code = 4
+
+
+class InternalError(MlshipError):
+    """A defect of ours, or of a library that is called: no error of this tree, but a traceback."""
+
+    exit_code = 4
 
 
 class BackendUnavailable(MlshipError):
@@ -145,11 +169,14 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadConfig,
         BadRecord,
         BadCheckpoint,
-        TrainingDiverged,
         CannotWrite,
+        UnsupportedOption,
+        TrainingDiverged,
+        ParityFailed,
+        BackendUnavailable,
         PassFailed,
         ConversionFailed,
-        BackendUnavailable,
+        InternalError,
     )
 }
 """By name, so that an error crosses a process boundary as itself."""

@@ -17,7 +17,7 @@ from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
 from converters.tflite import integers, weights
 from converters.tflite.trim import Once, SharingBuilder, trim
-from model_defs.errors import ConversionFailed
+from model_defs.errors import UnsupportedOperation
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = "serving_default"
@@ -70,7 +70,7 @@ def stored(
 def resolve_gelu(model: schema.ModelT) -> None:
     """Puts TFLite's GELU in the place of the custom operation that stands for it.
 
-    Raises ConversionFailed for any other custom operation.
+    Raises UnsupportedOperation for any other custom operation.
     """
     gelu, custom = schema.BuiltinOperator.GELU, schema.BuiltinOperator.CUSTOM
     for index, code in enumerate(model.operatorCodes):
@@ -78,7 +78,9 @@ def resolve_gelu(model: schema.ModelT) -> None:
             continue
         name = (code.customCode or b"").decode()
         if name != GELU_CARRIER:
-            raise ConversionFailed(f"TFLite has no operation {name}")
+            raise UnsupportedOperation(
+                f"TFLite has no operation {name}", do="write it with other operations"
+            )
         model.operatorCodes[index] = schema.OperatorCodeT(
             deprecatedBuiltinCode=PLACEHOLDER, builtinCode=gelu, version=1
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from model_defs.errors import ERRORS, worst_code
 from toolchain import cli
 from toolchain.cli.apply import APPLICATIONS
 from toolchain.cli.main import COMMANDS, main
@@ -71,6 +73,53 @@ def test_a_command_imports_no_other() -> None:
     assert ran.stdout.splitlines()[-1].split() == sorted(
         f"toolchain.cli.{name}" for name in ("lock", *shared)
     )
+
+
+@pytest.fixture
+def defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def examine() -> None:
+        raise KeyError("nobody foresaw")
+
+    monkeypatch.setattr("toolchain.debug.doctor.examine", examine)
+
+
+@pytest.mark.usefixtures("defect")
+def test_a_defect_ends_with_4_and_says_how_to_report_it() -> None:
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 4
+    assert "Traceback" in result.stderr
+    assert "error: KeyError: 'nobody foresaw'" in result.stderr
+    assert "report it" in result.stderr
+    assert not result.stdout
+
+
+@pytest.mark.usefixtures("defect")
+def test_a_defect_is_json_where_that_is_asked_for() -> None:
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    assert result.exit_code == 4
+    error = json.loads(result.stdout)["error"]
+    assert error["kind"] == "InternalError"
+    assert "nobody foresaw" in error["what"]
+
+
+def test_the_exit_code_of_an_error_is_what_the_user_can_do() -> None:
+    codes = {name: kind.exit_code for name, kind in ERRORS.items()}
+    assert {name: code for name, code in codes.items() if code != 2} == {
+        "TrainingDiverged": 1,
+        "ParityFailed": 1,
+        "BackendUnavailable": 3,
+        "PassFailed": 4,
+        "ConversionFailed": 4,
+        "InternalError": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [([], 0), ([0, 0], 0), ([0, 3], 3), ([3, 1], 1), ([1, 2, 0], 2), ([2, 4, 1], 4)],
+)
+def test_the_exit_code_of_many_is_the_worst(codes: list[int], worst: int) -> None:
+    assert worst_code(codes) == worst
 
 
 def test_an_unknown_command_is_wrong_input() -> None:

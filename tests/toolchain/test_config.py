@@ -10,9 +10,9 @@ from own_models import tiny
 from model_defs.errors import (
     BadConfig,
     BadRecipe,
-    ConversionFailed,
     MlshipError,
     UnknownName,
+    UnsupportedOption,
 )
 from toolchain.ci import config
 
@@ -96,7 +96,7 @@ ONE = "[models.depth]\n"
         (f"{ONE}[project]\nrecipe = 'weights-int4=0'", BadRecipe, "write weights-int4"),
         (
             f"{ONE}[project]\nrecipe = 'uint8'\ntargets = ['ios']",
-            ConversionFailed,
+            UnsupportedOption,
             "does not store",
         ),
         (f"{ONE}[project]\nrequire = ['litr']", UnknownName, "did you mean 'litert'"),

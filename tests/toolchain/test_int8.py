@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from converters.api import Program
 from converters.capture import capture, example
-from model_defs.errors import BadModule, BadRecipe, ConversionFailed, UnknownName
+from model_defs.errors import BadModule, BadRecipe, UnknownName, UnsupportedOption
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes.int8 import Int8
 from toolchain.passes.weights_fp16 import WeightsFp16
@@ -287,7 +287,7 @@ def test_a_recipe_with_another_range_is_refused() -> None:
 
 
 def test_the_web_is_refused_and_told_the_nearest() -> None:
-    with pytest.raises(ConversionFailed, match="tfjs does not compute in int8") as caught:
+    with pytest.raises(UnsupportedOption, match="tfjs does not compute in int8") as caught:
         targets.check_recipe(targets.find(("web",)), recipes.find("int8"))
     assert "--recipe weights-int8, the nearest" in caught.value.do
     targets.check_recipe(targets.find(("ios", "android")), recipes.find("int8"))

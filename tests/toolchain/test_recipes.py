@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_defs.errors import BadRecipe, ConversionFailed, UnknownName
+from model_defs.errors import BadRecipe, UnknownName, UnsupportedOption
 from toolchain import passes
 from toolchain.passes import PASSES
 from toolchain.passes.palettize import Palettize
@@ -136,7 +136,7 @@ def test_named_recipes_can_be_stored_everywhere(recipe: str) -> None:
 def test_what_a_target_cannot_store_is_refused_with_the_nearest(
     target: str, recipe: str, nearest: str
 ) -> None:
-    with pytest.raises(ConversionFailed) as error:
+    with pytest.raises(UnsupportedOption) as error:
         targets.check_recipe(targets.find((target,)), recipes.find(recipe))
     assert f"--recipe {nearest}, the nearest" in error.value.do
     targets.check_recipe(targets.find((target,)), recipes.find(nearest))

@@ -12,7 +12,6 @@ from benchmarks.measure.size import SPEEDS, SizeRow, measure
 from converters.api import Artifact
 from converters.progress import Say
 from model_defs import lookup
-from model_defs.errors import BadBundle
 from toolchain.build.build import build
 from toolchain.build.on_demand import Wanted, is_bundle
 from toolchain.build.request import BuildRequest, Built
@@ -37,7 +36,7 @@ def stored_bytes(found: Bundle) -> int:
 def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:
     """Each bundle, and each target of each model, which is built first.
 
-    Raises what building raises, BadBundle where a build was not equal to PyTorch.
+    Raises what building raises, ParityFailed where a build was not equal to PyTorch.
     """
     for name in names:
         if is_bundle(name):
@@ -52,12 +51,9 @@ def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[
 def _weighed(built: Built) -> tuple[Bundle, SizeRow]:
     """What was built for this alone, under its name: its folder is gone soon."""
     name = f"{built.model}-{built.target}"
-    if built.error is not None:
-        raise built.error
-    if built.bundle is None:
-        raise BadBundle(f"{name} is not equal to PyTorch", do=f"mlship build {built.model}")
-    _, row = weigh(built.bundle.directory)
-    return replace(built.bundle, directory=Path(name)), row
+    shipped = built.shipped()
+    _, row = weigh(shipped.directory)
+    return replace(shipped, directory=Path(name)), row
 
 
 def to_json(found: Bundle, row: SizeRow) -> dict[str, Any]:

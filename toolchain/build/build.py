@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 from converters.progress import Say, silent
 from model_defs import lookup
-from model_defs.errors import BadWeights, MlshipError, UnsupportedOperation
+from model_defs.errors import (
+    BadArtifact,
+    BadWeights,
+    ConversionFailed,
+    MlshipError,
+    UnsupportedOperation,
+)
 from model_defs.installation import VERSION
 from toolchain.build import cache
 from toolchain.build.cache import CacheQuery
@@ -318,7 +324,11 @@ def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityRep
     from toolchain.parity import compare
 
     truth = prepared.truth.result()
-    runner = formats.open_runner(artifact)
+    try:
+        runner = formats.open_runner(artifact)
+    except BadArtifact as error:  # of our own making: no input of the user's is to blame
+        what = f"the {artifact.format} converter wrote what does not run: {error.what}"
+        raise ConversionFailed(what, where=error.where, do=error.do) from error
     try:
         rows = compare.check(
             runner,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_defs.errors import MlshipError
+from model_defs.errors import MlshipError, ParityFailed
 from toolchain.bundle.bundle import Bundle
 from toolchain.parity.compare import ParityReport
 from toolchain.recipes.recipes import Recipe
@@ -88,3 +88,15 @@ class Built:
         if self.error is not None:
             return self.error.exit_code
         return 0 if self.bundle is not None else 1
+
+    def shipped(self) -> Bundle:
+        """The bundle; raises what kept it from being built, ParityFailed if it is not equal."""
+        if self.error is not None:
+            raise self.error
+        if self.bundle is None:
+            problems = "; ".join(self.report.problems if self.report else ())
+            raise ParityFailed(
+                f"{self.model}-{self.target} is not equal to PyTorch: {problems}",
+                do=f"mlship build {self.model} --target {self.target} says where",
+            )
+        return self.bundle

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from converters.progress import Say
-from model_defs.errors import BadConfig, BadRecord, MlshipError
+from model_defs.errors import BadRecord, MlshipError
 from toolchain.build.build import build, tools
 from toolchain.build.request import BuildRequest, destination
 from toolchain.bundle import bundle as bundles
@@ -95,12 +95,7 @@ def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]
             (model.spec,), model.targets, model.recipe, weights=model.weights, out=out
         )
         for one in build(request, say):
-            name = f"{one.model}-{one.target}"
-            if one.error is not None:
-                raise one.error
-            if one.bundle is None:
-                raise BadConfig(f"{name} is not equal to PyTorch", do=f"mlship build {model.spec}")
-            yield name, one.bundle
+            yield f"{one.model}-{one.target}", one.shipped()
 
 
 def read(path: Path) -> Lock:

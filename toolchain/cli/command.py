@@ -5,21 +5,30 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from model_defs.errors import MlshipError
+from model_defs.errors import InternalError, MlshipError
 
-EXIT_CODES = "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked."
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked, "
+    "4 a tool or mlship itself failed."
+)
+REPORT_IT = (
+    "if the lines above lead to a file of yours, correct it; otherwise this is a defect of "
+    "mlship: report it, with those lines and what `mlship doctor` says"
+)
 
 
 def command(function: Callable[..., int]) -> click.Command:
     """A decorator: the function becomes a command that is named as it is.
 
     It takes `as_json` and its options, and returns the exit code; what it raises as an
-    MlshipError is printed without a traceback.
+    MlshipError is printed without a traceback. Anything else that it raises is our defect, or
+    a tool's: exit code 4, and the traceback, to be reported.
     """
 
     @click.command(name=function.__name__.removesuffix("_"), epilog=EXIT_CODES)
@@ -34,9 +43,21 @@ def command(function: Callable[..., int]) -> click.Command:
         except KeyboardInterrupt:
             click.echo("stopped: nothing half-written was left", err=True)
             code = 130
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ways to end
+        except Exception as error:
+            code = print_defect(error, as_json)
         sys.exit(code)
 
     return run
+
+
+def print_defect(error: Exception, as_json: bool) -> int:
+    """What an error that nobody foresaw is, and how to report it; returns its exit code."""
+    traceback.print_exc()
+    defect = InternalError(f"{type(error).__name__}: {error}", do=REPORT_IT)
+    print_error(defect, as_json)
+    return defect.exit_code
 
 
 def print_error(error: MlshipError, as_json: bool) -> None:

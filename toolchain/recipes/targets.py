@@ -7,7 +7,7 @@ from typing import Literal
 
 from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
 from converters.lowering import Via as Via
-from model_defs.errors import ConversionFailed, UnknownName
+from model_defs.errors import UnknownName, UnsupportedOption
 from toolchain import passes
 from toolchain.passes import PASSES
 from toolchain.passes.base import ACTIVATIONS, BLOCKS
@@ -90,17 +90,17 @@ def find(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def check_via(chosen: tuple[Target, ...], via: Via) -> None:
-    """ConversionFailed where onnx2tf is asked for a target that ONNX has no part in."""
+    """UnsupportedOption where onnx2tf is asked for a target that ONNX has no part in."""
     for target in chosen:
         if via != DEFAULT_VIA and not target.needs_onnx:
             others = [f"--target {t.name}" for t in TARGETS.values() if t.needs_onnx]
-            raise ConversionFailed(
+            raise UnsupportedOption(
                 f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
             )
 
 
 def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
-    """ConversionFailed where a target cannot store a recipe's numbers; names one that it can."""
+    """UnsupportedOption where a target cannot store a recipe's numbers; names one that it can."""
     for target in chosen:
         for dtype in recipe.on(target.name).stores:
             if dtype not in target.holds:
@@ -108,7 +108,7 @@ def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
                 lacks = f"does not store {dtype} weights"
                 if dtype.endswith(ACTIVATIONS):
                     lacks = f"does not compute in {dtype.removesuffix(ACTIVATIONS)}"
-                raise ConversionFailed(
+                raise UnsupportedOption(
                     f"recipe {recipe.name}: {target.format} {lacks}",
                     where=f"target {target.name}",
                     do=f"use --recipe {nearest(dtype, target)}, the nearest that it stores, "
@@ -129,6 +129,6 @@ def nearest(dtype: str, target: Target) -> str:
 
 
 def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:
-    """ConversionFailed where compute units are asked for and no target has them."""
+    """UnsupportedOption where compute units are asked for and no target has them."""
     if compute != DEFAULT_COMPUTE and all(target.format != "coreml" for target in chosen):
-        raise ConversionFailed(f"--compute {compute} is of Core ML", do="use --target ios")
+        raise UnsupportedOption(f"--compute {compute} is of Core ML", do="use --target ios")

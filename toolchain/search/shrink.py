@@ -11,7 +11,7 @@ from typing import Any
 from converters.capture import capture
 from converters.progress import Say
 from model_defs import lookup
-from model_defs.errors import BadRecipe, ConversionFailed, worst_code
+from model_defs.errors import BadRecipe, worst_code
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
@@ -84,7 +84,7 @@ def shrink(
     """The plan with the best metric under a budget of bytes, or the smallest within a drop.
 
     Bundles are written only if both hold. Raises BadRecipe where no plan can be as small, with
-    the least that can be had, and ConversionFailed where a target cannot be built.
+    the least that can be had, and what keeps a target from being built.
     """
     (name,) = lookup.expand(name)
     captured = capture(lookup.load(name), weights)
@@ -131,13 +131,7 @@ class _Trial:
         """Target -> bytes; raises what kept a target from being built."""
         request = BuildRequest((self.model,), self.targets, recipe, self.weights, self.folder)
         found = build(request, self.say)
-        for one in found:
-            if one.error is not None:
-                raise one.error
-            if one.bundle is None:
-                problems = "; ".join(one.report.problems if one.report else ())
-                raise ConversionFailed(f"{one.model}-{one.target} is not equal: {problems}")
-        return {b.target: b.bundle.artifact_bytes for b in found if b.bundle}
+        return {one.target: one.shipped().artifact_bytes for one in found}
 
 
 def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[ExaminedPlan, str]:

@@ -135,7 +135,7 @@ def _run(vector: Vector, fed: list[str]) -> Outcome:
     lowered = lower(rewritten(graph_of(model), "tflite"), inputs, outputs, "tflite")
     try:
         data = stored(to_flatbuffer(lowered), lowered, "float32")
-    except ConversionFailed as error:
+    except (ConversionFailed, UnsupportedOperation) as error:
         return Outcome("refused", error.what.split("error: ")[-1][:60])
     feeds = {p.name: p.to_stored(a) for p, a in zip(lowered.inputs, _fed(vector, fed), strict=True)}
     found = _interpreted(data, feeds)

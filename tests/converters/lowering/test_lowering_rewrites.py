@@ -24,7 +24,7 @@ from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
 from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
-from model_defs.errors import ConversionFailed
+from model_defs.errors import UnsupportedOperation
 from tests.converters.tf_checks import (
     case,
     operations,
@@ -114,7 +114,7 @@ def test_another_custom_operation_is_refused_when_the_file_is_stored(tmp_path: P
     model = schema.ModelT.InitFromPackedBuf(data)
     model.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
     model.operatorCodes[0].customCode = b"FlexCumprod"
-    with pytest.raises(ConversionFailed, match="TFLite has no operation FlexCumprod"):
+    with pytest.raises(UnsupportedOperation, match="TFLite has no operation FlexCumprod"):
         resolve_gelu(model)
 
 
