@@ -71,8 +71,8 @@ parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remak
 	$(BIN)/mlship parity dist/zoo/fp16/* --report dist/zoo/parity
 	$(BIN)/python -m benchmarks.studies.zoo_parity dist/zoo/parity/report.json
 
-cards: setup  ## examine the trained models, remake their cards and the table (half an hour)
-	$(BIN)/python -m toolchain.evaluation.cards --examine
+cards: setup  ## evaluate the trained models, remake their cards and the table (half an hour)
+	$(BIN)/python -m toolchain.evaluation.cards --evaluate
 
 dist: setup-test  ## build the wheel and the sdist, and check both
 	rm -rf build dist/*.whl dist/*.tar.gz

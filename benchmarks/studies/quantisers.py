@@ -4,7 +4,7 @@
     python -m benchmarks.measure.peers.install scikit-learn     # what coremltools clusters with
     python -m benchmarks.studies.quantisers [MODEL]... [--scenes 48] [--fresh]
 
-Every file, ours or a peer's, is made from the same trained float32 net, weighed, and examined
+Every file, ours or a peer's, is made from the same trained float32 net, weighed, and evaluated
 with `mlship eval` as it is: a .tflite in LiteRT, an .mlpackage in our interpreter of Core ML
 programs. Writes benchmarks/results/quantisers.json after each file, of which `quantisers_page`
 makes quantisers.md; what is measured already is measured again only where that is asked.
@@ -28,7 +28,7 @@ from benchmarks.studies import quantisers_page
 from benchmarks.studies.peers.named import named
 from benchmarks.studies.peers.pictures import load_pictures, save_pictures
 from benchmarks.studies.peers.quantise_tools import TOOLS, QuantiserTool
-from benchmarks.studies.recipes import built, examined
+from benchmarks.studies.recipes import built, evaluate_bundle
 from converters.contents import disk_bytes
 
 RESULTS = Path(__file__).parents[1] / "results" / "quantisers.json"
@@ -63,7 +63,7 @@ def ways() -> Iterator[Way]:
 
 @dataclass(frozen=True)
 class Bench:
-    """Makes and examines the files of one model in a folder of its own."""
+    """Makes and evaluates the files of one model in a folder of its own."""
 
     model: str
     folder: Path
@@ -82,7 +82,7 @@ class Bench:
     def _ours(self, target: str, recipe: str) -> dict[str, Any]:
         bundle = self._base(target) if recipe == "fp32" else self._built(target, recipe)
         file = bundle / f"{self.model}{SUFFIXES[target]}"
-        return {"bytes": disk_bytes(file), **examined(self.model, bundle, self.scenes)}
+        return {"bytes": disk_bytes(file), **evaluate_bundle(self.model, bundle, self.scenes)}
 
     def _theirs(self, who: str, way: str) -> dict[str, Any]:
         (tool,) = (tool for tool in TOOLS if tool.name == who)
@@ -90,7 +90,7 @@ class Bench:
         if not tool.keeps_names:
             shown = file.with_name("named.tflite")
             named(file, self.model, shown)
-        found = examined(self.model, self._base(tool.target), self.scenes, shown)
+        found = evaluate_bundle(self.model, self._base(tool.target), self.scenes, shown)
         return {"bytes": disk_bytes(file), **found}
 
     def _built(self, target: str, recipe: str) -> Path:

@@ -3,7 +3,7 @@
     python -m benchmarks.studies.recipes [MODEL]... [--scenes 24] [--rounds 5] [--missing]
 
 Builds each model with each recipe for each target with the command line, as a user would, and
-examines what came out with `mlship eval`. The metric is the bundle's own, on its format's main
+evaluates what came out with `mlship eval`. The metric is the bundle's own, on its format's main
 backend. Times are LiteRT's, of one thread, interleaved, and given as ratios to float32. Writes
 benchmarks/results/recipes.json and recipes.md.
 """
@@ -62,24 +62,26 @@ def built(
 
 
 def measured(model: str, bundle: Path, scenes: int) -> dict[str, Any]:
-    """The bytes of a bundle, and what its examination says."""
+    """The bytes of a bundle, and what its evaluation says."""
     (weighed,) = mlship("size", bundle)
     return {
         "disk": weighed["disk"],
         "wire": next(iter(weighed["wire"].values())),
         "ideal": weighed["ideal"],
-        **examined(model, bundle, scenes),
+        **evaluate_bundle(model, bundle, scenes),
     }
 
 
-def examined(model: str, bundle: Path, scenes: int, file: Path | None = None) -> dict[str, Any]:
-    """The first metric, or STEADY, of a bundle's examination on scenes, or of a file's instead."""
+def evaluate_bundle(
+    model: str, bundle: Path, scenes: int, file: Path | None = None
+) -> dict[str, Any]:
+    """The first metric, or STEADY, of a bundle's evaluation on scenes, or of a file's instead."""
     stand_in = ("--file", file) if file else ()
     only = ("--only", STEADY[model]) if model in STEADY else ()
     (exam,) = mlship("eval", bundle, "--scenes", scenes, *stand_in, *only)
     (row,) = (r for r in exam["rows"] if (r["who"], r["set"]) == (model, "scenes"))
-    metric = next(iter(row["marks"]))
-    return {"metric": metric, "value": row["marks"][metric], "questions": row["questions"]}
+    metric = next(iter(row["metrics"]))
+    return {"metric": metric, "value": row["metrics"][metric], "questions": row["samples"]}
 
 
 def measure(model: str, scenes: int, rounds: int) -> list[dict[str, Any]]:

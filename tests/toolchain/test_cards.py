@@ -17,7 +17,7 @@ TRAINED = (
     *("select", "select-coarse", "portrait", "portrait-video", "portrait-head"),
     *("depth", "depth-head", "saliency", "inpaint-lite"),
 )
-"""Every phone-sized model, but the trunk, which is examined with its heads."""
+"""Every phone-sized model, but the trunk, which is evaluated with its heads."""
 
 
 def test_every_phone_sized_model_is_trained() -> None:
@@ -74,14 +74,14 @@ def test_on_scenes_a_model_beats_the_rules_that_need_no_net(name: str) -> None:
     (own,) = (row for row in rows if row.who == name)
     for row in rows:
         if row is not own:
-            assert better(own, row, dataset.find(name).measures), (own, row)
+            assert better(own, row, dataset.find(name).metrics), (own, row)
 
 
-def better(own: EvalRow, other: EvalRow, measures: tuple[dataset.Measure, ...]) -> bool:
-    """By more than half of the measures that tell them apart."""
+def better(own: EvalRow, other: EvalRow, metrics: tuple[dataset.EvalMetric, ...]) -> bool:
+    """By more than half of the metrics that tell them apart."""
     wins = [
-        (own.marks[m.name] > other.marks[m.name]) == m.higher
-        for m in measures
-        if own.marks[m.name] != other.marks[m.name]
+        (own.metrics[m.name] > other.metrics[m.name]) == m.higher
+        for m in metrics
+        if own.metrics[m.name] != other.metrics[m.name]
     ]
     return sum(wins) > len(wins) / 2

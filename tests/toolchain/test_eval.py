@@ -1,4 +1,4 @@
-"""Examinations: the truth passes them, liars do not, and the questions stay the same."""
+"""Evaluation: the truth has the best metrics, liars have not, the samples stay the same."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from model_defs.errors import UnknownName
 from model_defs.scenes import sampling
 from toolchain.cli.main import main
 from toolchain.data import scenery
-from toolchain.evaluation import dataset as exams
-from toolchain.evaluation.dataset import Answer, Question
+from toolchain.evaluation import dataset as datasets
+from toolchain.evaluation.dataset import EvalSample, Predict
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.evaluation.run import EvalResult, EvalRow
 
 KINDS = ("select", "portrait", "portrait-video", "depth", "saliency", "inpaint-lite")
-"""A model of each examination."""
+"""A model of each dataset."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +44,14 @@ def scenery_size(view: sampling.View, side: int) -> sampling.View:
     return resized(view, (0, 0, 64, 64), side, side)
 
 
-def asked(name: str, scenes: int = 2) -> list[Question]:
+def asked(name: str, scenes: int = 2) -> list[EvalSample]:
     spec = zoo.load(name)
-    return list(exams.find(name).questions(spec.inputs, scenes))
+    return list(datasets.find(name).samples(spec.inputs, scenes))
 
 
-def truthful(name: str, question: Question) -> Answer:
+def truthful(name: str, sample: EvalSample) -> Predict:
     """Knows the truth, as the model's output would say it."""
-    truth = question.truth
+    truth = sample.truth
     if name == "depth":
         truth = truth.min() / truth
     if name == "saliency":
@@ -60,27 +60,27 @@ def truthful(name: str, question: Question) -> Answer:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_truth_gets_the_best_marks(name: str) -> None:
-    exam = exams.find(name)
-    question = asked(name)[0]
-    marks = exam.marks(question, truthful(name, question))
+def test_the_truth_has_the_best_metrics(name: str) -> None:
+    dataset = datasets.find(name)
+    sample = asked(name)[0]
+    found = dataset.compute(sample, truthful(name, sample))
     best = {"NoC@85": 1, "NoC@90": 1, "AbsRel": 0, "RMSE": 0, "KL": 0, "L1": 0, "PSNR": 200}
-    for measure in exam.measures:
-        if measure.name != "NSS":
-            assert marks[measure.name] == pytest.approx(best.get(measure.name, 1), abs=0.02)
+    for metric in dataset.metrics:
+        if metric.name != "NSS":
+            assert found[metric.name] == pytest.approx(best.get(metric.name, 1), abs=0.02)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_rule_that_needs_no_net_gets_worse_marks_than_the_truth(name: str) -> None:
-    exam = exams.find(name)
-    question = asked(name)[0]
-    right = exam.marks(question, truthful(name, question))
-    for answer in exam.trivial.values():
-        wrong = exam.marks(question, answer)
+def test_a_rule_that_needs_no_net_has_worse_metrics_than_the_truth(name: str) -> None:
+    dataset = datasets.find(name)
+    sample = asked(name)[0]
+    right = dataset.compute(sample, truthful(name, sample))
+    for predict in dataset.trivial.values():
+        wrong = dataset.compute(sample, predict)
         assert wrong.keys() == right.keys()
-        for measure in exam.measures:
-            worse = wrong[measure.name] <= right[measure.name]
-            assert worse == measure.higher or wrong[measure.name] == right[measure.name]
+        for metric in dataset.metrics:
+            worse = wrong[metric.name] <= right[metric.name]
+            assert worse == metric.higher or wrong[metric.name] == right[metric.name]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -95,71 +95,71 @@ def test_questions_are_the_same_every_time(name: str) -> None:
 
 
 def test_padding_beside_a_photograph_does_not_count() -> None:
-    question = next(q for q in asked("select") if q.set == "photographs" and q.number == 2)
-    left, top, right, _ = question.box
+    sample = next(q for q in asked("select") if q.set == "photographs" and q.number == 2)
+    left, top, right, _ = sample.box
     assert (left, right) == (0, 512)
     assert top > 50
-    lying = question.truth.copy()
+    lying = sample.truth.copy()
     lying[:, :, :top] = 1
-    marks = exams.find("select").marks(question, lambda inputs: lying)
-    assert marks["IoU, 1 click"] == 1
+    found = datasets.find("select").compute(sample, lambda inputs: lying)
+    assert found["IoU, 1 click"] == 1
 
 
-def finding_nothing(question: Question) -> tuple[Answer, list[Tensors]]:
-    """An answer that never finds anything, and what it was asked."""
+def finding_nothing(sample: EvalSample) -> tuple[Predict, list[Tensors]]:
+    """A model that never finds anything, and what it was asked."""
     calls: list[Tensors] = []
 
     def stubborn(inputs: Tensors) -> np.ndarray:
         calls.append(inputs)
-        return np.zeros_like(question.truth)
+        return np.zeros_like(sample.truth)
 
     return stubborn, calls
 
 
 def test_the_robot_gives_up_and_says_so() -> None:
-    question = asked("select")[0]
-    stubborn, calls = finding_nothing(question)
-    marks = exams.find("select").marks(question, stubborn)
-    assert marks["NoC@85"] == marks["NoC@90"] == len(calls) == 20
+    sample = asked("select")[0]
+    stubborn, calls = finding_nothing(sample)
+    found = datasets.find("select").compute(sample, stubborn)
+    assert found["NoC@85"] == found["NoC@90"] == len(calls) == 20
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_metric_that_is_asked_for_alone_has_the_value_that_it_has_among_all(name: str) -> None:
-    exam = exams.find(name)
-    question = asked(name)[0]
-    (answer, *_) = exam.trivial.values()
-    together = exam.marks(question, answer)
-    for measure in exam.measures:
-        alone = exam.only(measure.name)
-        assert alone.measures == (measure,)
-        assert alone.marks(question, answer) == {measure.name: together[measure.name]}
+    dataset = datasets.find(name)
+    sample = asked(name)[0]
+    (predict, *_) = dataset.trivial.values()
+    together = dataset.compute(sample, predict)
+    for metric in dataset.metrics:
+        alone = dataset.only(metric.name)
+        assert alone.metrics == (metric,)
+        assert alone.compute(sample, predict) == {metric.name: together[metric.name]}
 
 
-def test_a_metric_that_an_examination_lacks_is_refused_with_those_that_it_has() -> None:
+def test_a_metric_that_a_dataset_lacks_is_refused_with_those_that_it_has() -> None:
     with pytest.raises(UnknownName, match="delta2") as caught:
-        exams.find("depth").only("delta2")
+        datasets.find("depth").only("delta2")
     assert "delta1" in str(caught.value)
 
 
 def test_builds_of_a_net_that_answers_clicks_are_compared_by_one_click() -> None:
-    question = asked("select")[0]
-    stubborn, calls = finding_nothing(question)
-    assert exams.find("select").comparing.marks(question, stubborn) == {"IoU, 1 click": 0}
+    sample = asked("select")[0]
+    stubborn, calls = finding_nothing(sample)
+    assert datasets.find("select").comparing.compute(sample, stubborn) == {"IoU, 1 click": 0}
     assert len(calls) == 1
-    assert exams.find("depth").comparing.measures == exams.find("depth").measures[:1]
+    assert datasets.find("depth").comparing.metrics == datasets.find("depth").metrics[:1]
 
 
 def test_a_video_sees_its_own_mask_in_the_next_frame() -> None:
-    question = asked("portrait-video")[0]
+    sample = asked("portrait-video")[0]
     seen: list[float] = []
 
     def net(inputs: Tensors) -> np.ndarray:
         seen.append(float(inputs["previous_mask"].sum()))
-        return question.truth
+        return sample.truth
 
-    exams.find("portrait-video").marks(question, net)
+    datasets.find("portrait-video").compute(sample, net)
     assert seen[0] == 0
-    assert seen[-1] == question.truth.sum()
+    assert seen[-1] == sample.truth.sum()
 
 
 def test_photographs_have_masks_of_their_size() -> None:
@@ -182,7 +182,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
+def test_a_model_and_its_bundle_have_the_same_metrics(tmp_path: Path) -> None:
     built = ["build", "portrait-head", "--target", "android", "--out", str(tmp_path)]
     assert CliRunner().invoke(main, built).exit_code == 0
     command = ["eval", "portrait-head", f"{tmp_path}/portrait-head-android", "--scenes", "2"]
@@ -193,7 +193,7 @@ def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
     assert model["weights"] == bundle["weights"]
     for mine, theirs in zip(model["rows"], bundle["rows"], strict=True):
         assert mine["who"] == theirs["who"]
-        assert theirs["marks"] == pytest.approx(mine["marks"], abs=0.02)
+        assert theirs["metrics"] == pytest.approx(mine["metrics"], abs=0.02)
     wrong = CliRunner().invoke(
         main, ["eval", f"{tmp_path}/portrait-head-android", "--backend", "tfjs-wasm"]
     )
@@ -201,7 +201,7 @@ def test_a_model_and_its_bundle_get_the_same_marks(tmp_path: Path) -> None:
     assert "litert" in wrong.stderr
     one = CliRunner().invoke(main, ["eval", *command[1:2], *command[3:], "--only", "IoU", "--json"])
     for mine, alone in zip(model["rows"], json.loads(one.stdout)[0]["rows"], strict=True):
-        assert alone["marks"] == {"IoU": mine["marks"]["IoU"]}
+        assert alone["metrics"] == {"IoU": mine["metrics"]["IoU"]}
     check_a_file_in_its_place(tmp_path / "portrait-head-android", bundle["rows"])
 
 
@@ -215,10 +215,10 @@ def check_a_file_in_its_place(bundle: Path, rows: list[dict[str, object]]) -> No
     assert "not a model" in CliRunner().invoke(main, command).stdout
 
 
-def test_a_model_without_an_examination_exits_2() -> None:
+def test_a_model_without_a_dataset_exits_2() -> None:
     result = CliRunner().invoke(main, ["eval", "depth-trunk"])
     assert result.exit_code == 2
-    assert "unknown examination 'depth-trunk'" in result.stderr
+    assert "unknown evaluation dataset 'depth-trunk'" in result.stderr
     backend = CliRunner().invoke(main, ["eval", "depth", "--backend", "litert"])
     assert backend.exit_code == 2
     assert "is a model, not a bundle" in backend.stderr

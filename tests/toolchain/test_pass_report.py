@@ -23,35 +23,35 @@ def mlship(*arguments: object) -> Any:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-def test_each_program_is_examined_once(write_tiny: Callable[..., str]) -> None:
+def test_each_program_is_evaluated_once(write_tiny: Callable[..., str]) -> None:
     asked: list[tuple[str, int]] = []
 
-    def examine(after: str, program: Program) -> dict[str, float]:
+    def evaluate(after: str, program: Program) -> dict[str, float]:
         asked.append((after, len(program.encodings)))
         return {"score": len(asked)}
 
     program = capture(lookup.load(write_tiny()))
     fold, halve = recipes.find("weights-fp16").load()
-    _, entries = pipeline.record(program, (fold, halve, fold), examine)
+    _, entries = pipeline.record(program, (fold, halve, fold), evaluate)
     assert [name for name, _ in asked] == [pass_report.MODEL, "fold-batchnorm", "weights-fp16"]
     assert [entry.metrics["score"] for entry in entries] == [1, 2, 3, 3]
     assert asked[-1][1] > 0
 
 
-def test_a_model_without_an_examination_is_held_against_itself(
+def test_a_model_without_a_dataset_is_held_against_itself(
     write_tiny: Callable[..., str],
 ) -> None:
     program = capture(lookup.load(write_tiny()))
     said: list[str] = []
     passes = recipes.find("prune-weights=0.9,weights-fp16").load()
-    _, entries = pipeline.record(program, passes, score.examiner(program, said.append))
+    _, entries = pipeline.record(program, passes, score.make_evaluator(program, said.append))
     (before, folded, pruned, halved) = (entry.metrics[LIKENESS] for entry in entries)
     assert before >= folded > 90 > pruned
     assert abs(pruned - halved) < 1
-    assert said[1:] == [f"examining it after {step.name}" for step in passes]
+    assert said[1:] == [f"evaluating it after {step.name}" for step in passes]
 
 
-def test_a_build_examines_only_where_asked(write_tiny: Callable[..., str], tmp_path: Path) -> None:
+def test_a_build_evaluates_only_where_asked(write_tiny: Callable[..., str], tmp_path: Path) -> None:
     build = ("build", write_tiny(), "--target", "android", "--out", tmp_path)
     for options in ((), ("--metric",)):
         assert mlship(*build, *options).exit_code == 0

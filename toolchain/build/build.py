@@ -177,10 +177,10 @@ class _Prepared:
             feeders = _feeders(captured.spec)
         names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
         told = functools.partial(say, title(model))
-        examine: pass_report.Examine = pass_report.examine_nothing
-        if request.examiner is not None:
-            examine = request.examiner(captured, told)
-        shipped, entries = pipeline.record(captured, recipe.load(), examine)
+        evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
+        if request.evaluator is not None:
+            evaluate = request.evaluator(captured, told)
+        shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
         needs_onnx = any(t.needs_onnx for t in request.targets)
         exported = export(shipped, work, onnx=needs_onnx)
         weights = describe_weights(file)

@@ -66,7 +66,7 @@ class CacheQuery:
         weights = str(request.weights.absolute()) if request.weights else ""
         compute = request.compute if target.format == "coreml" else DEFAULT_COMPUTE
         recipe = request.recipe.on(target.name).key
-        metric = request.examiner is not None
+        metric = request.evaluator is not None
         return cls(name, target.name, recipe, weights, request.via, compute, metric)
 
     @property

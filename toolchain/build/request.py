@@ -23,7 +23,7 @@ from toolchain.recipes.targets import (
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
-    from toolchain.recipes.pass_report import MakeExaminer
+    from toolchain.recipes.pass_report import MakeEvaluator
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BuildRequest:
     A model is a name as `lookup.expand` returns it, or a specification that is in memory: its
     bundles are found again by what they are made of, never by name. `via` "onnx2tf" takes its
     lowering instead of ours, for TFLite and TF.js only. `compute` is written into Core ML
-    bundles, whose loading code sets it. `examiner` gives the model its metric after each pass, for
+    bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
     the report of the passes.
 
     Raises what the targets cannot do: BadRecipe and its like.
@@ -46,7 +46,7 @@ class BuildRequest:
     out: Path = Path("dist")
     via: Via = DEFAULT_VIA
     compute: Compute = DEFAULT_COMPUTE
-    examiner: MakeExaminer | None = None
+    evaluator: MakeEvaluator | None = None
 
     def __post_init__(self) -> None:
         check_via(self.targets, self.via)

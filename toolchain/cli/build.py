@@ -13,7 +13,7 @@ from toolchain.cli.command import command, print_error
 from toolchain.recipes import recipes, targets
 
 if TYPE_CHECKING:
-    from toolchain.recipes.pass_report import MakeExaminer
+    from toolchain.recipes.pass_report import MakeEvaluator
 
 
 @command
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
 )
-@click.option("--metric", is_flag=True, help="Also examine MODEL after each pass: inspect --why.")
+@click.option("--metric", is_flag=True, help="Also evaluate MODEL after each pass: inspect --why.")
 def build(
     model: str | None,
     everything: bool,
@@ -73,8 +73,8 @@ def build(
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
     names = lookup.shipped() if everything else lookup.expand(model or "")
-    examiner = _examiner() if metric else None
-    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, examiner)
+    evaluator = _make_evaluator() if metric else None
+    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, evaluator)
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:
@@ -84,10 +84,10 @@ def build(
     return worst_code([b.exit_code for b in built])
 
 
-def _examiner() -> MakeExaminer:
-    from toolchain.evaluation.score import examiner
+def _make_evaluator() -> MakeEvaluator:
+    from toolchain.evaluation.score import make_evaluator
 
-    return examiner
+    return make_evaluator
 
 
 def _built_json(built: Any) -> dict[str, Any]:

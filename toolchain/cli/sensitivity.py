@@ -16,8 +16,8 @@ from toolchain.recipes import recipes, targets
 @click.option("--recipe", default="small", show_default=True, help="What is done to each layer.")
 @click.option("--target", "target_name", default="ios", show_default=True, help="Of the recipe.")
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
-@click.option("--metric", is_flag=True, help="Also examine the model with each layer rounded.")
-@click.option("--scenes", type=click.IntRange(2), default=12, show_default=True, help="Examined.")
+@click.option("--metric", is_flag=True, help="Also evaluate the model with each layer rounded.")
+@click.option("--scenes", type=click.IntRange(2), default=12, show_default=True, help="Evaluated.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Layers shown.")
 def sensitivity(
     model: str,

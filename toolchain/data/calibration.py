@@ -1,4 +1,4 @@
-"""The pictures that passes look at, none of which any examination shows."""
+"""The pictures that passes look at, none of which any evaluation shows."""
 
 from __future__ import annotations
 

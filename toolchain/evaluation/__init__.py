@@ -1,1 +1,1 @@
-"""How good the models are at their tasks: held-out questions, marks, trivial answers beside."""
+"""How good the models are at their tasks: metrics over held-out samples, trivial rules beside."""

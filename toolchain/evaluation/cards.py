@@ -1,8 +1,8 @@
 """Model cards: how the weights came to be, what they score, what they cannot do.
 
-    python -m toolchain.evaluation.cards [--examine] [MODEL...]
+    python -m toolchain.evaluation.cards [--evaluate] [MODEL...]
 
-writes model_defs/cards from the weights' files and results.json; `--examine` examines the models
+writes model_defs/cards from the weights' files and results.json; `--evaluate` evaluates the models
 (all that are trained, or those named) and draws their contact sheets first.
 """
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from model_defs import zoo
 from toolchain.bundle.bundle import file_digest
-from toolchain.evaluation import dataset as exams
+from toolchain.evaluation import dataset as datasets
 from toolchain.evaluation import trainings
 from toolchain.evaluation.notes import NOTES
 from toolchain.evaluation.run import EvalResult, cell, evaluate
@@ -26,12 +26,12 @@ RESULTS = FOLDER / "results.json"
 
 
 def trained() -> list[str]:
-    """The models of the zoo that ship with weights and can be examined."""
-    return [name for name in exams.EXAMS if zoo.load(name).weights is not None]
+    """The models of the zoo that ship with weights and have a dataset."""
+    return [name for name in datasets.DATASETS if zoo.load(name).weights is not None]
 
 
 def results() -> dict[str, EvalResult]:
-    """What the last examination of each model found."""
+    """What the last evaluation of each model found."""
     if not RESULTS.exists():
         return {}
     found = [EvalResult.from_json(data) for data in json.loads(RESULTS.read_text(encoding="utf-8"))]
@@ -61,19 +61,18 @@ def overview(found: dict[str, EvalResult]) -> str:
 
 
 def table(result: EvalResult) -> list[str]:
-    """A Markdown table of one examination."""
-    measures = exams.find(result.model).measures
-    units = [f" ({m.unit})" if m.unit else "" for m in measures]
+    """A Markdown table of one evaluation."""
+    metrics = datasets.find(result.model).metrics
+    units = [f" ({m.unit})" if m.unit else "" for m in metrics]
     heads = [
-        f"{m.name}{unit} {'↑' if m.higher else '↓'}"
-        for m, unit in zip(measures, units, strict=True)
+        f"{m.name}{unit} {'↑' if m.higher else '↓'}" for m, unit in zip(metrics, units, strict=True)
     ]
-    lines = ["| | asked about | n | " + " | ".join(heads) + " |"]
+    lines = ["| | set | n | " + " | ".join(heads) + " |"]
     lines.append("|---|---|---:|" + "---:|" * len(heads))
     for row in sorted(result.rows, key=lambda row: row.set, reverse=True):
         who = f"`{row.who}`" if row.who == result.model else f"*{row.who}*"
-        values = " | ".join(cell(row, measure) for measure in measures)
-        lines.append(f"| {who} | {row.set} | {row.questions} | {values} |")
+        values = " | ".join(cell(row, metric) for metric in metrics)
+        lines.append(f"| {who} | {row.set} | {row.samples} | {values} |")
     return lines
 
 
@@ -123,14 +122,14 @@ def card(result: EvalResult) -> str:
     return "\n".join(text)
 
 
-def examine(names: list[str]) -> None:
+def evaluate_all(names: list[str]) -> None:
     """Remakes the results and contact sheets of some models."""
     found = results()
     for name in names:
         found[name] = evaluate(name)
         draw(name)
-        print(f"{name}: examined", flush=True)
-    ordered = [found[name].to_json() for name in exams.EXAMS if name in found]
+        print(f"{name}: evaluated", flush=True)
+    ordered = [found[name].to_json() for name in datasets.DATASETS if name in found]
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
@@ -139,20 +138,20 @@ def draw(name: str) -> None:
     from toolchain.evaluation.sheet import SHOWN, sheet
     from toolchain.evaluation.subject import opened
 
-    exam = exams.find(name)
+    dataset = datasets.find(name)
     with opened(name) as subject:
-        questions = list(exam.questions(subject.inputs, SHOWN))
-        picture = sheet(exam, questions, subject.answer)
+        samples = list(dataset.samples(subject.inputs, SHOWN))
+        picture = sheet(dataset, samples, subject.predict)
     Image.fromarray(picture).save(FOLDER / f"{name}.jpg", quality=82)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Remake the model cards.")
     parser.add_argument("models", nargs="*")
-    parser.add_argument("--examine", action="store_true")
+    parser.add_argument("--evaluate", "--examine", action="store_true")
     options = parser.parse_args()
-    if options.examine:
-        examine(options.models or trained())
+    if options.evaluate:
+        evaluate_all(options.models or trained())
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What an examination is: questions with known answers, marks, and answers that need no net."""
+"""What models are evaluated on: samples with their truth, metrics, and rules that need no net."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from model_defs.spec import TensorSpec
 
 Set = Literal["scenes", "photographs"]
 
-Answer = Callable[[Tensors], np.ndarray]
+Predict = Callable[[Tensors], np.ndarray]
 """Inputs by name -> (1, C, H, W): a model's first output, or what a trivial rule puts out."""
 
-Marks = Mapping[str, float]
-"""Metric -> value for one question; a metric that does not apply is left out."""
+MetricValues = Mapping[str, float]
+"""Metric -> value for one sample; a metric that does not apply is left out."""
 
-Mark = Callable[["Question", Answer], Marks]
-"""Asks one question, maybe more than once: a user clicks again."""
+ComputeMetrics = Callable[["EvalSample", Predict], MetricValues]
+"""Of one sample; it may ask for more than one prediction: a user clicks again."""
 
 
 @dataclass(frozen=True)
-class Question:
+class EvalSample:
     """Inputs, the picture among them as pixels, and the truth (1, C, H, W) in the output's plane.
 
     Only the `box` (left, top, right, bottom) counts: the rest is padding. `number` is the
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Measure:
+class EvalMetric:
     """A metric's name, its unit, whether more is better, and how many digits tell something."""
 
     name: str
@@ -58,44 +58,44 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Exam:
-    """How models of a kind are examined.
+class EvalDataset:
+    """What models of a kind are evaluated on, and by which metrics.
 
-    `questions(inputs, scenes)` asks about that many held-out scenes and the photographs, for a
-    model with these inputs. `trivial` are answers without a net. `shown(question, answer)` are
-    pictures for a contact sheet: input, truth, output. `quick` marks one metric in less time than
-    all. `steady` names the metric that compares builds of one net, where it is not the first:
-    one that counts steps jumps where rounding moves a pixel.
+    `samples(inputs, scenes)` are that many held-out scenes and the photographs, for a model with
+    these inputs. `compute` gives the `metrics` of a sample. `trivial` are rules without a net.
+    `shown(sample, predict)` are pictures for a contact sheet: input, truth, output. `quick`
+    computes one metric in less time than all. `steady` names the metric that compares builds of
+    one net, where it is not the first: one that counts steps jumps where rounding moves a pixel.
     """
 
-    questions: Callable[[tuple[TensorSpec, ...], int], Iterator[Question]]
-    marks: Mark
-    measures: tuple[Measure, ...]
-    trivial: Mapping[str, Answer]
-    shown: Callable[[Question, Answer], tuple[Pixels, Pixels, Pixels]]
+    samples: Callable[[tuple[TensorSpec, ...], int], Iterator[EvalSample]]
+    compute: ComputeMetrics
+    metrics: tuple[EvalMetric, ...]
+    trivial: Mapping[str, Predict]
+    shown: Callable[[EvalSample, Predict], tuple[Pixels, Pixels, Pixels]]
     scenes: int = 48
-    quick: Mapping[str, Mark] = field(default_factory=dict)
+    quick: Mapping[str, ComputeMetrics] = field(default_factory=dict)
     steady: str = ""
 
-    def only(self, metric: str) -> Exam:
-        """The examination that marks one metric; UnknownName where it has no such one."""
-        known = {measure.name: measure for measure in self.measures}
+    def only(self, metric: str) -> EvalDataset:
+        """The same with one metric; UnknownName where it has no such one."""
+        known = {metric.name: metric for metric in self.metrics}
         if metric not in known:
             raise UnknownName.among("metric", metric, known)
 
-        def mark(question: Question, answer: Answer) -> Marks:
-            found = self.quick.get(metric, self.marks)(question, answer)
+        def compute(sample: EvalSample, predict: Predict) -> MetricValues:
+            found = self.quick.get(metric, self.compute)(sample, predict)
             return {metric: found[metric]} if metric in found else {}
 
-        return replace(self, measures=(known[metric],), marks=mark)
+        return replace(self, metrics=(known[metric],), compute=compute)
 
     @property
-    def comparing(self) -> Exam:
-        """The examination by the one metric that compares builds of one net."""
-        return self.only(self.steady or self.measures[0].name)
+    def comparing(self) -> EvalDataset:
+        """The same with the one metric that compares builds of one net."""
+        return self.only(self.steady or self.metrics[0].name)
 
 
-EXAMS: dict[str, str] = {
+DATASETS: dict[str, str] = {
     "select": "toolchain.evaluation.select:SELECT",
     "select-coarse": "toolchain.evaluation.select:SELECT",
     "portrait": "toolchain.evaluation.portrait:PORTRAIT",
@@ -111,13 +111,13 @@ EXAMS: dict[str, str] = {
 }
 
 
-def find(name: str) -> Exam:
-    """The examination of a model in EXAMS; UnknownName for any other."""
-    if name not in EXAMS:
-        raise UnknownName.among("examination", name, EXAMS)
-    module, attribute = EXAMS[name].split(":")
-    exam: Exam = getattr(import_module(module), attribute)
-    return exam
+def find(name: str) -> EvalDataset:
+    """The dataset of a model in DATASETS; UnknownName for any other."""
+    if name not in DATASETS:
+        raise UnknownName.among("evaluation dataset", name, DATASETS)
+    module, attribute = DATASETS[name].split(":")
+    dataset: EvalDataset = getattr(import_module(module), attribute)
+    return dataset
 
 
 def pixels(tensor: np.ndarray, spec: TensorSpec) -> Pixels:

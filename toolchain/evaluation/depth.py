@@ -13,13 +13,21 @@ from model_defs.procedures.arrays import Pixels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
 from toolchain.data.task import HELD_OUT
-from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, grey, pixels
+from toolchain.evaluation.dataset import (
+    EvalDataset,
+    EvalMetric,
+    EvalSample,
+    MetricValues,
+    Predict,
+    grey,
+    pixels,
+)
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
 
 TRAINED_ON = 48
-"""Training scenes whose mean nearness is a trivial answer."""
+"""Training scenes whose mean nearness is a trivial rule."""
 
 LEAST = 0.02
 """The least inverse depth that is turned into a depth: 50 times as far as the nearest."""
@@ -28,27 +36,29 @@ MAP = TensorSpec("depth", (1, 1, 1, 1), "map", unit="m", tolerance=0.01)
 KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 
 
-def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]:
+def samples(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[EvalSample]:
     """Held-out scenes of both kinds, their truth in metres; photographs have none and are shown."""
     for number in range(scenes):
         view = scenery.view(KINDS[number % 2], HELD_OUT + number)
         image, lies = to_tensor(view.picture, inputs[0])
         truth = label_tensor(view.depth, inputs[0])[None]
         shown = pixels(image, inputs[0])
-        yield Question("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
+        yield EvalSample("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
     for number, name in enumerate(FILES):
         image, lies = to_tensor(photograph(name).picture, inputs[0])
         nothing = np.zeros((1, 1, *inputs[0].shape[2:]), np.float32)
         shown = pixels(image, inputs[0])
-        yield Question("photographs", number, {inputs[0].name: image}, shown, nothing, lies.target)
+        yield EvalSample(
+            "photographs", number, {inputs[0].name: image}, shown, nothing, lies.target
+        )
 
 
-def marks(question: Question, answer: Answer) -> Marks:
+def compute_metrics(sample: EvalSample, predict: Predict) -> MetricValues:
     """On depth in metres, after scaling by the ratio of the medians (Eigen 2014's metrics)."""
-    if not question.truth.any():
+    if not sample.truth.any():
         return {}
-    metres = question.cut(question.truth).astype(np.float64)
-    nearness = np.maximum(question.cut(answer(question.inputs)).astype(np.float64), LEAST)
+    metres = sample.cut(sample.truth).astype(np.float64)
+    nearness = np.maximum(sample.cut(predict(sample.inputs)).astype(np.float64), LEAST)
     found = 1 / nearness
     found *= np.median(metres) / np.median(found)
     seen = MetricInput(MAP, metres, found, {})
@@ -62,11 +72,11 @@ def marks(question: Question, answer: Answer) -> Marks:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    truth = question.truth
+def shown(sample: EvalSample, predict: Predict) -> tuple[Pixels, Pixels, Pixels]:
+    truth = sample.truth
     nearness = truth[truth > 0].min() / np.maximum(truth, 1e-6) if truth.any() else truth
-    found = answer(question.inputs)
-    return question.picture, grey(nearness), grey(found / max(float(found.max()), 1e-6))
+    found = predict(sample.inputs)
+    return sample.picture, grey(nearness), grey(found / max(float(found.max()), 1e-6))
 
 
 def one_distance(inputs: Tensors) -> np.ndarray:
@@ -87,14 +97,14 @@ def _mean_nearness() -> np.ndarray:
     return np.mean([view.depth.min() / view.depth for view in views], axis=0, dtype=np.float32)
 
 
-DEPTH = Exam(
-    questions,
-    marks,
+DEPTH = EvalDataset(
+    samples,
+    compute_metrics,
     (
-        Measure("AbsRel", higher=False),
-        Measure("RMSE", "m", higher=False),
-        Measure("delta1"),
-        Measure("ordinal"),
+        EvalMetric("AbsRel", higher=False),
+        EvalMetric("RMSE", "m", higher=False),
+        EvalMetric("delta1"),
+        EvalMetric("ordinal"),
     ),
     {"one distance": one_distance, "mean depth of each place": usual_depth},
     shown,

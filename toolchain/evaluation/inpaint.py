@@ -14,7 +14,15 @@ from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
 from toolchain.data.task import HELD_OUT
-from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, Set, pixels
+from toolchain.evaluation.dataset import (
+    EvalDataset,
+    EvalMetric,
+    EvalSample,
+    MetricValues,
+    Predict,
+    Set,
+    pixels,
+)
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
@@ -22,20 +30,20 @@ from toolchain.parity.metrics import MetricInput
 KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 
 
-def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]:
+def samples(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[EvalSample]:
     """Held-out scenes of both kinds and photographs, each with a hole."""
     for number in range(scenes):
         view = scenery.view(KINDS[number % 2], HELD_OUT + number, 512)
-        yield _question("scenes", number, view.picture, inputs)
+        yield _sample("scenes", number, view.picture, inputs)
     for number, name in enumerate(FILES):
-        yield _question("photographs", number, photograph(name).picture, inputs)
+        yield _sample("photographs", number, photograph(name).picture, inputs)
 
 
-def _question(where: Set, number: int, picture: Pixels, inputs: tuple[TensorSpec, ...]) -> Question:
+def _sample(where: Set, number: int, picture: Pixels, inputs: tuple[TensorSpec, ...]) -> EvalSample:
     image, lies = to_tensor(picture, inputs[0])
     hole = holes(number, *inputs[1].shape[2:])
     given = {inputs[0].name: image, inputs[1].name: hole}
-    return Question(where, number, given, pixels(image, inputs[0]), image, lies.target)
+    return EvalSample(where, number, given, pixels(image, inputs[0]), image, lies.target)
 
 
 def holes(number: int, height: int, width: int) -> np.ndarray:
@@ -52,12 +60,12 @@ def holes(number: int, height: int, width: int) -> np.ndarray:
     return hole[None, None].astype(np.float32)
 
 
-def marks(question: Question, answer: Answer) -> Marks:
+def compute_metrics(sample: EvalSample, predict: Predict) -> MetricValues:
     """Mean absolute error (of 255), PSNR and SSIM, inside the hole only."""
-    found = answer(question.inputs)
+    found = predict(sample.inputs)
     spec = TensorSpec("result", (1, 3, 1, 1), "image", low=-1.0, high=1.0, tolerance=0.02)
     seen = MetricInput(
-        spec, question.truth.astype(np.float64), found.astype(np.float64), question.inputs
+        spec, sample.truth.astype(np.float64), found.astype(np.float64), sample.inputs
     )
     values = {
         "L1": metrics.hole_l1(seen),
@@ -67,10 +75,10 @@ def marks(question: Question, answer: Answer) -> Marks:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    hole = question.inputs["mask"]
-    covered = question.truth * (1 - hole) + hole
-    planes = (covered, question.truth, answer(question.inputs))
+def shown(sample: EvalSample, predict: Predict) -> tuple[Pixels, Pixels, Pixels]:
+    hole = sample.inputs["mask"]
+    covered = sample.truth * (1 - hole) + hole
+    planes = (covered, sample.truth, predict(sample.inputs))
     pictures = [np.rint((plane[0].transpose(1, 2, 0) + 1) * 127.5) for plane in planes]
     first, second, third = (shown.clip(0, 255).astype(np.uint8) for shown in pictures)
     return first, second, third
@@ -91,13 +99,13 @@ def nearest_pixel(inputs: Tensors) -> np.ndarray:
     return np.asarray(image[:, :, at[0], at[1]])
 
 
-INPAINT = Exam(
-    questions,
-    marks,
+INPAINT = EvalDataset(
+    samples,
+    compute_metrics,
     (
-        Measure("L1", "of 255", higher=False, digits=2),
-        Measure("PSNR", "dB", digits=2),
-        Measure("SSIM"),
+        EvalMetric("L1", "of 255", higher=False, digits=2),
+        EvalMetric("PSNR", "dB", digits=2),
+        EvalMetric("SSIM"),
     ),
     {"mean colour": mean_colour, "nearest pixel": nearest_pixel},
     shown,

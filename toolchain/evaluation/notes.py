@@ -28,9 +28,9 @@ CLICKED = (
 )
 FEW = "It was trained for minutes on one CPU core: longer training would improve it."
 DRAWN = (
-    "It saw drawn figures and things, no real ones. The photographs examined are few (their number"
-    " is in the table): they show that it says something about photographs, not how often it is"
-    " right."
+    "It saw drawn figures and things, no real ones. The photographs of the evaluation are few"
+    " (their number is in the table): they show that it says something about photographs, not how"
+    " often it is right."
 )
 
 NOTES: dict[str, Note] = {
@@ -74,7 +74,7 @@ NOTES: dict[str, Note] = {
         "As `portrait`: figures with frayed borders, people in patches, with false ones.",
         (
             DRAWN,
-            "No video was used: the frame before is simulated. The examination shows it the same"
+            "No video was used: the frame before is simulated. The evaluation shows it the same"
             " picture twice, the second time with its own mask.",
             FEW,
         ),
@@ -136,14 +136,14 @@ NOTES: dict[str, Note] = {
             " colours to the left, right, top and bottom, of which"
             " the nearer count more. Those behind the means can learn; 400 steps made photographs"
             " a little better and scenes a little worse. Three in ten of its channels are 0.",
-            "What is wired was chosen among a few rules by the examination above: its figures"
+            "What is wired was chosen among a few rules by the evaluation above: its figures"
             " flatter a little.",
             "Large holes become blurs and streaks of the colours around them; no texture, edge or"
             " thing is continued.",
             "Deeper than 250 pixels from the border of a hole (of 512 x 680) it draws black.",
             "By the mean error (L1) on scenes it is only a little better than a copy of the nearest"
             " pixel, which never blurs; in photographs that copy has the better SSIM.",
-            "The photographs examined are few (their number is in the table).",
+            "The photographs of the evaluation are few (their number is in the table).",
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""`mlship eval`: asks a model all questions, and trivial rules the same ones."""
+"""`mlship eval`: metrics of a model, and of trivial rules, over the same samples."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from converters.progress import Say, silent
-from toolchain.evaluation import dataset as exams
-from toolchain.evaluation.dataset import Answer, Exam, Question
+from toolchain.evaluation import dataset as datasets
+from toolchain.evaluation.dataset import EvalDataset, EvalSample, Predict
 from toolchain.evaluation.subject import opened
 
 
 @dataclass(frozen=True)
 class EvalRow:
-    """The means of one answerer's marks over one set of questions."""
+    """The means of a model's, or a trivial rule's, metrics over one set of samples."""
 
     who: str
     set: str
-    questions: int
-    marks: Mapping[str, float]
+    samples: int
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """What came of one examination: the model's rows first, then the trivial ones."""
+    """What came of one evaluation: the model's rows first, then the trivial ones."""
 
     model: str
     backend: str
@@ -51,40 +51,42 @@ def evaluate(
     only: str = "",
     say: Say = silent,
 ) -> EvalResult:
-    """Examines a model or a bundle's folder, a `file` in the place of the bundle's own.
+    """Evaluates a model or a bundle's folder, a `file` in the place of the bundle's own.
 
     `scenes` asks about fewer, for a quick look; `only` names the one metric that is wanted.
-    Raises UnknownName for one that the examination does not have.
+    Raises UnknownName for one that its dataset does not have.
     """
     with opened(what, backend, weights, file) as subject:
-        exam = exams.find(subject.name)
-        exam = exam.only(only) if only else exam
-        questions = list(exam.questions(subject.inputs, scenes or exam.scenes))
+        dataset = datasets.find(subject.name)
+        dataset = dataset.only(only) if only else dataset
+        samples = list(dataset.samples(subject.inputs, scenes or dataset.scenes))
         rows: list[EvalRow] = []
-        for who, answer in {subject.name: subject.answer, **exam.trivial}.items():
-            say(subject.name, f"asking {who}")
-            rows += _rows(who, exam, questions, answer)
+        for who, predict in {subject.name: subject.predict, **dataset.trivial}.items():
+            say(subject.name, f"evaluating {who}")
+            rows += _rows(who, dataset, samples, predict)
         say(subject.name, "")
     return EvalResult(subject.name, subject.backend, subject.weights, tuple(rows))
 
 
-def _rows(who: str, exam: Exam, questions: Iterable[Question], answer: Answer) -> list[EvalRow]:
-    """One row a set of questions that have marks."""
+def _rows(
+    who: str, dataset: EvalDataset, samples: Iterable[EvalSample], predict: Predict
+) -> list[EvalRow]:
+    """One row a set of samples that have metrics."""
     found: dict[str, list[Mapping[str, float]]] = defaultdict(list)
-    for question in questions:
-        if marks := exam.marks(question, answer):
-            found[question.set].append(marks)
-    return [EvalRow(who, where, len(marks), _means(marks)) for where, marks in found.items()]
+    for sample in samples:
+        if values := dataset.compute(sample, predict):
+            found[sample.set].append(values)
+    return [EvalRow(who, where, len(each), _means(each)) for where, each in found.items()]
 
 
-def _means(marks: list[Mapping[str, float]]) -> dict[str, float]:
-    """Of each metric over the questions to which it applies, to 4 digits."""
-    names = dict.fromkeys(name for one in marks for name in one)
-    values = {name: [one[name] for one in marks if name in one] for name in names}
+def _means(samples: list[Mapping[str, float]]) -> dict[str, float]:
+    """Of each metric over the samples to which it applies, to 4 digits."""
+    names = dict.fromkeys(name for one in samples for name in one)
+    values = {name: [one[name] for one in samples if name in one] for name in names}
     return {name: round(sum(v) / len(v), 4) for name, v in values.items()}
 
 
-def cell(row: EvalRow, measure: exams.Measure) -> str:
-    """A mark as it is printed; - where the metric does not apply."""
-    value = row.marks.get(measure.name)
-    return "-" if value is None else f"{value:.{measure.digits}f}"
+def cell(row: EvalRow, metric: datasets.EvalMetric) -> str:
+    """A value as it is printed; - where the metric does not apply."""
+    value = row.metrics.get(metric.name)
+    return "-" if value is None else f"{value:.{metric.digits}f}"

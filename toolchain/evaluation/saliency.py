@@ -13,7 +13,15 @@ from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
 from toolchain.data.task import HELD_OUT
-from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, grey, pixels
+from toolchain.evaluation.dataset import (
+    EvalDataset,
+    EvalMetric,
+    EvalSample,
+    MetricValues,
+    Predict,
+    grey,
+    pixels,
+)
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
@@ -26,7 +34,7 @@ MAP = TensorSpec("saliency", (1, 1, 1, 1), "map", low=0.0, tolerance=0.01)
 KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 
 
-def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]:
+def samples(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[EvalSample]:
     """Held-out scenes of both kinds, of the input's shape; photographs are only shown."""
     _, _, height, width = inputs[0].shape
     for number in range(scenes):
@@ -36,22 +44,24 @@ def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]
         image, lies = to_tensor(view.picture, inputs[0])
         truth = label_tensor(labels.saliency(view), inputs[0])[None]
         shown = pixels(image, inputs[0])
-        yield Question("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
+        yield EvalSample("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
     for number, name in enumerate(FILES):
         image, lies = to_tensor(photograph(name).picture, inputs[0])
         nothing = np.zeros((1, 1, height, width), np.float32)
         shown = pixels(image, inputs[0])
-        yield Question("photographs", number, {inputs[0].name: image}, shown, nothing, lies.target)
+        yield EvalSample(
+            "photographs", number, {inputs[0].name: image}, shown, nothing, lies.target
+        )
 
 
-def marks(question: Question, answer: Answer) -> Marks:
+def compute_metrics(sample: EvalSample, predict: Predict) -> MetricValues:
     """CC, KL, NSS, and the overlap of the crops that hold the most (Bylinskii 2019)."""
-    if not question.truth.any():
+    if not sample.truth.any():
         return {}
-    want = question.cut(question.truth).astype(np.float64)
-    got = question.cut(_at(answer(question.inputs), question.truth)).astype(np.float64)
+    want = sample.cut(sample.truth).astype(np.float64)
+    got = sample.cut(_at(predict(sample.inputs), sample.truth)).astype(np.float64)
     seen = MetricInput(MAP, want, got, {})
-    looks = metrics.fixations(want, LOOKS, np.random.default_rng(question.number))
+    looks = metrics.fixations(want, LOOKS, np.random.default_rng(sample.number))
     values = {
         "CC": metrics.correlation(seen),
         "KL": metrics.kl(seen),
@@ -70,9 +80,9 @@ def _at(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return found.reshape(1, 1, height, rows, width, columns).mean((3, 5))
 
 
-def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
-    found = _at(answer(question.inputs), question.truth)
-    return question.picture, grey(question.truth), grey(found / max(float(found.max()), 1e-6))
+def shown(sample: EvalSample, predict: Predict) -> tuple[Pixels, Pixels, Pixels]:
+    found = _at(predict(sample.inputs), sample.truth)
+    return sample.picture, grey(sample.truth), grey(found / max(float(found.max()), 1e-6))
 
 
 def everywhere(inputs: Tensors) -> np.ndarray:
@@ -90,10 +100,10 @@ def centre(inputs: Tensors) -> np.ndarray:
     return np.exp(-squared / (2 * 0.25**2)).astype(np.float32)[None, None]
 
 
-SALIENCY = Exam(
-    questions,
-    marks,
-    (Measure("CC"), Measure("KL", higher=False), Measure("NSS"), Measure("crop IoU")),
+SALIENCY = EvalDataset(
+    samples,
+    compute_metrics,
+    (EvalMetric("CC"), EvalMetric("KL", higher=False), EvalMetric("NSS"), EvalMetric("crop IoU")),
     {"everywhere the same": everywhere, "centre prior": centre},
     shown,
     scenes=32,

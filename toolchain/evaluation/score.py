@@ -12,10 +12,10 @@ import numpy as np
 
 from converters.reference import ReferenceRunner
 from toolchain.data import calibration
-from toolchain.evaluation import dataset as exams
-from toolchain.evaluation.dataset import EXAMS, Exam, Measure, Question
+from toolchain.evaluation import dataset as datasets
+from toolchain.evaluation.dataset import DATASETS, EvalDataset, EvalMetric, EvalSample
 from toolchain.evaluation.subject import of_program
-from toolchain.recipes.pass_report import MODEL, Examine
+from toolchain.recipes.pass_report import MODEL, Evaluate
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -26,54 +26,54 @@ if TYPE_CHECKING:
 class Score:
     """A value of the metric that compares builds of a model, over held-out scenes."""
 
-    measure: Measure
+    metric: EvalMetric
     value: float
 
     def drop(self, other: Score) -> float:
         """What the other one lost, as a share of this one; below zero where it is better."""
-        lost = self.value - other.value if self.measure.higher else other.value - self.value
+        lost = self.value - other.value if self.metric.higher else other.value - self.value
         return lost / abs(self.value) if self.value else 0.0
 
 
 @dataclass(frozen=True)
-class Examiner:
-    """Asks programs of one model the same questions; `scenes` at most, without photographs."""
+class DatasetScorer:
+    """Scores programs of one model on the same samples: `scenes` at most, no photographs."""
 
     model: str
     inputs: tuple[TensorSpec, ...]
     scenes: int
 
     @cached_property
-    def exam(self) -> Exam:
-        return exams.find(self.model).comparing
+    def dataset(self) -> EvalDataset:
+        return datasets.find(self.model).comparing
 
     @cached_property
-    def questions(self) -> Sequence[Question]:
-        found = self.exam.questions(self.inputs, min(self.scenes, self.exam.scenes))
-        return [question for question in found if question.set == "scenes"]
+    def samples(self) -> Sequence[EvalSample]:
+        found = self.dataset.samples(self.inputs, min(self.scenes, self.dataset.scenes))
+        return [sample for sample in found if sample.set == "scenes"]
 
     @property
-    def measure(self) -> Measure:
-        return self.exam.measures[0]
+    def metric(self) -> EvalMetric:
+        return self.dataset.metrics[0]
 
     def score(self, program: Program) -> Score:
-        answer, name = of_program(program, "").answer, self.measure.name
-        marks = [self.exam.marks(question, answer) for question in self.questions]
-        values = [mark[name] for mark in marks if name in mark]
-        return Score(self.measure, sum(values) / len(values))
+        predict, name = of_program(program, "").predict, self.metric.name
+        found = [self.dataset.compute(sample, predict) for sample in self.samples]
+        values = [each[name] for each in found if name in each]
+        return Score(self.metric, sum(values) / len(values))
 
 
-LIKENESS = Measure("PSNR to the model", "dB", digits=1)
+LIKENESS = EvalMetric("PSNR to the model", "dB", digits=1)
 CEILING = 99.0
 """The PSNR that is said of equal outputs, in dB."""
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """Judges programs by how near their outputs are to a model's, where no examination is known."""
+class SimilarityScorer:
+    """Scores programs by how near their outputs are to a model's, where it has no dataset."""
 
     model: Program
-    measure: Measure = LIKENESS
+    metric: EvalMetric = LIKENESS
 
     @cached_property
     def inputs(self) -> Sequence[Mapping[str, np.ndarray]]:
@@ -92,36 +92,36 @@ class Likeness:
             noise = float(np.mean(np.square(want - have, dtype=np.float64)))
             peak = float(np.ptp(want)) or 1.0
             values.append(min(CEILING, 10 * math.log10(peak**2 / max(noise, 1e-30))))
-        return Score(self.measure, min(values))
+        return Score(self.metric, min(values))
 
 
 class Scorer(Protocol):
     """Gives programs of one model their scores."""
 
     @property
-    def measure(self) -> Measure: ...
+    def metric(self) -> EvalMetric: ...
 
     def score(self, program: Program) -> Score: ...
 
 
-def judge_of(program: Program, scenes: int) -> Scorer:
-    """The examination of a model of the zoo; for any other, likeness to the program itself."""
+def find_scorer(program: Program, scenes: int) -> Scorer:
+    """By its dataset for a model of the zoo; for any other, likeness to the program itself."""
     name = program.spec.name
-    if name not in EXAMS:
-        return Likeness(program)
-    return Examiner(name, of_program(program, "").inputs, scenes)
+    if name not in DATASETS:
+        return SimilarityScorer(program)
+    return DatasetScorer(name, of_program(program, "").inputs, scenes)
 
 
 SCENES = 12
-"""How many held-out scenes a model is asked about after each pass."""
+"""How many held-out scenes a model is evaluated on after each pass."""
 
 
-def examiner(model: Program, say: Callable[[str], None]) -> Examine:
-    """The first metric of the model's examination, else the outputs' likeness to the model's."""
-    judge = judge_of(model, SCENES)
+def make_evaluator(model: Program, say: Callable[[str], None]) -> Evaluate:
+    """The first metric of the model's dataset, else the outputs' likeness to the model's."""
+    scorer = find_scorer(model, SCENES)
 
-    def examine(after: str, program: Program) -> Mapping[str, float]:
-        say(f"examining it {after}" if after == MODEL else f"examining it after {after}")
-        return {judge.measure.name: round(judge.score(program).value, 4)}
+    def evaluate(after: str, program: Program) -> Mapping[str, float]:
+        say(f"evaluating it {after}" if after == MODEL else f"evaluating it after {after}")
+        return {scorer.metric.name: round(scorer.score(program).value, 4)}
 
-    return examine
+    return evaluate

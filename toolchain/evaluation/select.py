@@ -15,7 +15,16 @@ from model_defs.scenes import labels
 from model_defs.spec import TensorSpec
 from toolchain.data import scenery
 from toolchain.data.task import HELD_OUT
-from toolchain.evaluation.dataset import Answer, Exam, Marks, Measure, Question, Set, grey, pixels
+from toolchain.evaluation.dataset import (
+    EvalDataset,
+    EvalMetric,
+    EvalSample,
+    MetricValues,
+    Predict,
+    Set,
+    grey,
+    pixels,
+)
 from toolchain.evaluation.photographs import FILES, photograph
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
@@ -24,7 +33,7 @@ LIMIT = 20
 """Clicks after which the robot gives up; an object that it gave up counts as so many."""
 
 LEAST = 0.01
-"""The share of the picture below which an object is not asked about."""
+"""The share of the picture below which an object is left out."""
 
 SIDE = 512
 ONE_CLICK = "IoU, 1 click"
@@ -32,27 +41,27 @@ KINDS: tuple[scenery.Kind, scenery.Kind] = ("portrait", "still")
 MASK = TensorSpec("mask", (1, 1, 1, 1), "mask", low=0.0, high=1.0, tolerance=0.01)
 
 
-def questions(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[Question]:
+def samples(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[EvalSample]:
     """An object of each held-out scene, then the subjects of the photographs."""
     for number in range(scenes):
         view = scenery.view(KINDS[number % 2], HELD_OUT + number, SIDE)
         found = [mask for mask in labels.objects(view) if mask.mean() > LEAST]
         if found:
             target = found[int(np.random.default_rng(number).integers(len(found)))]
-            yield _question("scenes", number, view.picture, target, inputs)
+            yield _sample("scenes", number, view.picture, target, inputs)
     for number, name in enumerate(FILES):
         shown = photograph(name)
-        yield _question("photographs", number, shown.picture, shown.subject, inputs)
+        yield _sample("photographs", number, shown.picture, shown.subject, inputs)
 
 
-def _question(
+def _sample(
     where: Set, number: int, picture: Pixels, target: Mask, inputs: tuple[TensorSpec, ...]
-) -> Question:
+) -> EvalSample:
     image, lies = to_tensor(picture, inputs[0])
     nothing = np.ones(inputs[1].shape, np.float32)
     given = {inputs[0].name: image, inputs[1].name: nothing}
     truth = label_tensor(target, inputs[0])[None]
-    return Question(where, number, given, pixels(image, inputs[0]), truth, lies.target)
+    return EvalSample(where, number, given, pixels(image, inputs[0]), truth, lies.target)
 
 
 @dataclass(frozen=True)
@@ -65,10 +74,10 @@ class ClickStep:
 
 
 def steps(
-    question: Question, answer: Answer, enough: float, limit: int = LIMIT
+    sample: EvalSample, predict: Predict, enough: float, limit: int = LIMIT
 ) -> Iterator[ClickStep]:
     """Click after click, each in the middle of the largest mistake, until the IoU is enough."""
-    target: Mask = question.truth[0, 0] > 0.5
+    target: Mask = sample.truth[0, 0] > 0.5
     clicks, predicted = Clicks(), np.zeros_like(target)
     for _ in range(limit):
         wrong = next_click(predicted, target)
@@ -81,22 +90,22 @@ def steps(
             else Clicks(clicks.positives, (*clicks.negatives, point))
         )
         maps = click_maps(clicks, (target.shape[0], target.shape[1]))[None]
-        found = answer({**question.inputs, "clicks": maps})
-        iou = metrics.iou(MetricInput(MASK, question.cut(question.truth), question.cut(found), {}))
+        found = predict({**sample.inputs, "clicks": maps})
+        iou = metrics.iou(MetricInput(MASK, sample.cut(sample.truth), sample.cut(found), {}))
         yield ClickStep(clicks, found, iou)
         if iou >= enough:
             return
         inside = np.zeros_like(target)
-        left, top, right, bottom = question.box
+        left, top, right, bottom = sample.box
         inside[top:bottom, left:right] = True
         predicted = (found[0, 0] > 0.5) & inside
 
 
-def marks(question: Question, answer: Answer) -> Marks:
+def compute_metrics(sample: EvalSample, predict: Predict) -> MetricValues:
     """Clicks to 85 and 90 % IoU; IoU after 1 click; IoU and contour after 5, or when done."""
-    taken = list(steps(question, answer, enough=0.9))
+    taken = list(steps(sample, predict, enough=0.9))
     fifth = taken[min(4, len(taken) - 1)]
-    seen = MetricInput(MASK, question.cut(question.truth), question.cut(fifth.found), {})
+    seen = MetricInput(MASK, sample.cut(sample.truth), sample.cut(fifth.found), {})
     return {
         "NoC@85": _needed(taken, 0.85),
         "NoC@90": _needed(taken, 0.9),
@@ -106,9 +115,9 @@ def marks(question: Question, answer: Answer) -> Marks:
     }
 
 
-def first_click(question: Question, answer: Answer) -> Marks:
+def first_click(sample: EvalSample, predict: Predict) -> MetricValues:
     """IoU after the first click alone."""
-    (step,) = steps(question, answer, enough=0.9, limit=1)
+    (step,) = steps(sample, predict, enough=0.9, limit=1)
     return {ONE_CLICK: step.iou}
 
 
@@ -116,17 +125,17 @@ def _needed(taken: list[ClickStep], iou: float) -> float:
     return next((float(n) for n, step in enumerate(taken, 1) if step.iou >= iou), float(LIMIT))
 
 
-def shown(question: Question, answer: Answer) -> tuple[Pixels, Pixels, Pixels]:
+def shown(sample: EvalSample, predict: Predict) -> tuple[Pixels, Pixels, Pixels]:
     """After up to 5 clicks, which are drawn green and red."""
-    picture = question.picture.copy()
-    *_, last = list(steps(question, answer, enough=0.9))[:5]
+    picture = sample.picture.copy()
+    *_, last = list(steps(sample, predict, enough=0.9))[:5]
     for points, colour in (
         (last.clicks.positives, (0, 255, 0)),
         (last.clicks.negatives, (255, 0, 0)),
     ):
         for x, y in points:
             picture[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8] = colour
-    return picture, grey(question.truth), grey(last.found)
+    return picture, grey(sample.truth), grey(last.found)
 
 
 def nothing(inputs: Tensors) -> np.ndarray:
@@ -139,15 +148,15 @@ def discs(inputs: Tensors) -> np.ndarray:
     return ((positive < 50 / 255) & (positive < negative)).astype(np.float32)
 
 
-SELECT = Exam(
-    questions,
-    marks,
+SELECT = EvalDataset(
+    samples,
+    compute_metrics,
     (
-        Measure("NoC@85", "clicks", higher=False, digits=1),
-        Measure("NoC@90", "clicks", higher=False, digits=1),
-        Measure(ONE_CLICK),
-        Measure("IoU, 5 clicks"),
-        Measure("boundary F, 5 clicks"),
+        EvalMetric("NoC@85", "clicks", higher=False, digits=1),
+        EvalMetric("NoC@90", "clicks", higher=False, digits=1),
+        EvalMetric(ONE_CLICK),
+        EvalMetric("IoU, 5 clicks"),
+        EvalMetric("boundary F, 5 clicks"),
     ),
     {"all background": nothing, "discs around the clicks": discs},
     shown,

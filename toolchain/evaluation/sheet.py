@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from model_defs.procedures.arrays import Pixels
-from toolchain.evaluation.dataset import Answer, Exam, Question
+from toolchain.evaluation.dataset import EvalDataset, EvalSample, Predict
 
 SHOWN = 6
 """Scenes; all photographs are shown, too."""
@@ -14,11 +14,13 @@ SHOWN = 6
 HEIGHT = 112
 
 
-def sheet(exam: Exam, questions: list[Question], answer: Answer) -> Pixels:
-    """A column a question, scenes first; rows: input, truth (black if unknown), output."""
-    scenes = [question for question in questions if question.set == "scenes"][:SHOWN]
-    photographs = [question for question in questions if question.set == "photographs"]
-    columns = [np.vstack([_tile(p) for p in exam.shown(q, answer)]) for q in scenes + photographs]
+def sheet(dataset: EvalDataset, samples: list[EvalSample], predict: Predict) -> Pixels:
+    """A column a sample, scenes first; rows: input, truth (black if unknown), output."""
+    scenes = [sample for sample in samples if sample.set == "scenes"][:SHOWN]
+    photographs = [sample for sample in samples if sample.set == "photographs"]
+    columns = [
+        np.vstack([_tile(p) for p in dataset.shown(q, predict)]) for q in scenes + photographs
+    ]
     gap = np.full((3 * HEIGHT, 4, 3), 255, np.uint8)
     return np.hstack([part for column in columns for part in (column, gap)][:-1])
 

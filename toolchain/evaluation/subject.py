@@ -1,4 +1,4 @@
-"""What is examined: a model in PyTorch, or a bundle on a backend of this machine."""
+"""What is evaluated: a model in PyTorch, or a bundle on a backend of this machine."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.build.build import describe_weights
 from toolchain.bundle import bundle as bundles
-from toolchain.evaluation.dataset import Answer
+from toolchain.evaluation.dataset import Predict
 
 if TYPE_CHECKING:
     from converters.api import Program
 
 
 @dataclass(frozen=True)
-class Answerer:
-    """A model that answers; `inputs` are those of the trunk for a head."""
+class EvaluatedModel:
+    """A model that predicts; `inputs` are those of the trunk for a head."""
 
     name: str
     backend: str
     weights: str
     inputs: tuple[TensorSpec, ...]
-    answer: Answer
+    predict: Predict
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def opened(
     backend: str | None = None,
     weights: Path | None = None,
     file: Path | None = None,
-) -> Iterator[Answerer]:
+) -> Iterator[EvaluatedModel]:
     """A bundle's folder on a backend (by default its format's main one), or a model in PyTorch.
 
     A `file` stands in for the bundle's own, and has to have its tensors. Raises UnknownName for a
@@ -61,21 +61,23 @@ def opened(
         yield _of_model(name, weights)
 
 
-def _of_model(name: str, weights: Path | None) -> Answerer:
+def _of_model(name: str, weights: Path | None) -> EvaluatedModel:
     from converters.capture import capture
 
     program = capture(lookup.load(name), weights)
     return of_program(program, describe_weights(weights or program.spec.weights))
 
 
-def of_program(program: Program, weights: str) -> Answerer:
+def of_program(program: Program, weights: str) -> EvaluatedModel:
     """A program in PyTorch, as it is after the passes that it has been through."""
     from converters.reference import ReferenceRunner
 
     return _subject(program.spec, "pytorch", weights, ReferenceRunner(program))
 
 
-def _of_bundle(folder: Path, backend: str | None, file: Path | None, stack: ExitStack) -> Answerer:
+def _of_bundle(
+    folder: Path, backend: str | None, file: Path | None, stack: ExitStack
+) -> EvaluatedModel:
     read = bundles.read(folder)
     artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
     if file is not None:
@@ -96,23 +98,23 @@ def _runner(artifact: Artifact, backend: str | None) -> Runner:
     return found.open(artifact)
 
 
-def _subject(spec: ModelSpec, backend: str, weights: str, runner: Runner) -> Answerer:
+def _subject(spec: ModelSpec, backend: str, weights: str, runner: Runner) -> EvaluatedModel:
     """With the trunk of a head before it, in PyTorch."""
     (output, *_) = spec.outputs
 
-    def answer(inputs: Tensors) -> np.ndarray:
+    def predict(inputs: Tensors) -> np.ndarray:
         found = runner.run(inputs)[output.name]
         return nearness(found) if output.unit == "m" else found
 
     if spec.fed_by is None:
-        return Answerer(spec.name, backend, weights, spec.inputs, answer)
+        return EvaluatedModel(spec.name, backend, weights, spec.inputs, predict)
     from converters.capture import capture
     from converters.reference import ReferenceRunner
 
     trunk = capture(lookup.load(spec.fed_by))
     feed = ReferenceRunner(trunk).run
-    return Answerer(
-        spec.name, backend, weights, trunk.spec.inputs, lambda inputs: answer(feed(inputs))
+    return EvaluatedModel(
+        spec.name, backend, weights, trunk.spec.inputs, lambda inputs: predict(feed(inputs))
     )
 
 

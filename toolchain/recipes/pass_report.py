@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 MODEL = "as trained"
 """The first entry: the model before any pass."""
 
-Examine = Callable[[str, "Program"], Mapping[str, float]]
+Evaluate = Callable[[str, "Program"], Mapping[str, float]]
 """(after what, a program) -> its metrics by name."""
 
-MakeExaminer = Callable[["Program", Callable[[str], None]], Examine]
+MakeEvaluator = Callable[["Program", Callable[[str], None]], Evaluate]
 """(the model, who is told what is done) -> what gives programs after its passes metrics."""
 
 
-def examine_nothing(after: str, program: Program) -> Mapping[str, float]:
-    """For builds that were not asked for metrics: an examination takes longer than all passes."""
+def evaluate_nothing(after: str, program: Program) -> Mapping[str, float]:
+    """For builds that were not asked for metrics: an evaluation takes longer than all passes."""
     return {}
 
 

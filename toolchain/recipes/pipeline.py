@@ -11,7 +11,7 @@ from converters.capture import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import PassFailed
 from toolchain.data import cases
-from toolchain.recipes.pass_report import MODEL, Examine, PassRecord, examine_nothing
+from toolchain.recipes.pass_report import MODEL, Evaluate, PassRecord, evaluate_nothing
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -27,7 +27,7 @@ def run(program: Program, passes: Sequence[Pass]) -> Program:
 
 
 def record(
-    program: Program, passes: Sequence[Pass], examine: Examine = examine_nothing
+    program: Program, passes: Sequence[Pass], evaluate: Evaluate = evaluate_nothing
 ) -> tuple[Program, tuple[PassRecord, ...]]:
     """The program after all passes, and what each did.
 
@@ -36,7 +36,7 @@ def record(
     """
     done: list[str] = []
     model, macs = _run(program)
-    outputs, metrics = model, examine(MODEL, program)
+    outputs, metrics = model, evaluate(MODEL, program)
     entries = [PassRecord.of(MODEL, program, macs, model, model, metrics)]
     for step in passes:
         result = step(program)
@@ -47,7 +47,7 @@ def record(
         new, macs = _run(result)
         _check(step, after, result, outputs, new)
         if result is not program:
-            metrics = examine(step.name, result)
+            metrics = evaluate(step.name, result)
         program, outputs = result, new
         entries.append(PassRecord.of(step.name, program, macs, outputs, model, metrics))
         done.append(step.name)

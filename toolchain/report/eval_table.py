@@ -8,12 +8,12 @@ from toolchain.report import terminal
 
 
 def show(result: EvalResult) -> None:
-    """A row an answerer and set."""
-    marked = {name for row in result.rows for name in row.marks}
-    measures = [m for m in dataset.find(result.model).measures if m.name in marked]
-    heads = [f"{m.name} {'↑' if m.higher else '↓'}" for m in measures]
+    """A row a model or rule, and set."""
+    known = {name for row in result.rows for name in row.metrics}
+    metrics = [m for m in dataset.find(result.model).metrics if m.name in known]
+    heads = [f"{m.name} {'↑' if m.higher else '↓'}" for m in metrics]
     title = f"{result.model} on {result.backend} ({result.weights})"
-    made = terminal.table(title, "who", "asked about", "n", *heads, right=("n", *heads))
+    made = terminal.table(title, "who", "set", "n", *heads, right=("n", *heads))
     for row in result.rows:
-        made.add_row(row.who, row.set, str(row.questions), *(cell(row, m) for m in measures))
+        made.add_row(row.who, row.set, str(row.samples), *(cell(row, m) for m in metrics))
     terminal.show(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from toolchain.report.parity_page import render
-from toolchain.search.search import ExaminedPlan
+from toolchain.search.search import EvaluatedPlan
 from toolchain.search.shrink import Shrunk
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 1000, 300, 70, 40
@@ -28,13 +28,13 @@ def _chart(shrunk: Shrunk) -> str:
     most = max(0.01, *(p.drop for p in points))
     left, right = points[0].bytes, max(points[-1].bytes, points[0].bytes + 1)
 
-    def place(point: ExaminedPlan) -> tuple[float, float]:
+    def place(point: EvaluatedPlan) -> tuple[float, float]:
         x = LEFT + (WIDTH - LEFT - 20) * (point.bytes - left) / (right - left)
         return x, 10 + (HEIGHT - 20) * (1 - max(point.drop, 0) / most)
 
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, points))
     dots = "".join(_dot(point, *place(point), point is shrunk.point) for point in points)
-    name = escape(shrunk.search.base.measure.name)
+    name = escape(shrunk.search.base.metric.name)
     return (
         f'<div class="worst"><h3>{name} lost, against the bytes of the numbers</h3>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + BOTTOM}" role="img">'
@@ -48,7 +48,7 @@ def _chart(shrunk: Shrunk) -> str:
     )
 
 
-def _dot(point: ExaminedPlan, x: float, y: float, chosen: bool) -> str:
+def _dot(point: EvaluatedPlan, x: float, y: float, chosen: bool) -> str:
     colour, radius = ("var(--bad)", 7) if chosen else ("var(--bar)", 5)
     layers = ", ".join(f"{n} {kind}" for kind, n in point.counts.items())
     words = f"{point.bytes / 1e6:.3f} MB, drop {point.drop:.2%}: {layers}"

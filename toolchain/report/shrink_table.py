@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import click
 
 from toolchain.report import terminal
-from toolchain.search.search import ExaminedPlan
+from toolchain.search.search import EvaluatedPlan
 from toolchain.search.shrink import Shrunk
 
 
 def show(shrunk: Shrunk) -> None:
     """The curve, the plan and the files."""
-    measure, base = shrunk.search.base.measure, shrunk.search.base
-    title = f"{shrunk.model}: {measure.name} {base.value:.4g} {measure.unit} in float32"
+    metric, base = shrunk.search.base.metric, shrunk.search.base
+    title = f"{shrunk.model}: {metric.name} {base.value:.4g} {metric.unit} in float32"
     made = terminal.table(
-        title, "numbers", measure.name, "drop", "layers", right=("numbers", measure.name, "drop")
+        title, "numbers", metric.name, "drop", "layers", right=("numbers", metric.name, "drop")
     )
     for point in _rows(shrunk):
         mark = "[bold]" if point is shrunk.point else ""
@@ -34,5 +34,5 @@ def show(shrunk: Shrunk) -> None:
     click.echo(f"bound by {shrunk.binding}")
 
 
-def _rows(shrunk: Shrunk) -> Sequence[ExaminedPlan]:
+def _rows(shrunk: Shrunk) -> Sequence[EvaluatedPlan]:
     return sorted([*shrunk.curve, shrunk.point], key=lambda point: (point.bytes, point.drop))

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from toolchain.recipes.targets import Target
 
 CURVE = 6
-"""Plans between the smallest and float16 that are examined for the curve."""
+"""Plans between the smallest and float16 that are evaluated for the curve."""
 
 
 @dataclass(frozen=True)
-class ExaminedPlan:
-    """A plan that was examined: the bytes of its numbers, its metric, and what that lost."""
+class EvaluatedPlan:
+    """A plan that was evaluated: the bytes of its numbers, its metric, and what that lost."""
 
     bytes: int
     score: Score
@@ -71,29 +71,29 @@ class Memory:
 
 @dataclass(frozen=True)
 class Search:
-    """A model whose layers were measured, and what plans for it were examined."""
+    """A model whose layers were measured, and what plans for it were evaluated."""
 
     program: Program
-    judge: Scorer
+    scorer: Scorer
     base: Score
     choices: Mapping[str, Sequence[choices.StorageChoice]]
     memory: Memory
     say: Say
 
     @classmethod
-    def of(cls, captured: Program, targets: Sequence[Target], judge: Scorer, say: Say) -> Search:
+    def of(cls, captured: Program, targets: Sequence[Target], scorer: Scorer, say: Say) -> Search:
         """Measures each layer as each type that all of the targets store."""
         program = pipeline.run(captured, [FoldBatchnorm()])
         memory, name = Memory(program), program.spec.name
-        value = memory("score", lambda: judge.score(program).value)
-        base = Score(judge.measure, value)
+        value = memory("score", lambda: scorer.score(program).value)
+        base = Score(scorer.metric, value)
 
         def told(done: int, total: int) -> None:
             say(name, f"measuring layer {done + 1} of {total}")
 
         measured = choices.measured(program, choices.kinds(targets), memory, told)
         say(name, "")
-        return cls(program, judge, base, measured, memory, say)
+        return cls(program, scorer, base, measured, memory, say)
 
     @property
     def rest(self) -> int:
@@ -113,30 +113,30 @@ class Search:
         """The bytes in float16."""
         return sum(own[0].bytes for own in self.choices.values()) + self.rest
 
-    def at(self, budget: int) -> ExaminedPlan | None:
-        """The best plan whose numbers fit so many bytes, examined; None where none fits."""
+    def at(self, budget: int) -> EvaluatedPlan | None:
+        """The best plan whose numbers fit so many bytes, evaluated; None where none fits."""
         plan = knapsack.packed(self.choices, budget - self.rest)
         if plan is None:
             return None
         kinds = {layer: choice.kind for layer, choice in plan.items()}
-        self.say(self.program.spec.name, f"examining {budget / 1e6:.2f} MB")
+        self.say(self.program.spec.name, f"evaluating {budget / 1e6:.2f} MB")
         what = "plan " + json.dumps(kinds, sort_keys=True)
-        value = self.memory(what, lambda: self.judge.score(self._applied(kinds)).value)
+        value = self.memory(what, lambda: self.scorer.score(self._applied(kinds)).value)
         self.say(self.program.spec.name, "")
-        score = Score(self.base.measure, value)
-        return ExaminedPlan(knapsack.total(plan) + self.rest, score, self.base.drop(score), plan)
+        score = Score(self.base.metric, value)
+        return EvaluatedPlan(knapsack.total(plan) + self.rest, score, self.base.drop(score), plan)
 
     def _applied(self, kinds: Mapping[str, str]) -> Program:
         mixed = tuple((layer, kind) for layer, kind in kinds.items() if kind != HALF.dtype)
         return pipeline.run(self.program, [WeightsMixed(mixed), WeightsFp16()])
 
-    def curve(self) -> list[ExaminedPlan]:
+    def curve(self) -> list[EvaluatedPlan]:
         """Plans from the smallest to float16, a constant ratio apart."""
         ratio = (self.most / self.least) ** (1 / (CURVE - 1))
         budgets = [round(self.least * ratio**step) for step in range(CURVE)]
         return [point for budget in budgets if (point := self.at(budget + 1)) is not None]
 
-    def within(self, drop: float) -> ExaminedPlan | None:
+    def within(self, drop: float) -> EvaluatedPlan | None:
         """The smallest plan that loses no more than this share of the metric; by bisection."""
         low, high = self.least, self.most + 1
         best = self.at(high)
@@ -152,7 +152,7 @@ class Search:
         return best
 
 
-def recipe_of(name: str, point: ExaminedPlan) -> Recipe:
+def recipe_of(name: str, point: EvaluatedPlan) -> Recipe:
     """The recipe that builds a plan; float16 for whatever the plan has no type for."""
     kinds = {layer: choice.kind for layer, choice in point.plan.items()}
     mixed = {layer: kind for layer, kind in kinds.items() if kind != HALF.dtype}

@@ -10,7 +10,7 @@ from converters.reference import ReferenceRunner
 from model_defs import lookup
 from model_defs.errors import BadRecipe
 from toolchain.data import cases
-from toolchain.evaluation.score import judge_of
+from toolchain.evaluation.score import find_scorer
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.sensitivity import Damage, Judge, measure
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def measure_model(
     name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
 ) -> list[Damage]:
-    """The damage of each layer of a model on the cases of a build; `scenes` are examined, if any.
+    """The damage of each layer of a model on the cases of a build; evaluated on `scenes`, if any.
 
     Raises BadRecipe for a recipe that rounds nothing, and what capturing raises.
     """
@@ -35,9 +35,9 @@ def measure_model(
     judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
     dropped = None
     if scenes:
-        examiner = judge_of(program, scenes)
-        base = examiner.score(program)
-        dropped = lambda other: base.drop(examiner.score(other))  # noqa: E731
+        scorer = find_scorer(program, scenes)
+        base = scorer.score(program)
+        dropped = lambda other: base.drop(scorer.score(other))  # noqa: E731
     what = program.spec.name
     damages = measure(
         program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped

@@ -15,11 +15,11 @@ from model_defs.errors import BadRecipe, worst_code
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
-from toolchain.evaluation.score import judge_of
+from toolchain.evaluation.score import find_scorer
 from toolchain.recipes import recipes
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import Target
-from toolchain.search.search import ExaminedPlan, Search, recipe_of
+from toolchain.search.search import EvaluatedPlan, Search, recipe_of
 
 ATTEMPTS = 4
 """Builds after which a budget that files still exceed is given up."""
@@ -40,9 +40,9 @@ class Shrunk:
 
     model: str
     search: Search
-    point: ExaminedPlan
+    point: EvaluatedPlan
     built: tuple[Built, ...]
-    curve: tuple[ExaminedPlan, ...]
+    curve: tuple[EvaluatedPlan, ...]
     binding: str
     problem: str = ""
 
@@ -60,7 +60,7 @@ class Shrunk:
             "model": self.model,
             "ok": self.exit_code == 0,
             "problem": self.problem,
-            "metric": self.search.base.measure.name,
+            "metric": self.search.base.metric.name,
             "before": self.search.base.value,
             "after": self.point.score.value,
             "drop": self.point.drop,
@@ -88,7 +88,7 @@ def shrink(
     """
     (name,) = lookup.expand(name)
     captured = capture(lookup.load(name), weights)
-    search = Search.of(captured, targets, judge_of(captured, budget.scenes), say)
+    search = Search.of(captured, targets, find_scorer(captured, budget.scenes), say)
     curve = search.curve()
     with TemporaryDirectory(prefix="mlship-shrink-") as work:
         trial = _Trial(name, targets, weights, Path(work), say)
@@ -103,17 +103,17 @@ def shrink(
     return Shrunk(captured.spec.name, search, point, tuple(built), tuple(curve), binding, problem)
 
 
-def _named(point: ExaminedPlan, budget: ShrinkGoal) -> Recipe:
+def _named(point: EvaluatedPlan, budget: ShrinkGoal) -> Recipe:
     wanted = f"{budget.bytes / 1e6:g}MB" if budget.bytes else f"{budget.drop:.2%}"
     return recipe_of(f"shrunk-{wanted}", point)
 
 
-def _problem(point: ExaminedPlan, budget: ShrinkGoal) -> str:
+def _problem(point: EvaluatedPlan, budget: ShrinkGoal) -> str:
     if budget.drop is None or point.drop <= budget.drop:
         return ""
     return (
         f"the best plan within the budget of bytes loses {point.drop:.2%} of "
-        f"{point.score.measure.name}, more than {budget.drop:.2%}"
+        f"{point.score.metric.name}, more than {budget.drop:.2%}"
     )
 
 
@@ -134,7 +134,7 @@ class _Trial:
         return {one.target: one.shipped().artifact_bytes for one in found}
 
 
-def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[ExaminedPlan, str]:
+def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[EvaluatedPlan, str]:
     """The plan, and the constraint that kept it from being better."""
     if budget.bytes is None:
         assert budget.drop is not None
@@ -143,7 +143,7 @@ def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[Examined
             least_lost = search.at(search.most + 1)
             assert least_lost is not None
             return least_lost, f"a drop of {budget.drop:.2%}"
-        return found, f"a drop of {budget.drop:.2%} of {found.score.measure.name}"
+        return found, f"a drop of {budget.drop:.2%} of {found.score.metric.name}"
     numbers = budget.bytes
     sizes: dict[str, int] = {}
     for _ in range(ATTEMPTS):
