@@ -21,7 +21,7 @@ from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
 from toolchain.passes.weights_mixed import WeightsMixed
 from toolchain.quantization import grids
-from toolchain.quantization.gptq import adapted, moments
+from toolchain.quantization.gptq import moments, round_by_gptq
 from toolchain.quantization.gradients import squared_gradients
 from toolchain.quantization.grids import symmetric
 from toolchain.quantization.kinds import KINDS
@@ -168,7 +168,7 @@ def test_adaptive_rounding_loses_less_on_inputs_like_those_seen() -> None:
     kernel = random.normal(size=(16, 64)).astype(np.float32)
     grid = symmetric("int4")("w", kernel, 0)
     nearest = grid.numbers(grid.codes(kernel))
-    better = adapted(kernel, grid, inputs.T[None] @ inputs / len(inputs))
+    better = round_by_gptq(kernel, grid, inputs.T[None] @ inputs / len(inputs))
     assert np.array_equal(better, grid.numbers(grid.codes(better)))
     lost = [np.square(inputs @ (rounded - kernel).T).mean() for rounded in (nearest, better)]
     assert lost[1] < 0.3 * lost[0]
@@ -178,7 +178,7 @@ def test_adaptive_rounding_of_uncorrelated_inputs_is_rounding_to_nearest() -> No
     kernel = np.random.default_rng(0).normal(size=(4, 200)).astype(np.float32)
     grid = symmetric("int4")("w", kernel, 0)
     seen = np.eye(200)[None]
-    assert np.array_equal(adapted(kernel, grid, seen), grid.numbers(grid.codes(kernel)))
+    assert np.array_equal(round_by_gptq(kernel, grid, seen), grid.numbers(grid.codes(kernel)))
 
 
 def test_each_group_is_rounded_for_inputs_of_its_own() -> None:
@@ -187,10 +187,10 @@ def test_each_group_is_rounded_for_inputs_of_its_own() -> None:
     mixing = random.normal(size=(8, 9, 2))
     seen = mixing @ mixing.transpose(0, 2, 1) + 0.01 * np.eye(9)
     grid = symmetric("int4")("w", kernel, 0)
-    together = adapted(kernel, grid, seen)
+    together = round_by_gptq(kernel, grid, seen)
     for group in range(8):
         own = replace(grid, scales=(grid.scales[group],))
-        alone = adapted(kernel[group : group + 1], own, seen[group : group + 1])
+        alone = round_by_gptq(kernel[group : group + 1], own, seen[group : group + 1])
         assert np.array_equal(together[group], alone[0])
     nearest = grid.numbers(grid.codes(kernel))
     losses = [
@@ -299,9 +299,9 @@ def test_the_fewest_layers_are_spared() -> None:
     judge, recipe = judged(program), recipes.find("fp16")
     damages = sensitivity.measure(program, recipe, judge)
     goal = damages[0].share / 2
-    spared = sensitivity.spare(program, recipe, judge, damages, goal)
-    assert list(spared) == ["first"]
-    assert sensitivity.spare(program, recipe, judge, damages, 1e9) == {}
+    kept = sensitivity.choose_kept(program, recipe, judge, damages, goal)
+    assert list(kept) == ["first"]
+    assert sensitivity.choose_kept(program, recipe, judge, damages, 1e9) == {}
 
 
 @pytest.mark.parametrize(("truth", "want"), [((0, 0, 1, 1), 2), ((1, 1, 1, 1), 0), ((0,) * 4, 3)])

@@ -20,7 +20,7 @@ def net() -> GMCNN:
     torch.manual_seed(0)
     net = GMCNN(16)
     start.draw(net)
-    inpaint_initialization.wire(net)
+    inpaint_initialization.initialize(net)
     return net.eval()
 
 
@@ -101,7 +101,7 @@ def test_thin_strokes_keep_what_lies_beside_them(net: GMCNN) -> None:
     assert torch.allclose(filled(net, picture, mask), torch.tensor(0.4), atol=0.03)
 
 
-def test_what_is_wired_hands_errors_on_as_they_are(net: GMCNN) -> None:
+def test_what_is_initialized_hands_errors_on_as_they_are(net: GMCNN) -> None:
     """Twelve layers must not make a small change a large one, or the first step ends it all."""
     picture, mask = plain(0.3, 0.0, -0.3), covered(16, 24, 48, 64)
     image = picture.clone().requires_grad_()
@@ -110,9 +110,9 @@ def test_what_is_wired_hands_errors_on_as_they_are(net: GMCNN) -> None:
     assert image.grad.abs().sum() < 10
 
 
-def test_the_pytorch_port_cannot_be_wired() -> None:
+def test_the_pytorch_port_cannot_be_initialized() -> None:
     with pytest.raises(AssertionError):
-        inpaint_initialization.wire(GMCNN(16, port=True))
+        inpaint_initialization.initialize(GMCNN(16, port=True))
 
 
 def test_training_changes_what_enlarges_and_nothing_before_it() -> None:

@@ -23,6 +23,7 @@ from toolchain.data.task import Item, Task
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.pruning import importance
+from toolchain.pruning.goal import IMPORTANCES
 from toolchain.quantization.gradients import squared_gradients
 from toolchain.recipes import pipeline
 
@@ -95,7 +96,7 @@ def test_a_target_that_is_met_is_met_again() -> None:
     assert PruneChannels(macs=min(1.0, 0.6 * whole / work(once)))(once) is once
 
 
-@pytest.mark.parametrize("kind", importance.IMPORTANCES[:2])
+@pytest.mark.parametrize("kind", IMPORTANCES[:2])
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_a_target_of_multiply_adds_is_met_and_hardly_more(scope: Any, kind: Any) -> None:
     before = program()
@@ -140,7 +141,7 @@ def test_no_layer_loses_more_than_the_most() -> None:
     assert first >= 20
 
 
-@pytest.mark.parametrize("kind", importance.IMPORTANCES)
+@pytest.mark.parametrize("kind", IMPORTANCES)
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_the_channels_that_do_nothing_go_first(
     kind: Any, scope: Any, monkeypatch: pytest.MonkeyPatch

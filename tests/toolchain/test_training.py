@@ -211,11 +211,11 @@ def test_the_command_trains_and_says_what_came_of_it(
 def test_no_steps_write_the_weights_where_training_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wire(net: nn.Module) -> None:
+    def initialize(net: nn.Module) -> None:
         assert isinstance(net, Net)
         nn.init.constant_(net.out.bias, 7)
 
-    monkeypatch.setattr(task, "find", lambda name: replace(TASK, wire=wire))
+    monkeypatch.setattr(task, "find", lambda name: replace(TASK, initialize=initialize))
     command = ["train", "brightness", "--out", str(tmp_path), "--steps", "0", "--json"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
@@ -224,14 +224,14 @@ def test_no_steps_write_the_weights_where_training_starts(
     assert [run["steps"] for run in files.history(weights)] == [0]
 
 
-def test_weights_to_start_from_replace_what_is_wired(tmp_path: Path) -> None:
-    def wire(net: nn.Module) -> None:
+def test_weights_to_start_from_replace_what_is_initialized(tmp_path: Path) -> None:
+    def initialize(net: nn.Module) -> None:
         assert isinstance(net, Net)
         nn.init.constant_(net.out.bias, 7)
 
     base = tmp_path / "base.safetensors"
     files.write(base, {"out.bias": torch.tensor([3.0])}, [])
-    state = TrainingState.fresh(replace(TASK, wire=wire), SETTINGS, base)
+    state = TrainingState.fresh(replace(TASK, initialize=initialize), SETTINGS, base)
     assert isinstance(state.average, Net)
     assert state.average.out.bias == 3
 

@@ -144,7 +144,7 @@ class _Prepared:
 
     captured: Program
     program: Program
-    ledger: tuple[PassRecord, ...]
+    records: tuple[PassRecord, ...]
     export: Export
     cases: tuple[str, ...]
     truth: Future[Reference]
@@ -358,7 +358,7 @@ def _manifest(
             "layers": dict(recipe.layers),
             "keep": {**recipe.keep, **prepared.program.kept},
             "pruned": prepared.pruned,
-            "ledger": [entry.to_json() for entry in prepared.ledger],
+            "ledger": [entry.to_json() for entry in prepared.records],
         },
         "inputs": [t.to_json() for t in spec.inputs],
         "outputs": [t.to_json() for t in truth.outputs],

@@ -35,8 +35,8 @@ class Task:
 
     `inputs` are the net's where they are not the model's: a head's trunk sees pictures. `build`
     makes the net for pictures of a (height, width) where its size is part of it; sizes are
-    multiples of `multiple`. `part` names the child whose weights the model has. `wire` changes
-    weights that were drawn for it, so that a net starts with some sense.
+    multiples of `multiple`. `part` names the child whose weights the model has. `initialize`
+    changes weights that were drawn for it, so that a net starts with some sense.
     """
 
     spec: ModelSpec
@@ -48,7 +48,7 @@ class Task:
     build: Callable[[int, int], nn.Module] | None = None
     multiple: int = 32
     part: str = ""
-    wire: Callable[[nn.Module], None] | None = None
+    initialize: Callable[[nn.Module], None] | None = None
 
     def sized(self, share: float) -> tuple[TensorSpec, ...]:
         """The net's inputs, at a share of their height and width."""

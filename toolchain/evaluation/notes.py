@@ -131,12 +131,12 @@ NOTES: dict[str, Note] = {
         " stripes end in a blur, the corner of a box in a smear, and above the astronaut's hair"
         " there is a brown haze.",
         (
-            "It learned nothing yet: its layers are wired by hand "
+            "It learned nothing yet: its layers are initialized by hand "
             "(`toolchain/training/inpaint_initialization.py`) to draw means of the first known"
             " colours to the left, right, top and bottom, of which"
             " the nearer count more. Those behind the means can learn; 400 steps made photographs"
             " a little better and scenes a little worse. Three in ten of its channels are 0.",
-            "What is wired was chosen among a few rules by the evaluation above: its figures"
+            "The initialization was chosen among a few rules by the evaluation above: its figures"
             " flatter a little.",
             "Large holes become blurs and streaks of the colours around them; no texture, edge or"
             " thing is continued.",

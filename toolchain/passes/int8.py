@@ -66,9 +66,9 @@ class Int8(Pass):
                 do="name it before what encodes weights, or use weights-int8",
             )
         grids = integers.choose_grids(program, sites, self.ranges)
-        spared = integers.find_too_fine(sites, grids)
-        spared = spared or integers.find_loud(program, rounded, sites, grids)
-        if not spared:
+        kept = integers.find_too_fine(sites, grids)
+        kept = kept or integers.find_loud(program, rounded, sites, grids)
+        if not kept:
             return integers.put_on_grids(rounded, sites, grids)
-        after = replace(self, keep=(*self.keep, *spared))(program)
-        return replace(after, kept={**spared, **after.kept})
+        after = replace(self, keep=(*self.keep, *kept))(program)
+        return replace(after, kept={**kept, **after.kept})

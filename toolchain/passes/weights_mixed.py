@@ -21,7 +21,7 @@ class WeightsMixed(Pass):
 
     Before: float32 kernels
     After:  float32 kernels whose numbers their encodings store; other layers as they were
-    Rounding is adaptive (Frantar 2023). `layers` are pairs of a module's path and a key of KINDS.
+    Rounding is by GPTQ (Frantar 2023). `layers` are pairs of a module's path and a key of KINDS.
     Blocked for the layers in `keep`, for a kernel that is zero everywhere, and where float16
     would take fewer bytes. BadRecipe for a layer that the module has not.
     """

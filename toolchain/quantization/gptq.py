@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from converters.api import Program
 from converters.encodings import Encoding
-from toolchain.quantization.memo import once_a_module
+from toolchain.quantization.module_cache import cache_by_module
 
 DAMPING = 0.01
 """Added to the diagonal of the moments, as a share of its mean (Frantar 2023, section 3.3)."""
@@ -36,13 +36,13 @@ Means = Mapping[str, np.ndarray]
 """Parameter -> the means (groups, columns) of what a row of its kernel meets."""
 
 
-@once_a_module
+@cache_by_module
 def moments(program: Program) -> Moments:
     """Those of the linear layers and of the convolutions, over pictures; summed over these."""
     return _summed(program, lambda patches: patches.transpose(0, 2, 1) @ patches / patches.shape[1])
 
 
-@once_a_module
+@cache_by_module
 def means(program: Program) -> Means:
     """Those of the linear layers and of the convolutions, over pictures."""
 
@@ -96,7 +96,7 @@ def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
     return tuple(max(0, -(-(reach[a] - given.shape[2 + a]) // 2)) for a in (0, 1))
 
 
-def adapted(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
+def round_by_gptq(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:
     """The kernel's numbers on the grid, whose outputs are nearest on inputs with these moments.
 
     The channels are along axis 0; `seen` is (groups, columns, columns) for the rest. Zeros stay

@@ -13,7 +13,7 @@ from torch import nn
 
 from converters.api import Program
 from converters.encodings import BITS, Encoding
-from toolchain.quantization.gptq import Means, Moments, adapted
+from toolchain.quantization.gptq import Means, Moments, round_by_gptq
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *TRANSPOSED)
@@ -42,7 +42,7 @@ def on_grids(
 
     The same object where there is none left. Left alone: the layers in `keep`, kernels that are
     zero everywhere, and those that float16 stores in fewer bytes. A kernel that layers share is
-    rounded once. Where the moments of what a layer reads were `seen`, rounding is adaptive; where
+    rounded once. Where the moments of what a layer reads were `seen`, rounding is by GPTQ; where
     its means were `met`, the bias makes up for what the outputs are then off by on average.
     """
     module = copy.deepcopy(program.module)
@@ -72,8 +72,8 @@ def on_grids(
 
 
 def rounded(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
-    """The kernel's numbers on a grid: nearest, or adapted to what the layer reads."""
-    return grid.numbers(grid.codes(kernel if seen is None else adapted(kernel, grid, seen)))
+    """The kernel's numbers on a grid: nearest, or by GPTQ for what the layer reads."""
+    return grid.numbers(grid.codes(kernel if seen is None else round_by_gptq(kernel, grid, seen)))
 
 
 def lost(kernel: np.ndarray, numbers: np.ndarray, mean: np.ndarray) -> np.ndarray:

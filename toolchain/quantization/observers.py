@@ -11,14 +11,14 @@ from torch import Tensor
 
 from converters.api import Program
 from toolchain.quantization.calls import Calls, FunctionCall, is_map
-from toolchain.quantization.memo import once_a_module
+from toolchain.quantization.module_cache import cache_by_module
 from toolchain.quantization.ranges import BINS, Histogram
 
 See = Callable[[int, Tensor], None]
 """Given the number of a call, or of an input (below 0), and the map."""
 
 
-@once_a_module
+@cache_by_module
 def observed(program: Program) -> Mapping[int, Histogram]:
     """What was seen of each call's map, and of each input, by its number (see `calls`).
 

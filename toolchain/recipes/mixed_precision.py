@@ -38,9 +38,9 @@ def mix(
     judge: Judge,
     failed: Collection[str],
 ) -> Recipe:
-    """The recipe with the fewest layers spared without which the failed cases would pass.
+    """The recipe that keeps the fewest layers in float32 with which the failed cases would pass.
 
-    Those whose activations overflow are spared first; the others by what rounding them alone
+    Those whose activations overflow come first; the others by what rounding them alone
     does to the outputs. A lossy recipe is held to its own numbers, as shipped: of it only
     float16 is judged.
     """
@@ -56,8 +56,8 @@ def mix(
     ]
     first = [Damage(layer, float("inf"), "", 0, 0) for layer in overflow]
     goal = SHARES[recipe.attempt]
-    spared = sensitivity.spare(program, rounding, judge, [*first, *damages], goal)
-    return replace(recipe, keep={**spared, **overflow}, attempt=recipe.attempt + 1)
+    kept = sensitivity.choose_kept(program, rounding, judge, [*first, *damages], goal)
+    return replace(recipe, keep={**kept, **overflow}, attempt=recipe.attempt + 1)
 
 
 def overflowing(program: Program, judge: Judge) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What each layer loses to a recipe, and which layers to spare."""
+"""What each layer loses to a recipe, and which layers to keep from it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def measure(
     program: Program,
     recipe: Recipe,
     judge: Judge,
-    told: LayerListener = lambda done, total: None,
+    report: LayerListener = lambda done, total: None,
     dropped: Callable[[Program], float] | None = None,
 ) -> list[Damage]:
     """The damage of each layer that the recipe rounds, the largest first."""
@@ -84,9 +84,9 @@ def measure(
     every = layers(whole)
     found = []
     for number, layer in enumerate(every):
-        told(number, len(every))
-        spared = {other: "" for other in every if other != layer}
-        rounded = _rounded(ready, replace(recipe, keep=spared))
+        report(number, len(every))
+        others = {other: "" for other in every if other != layer}
+        rounded = _rounded(ready, replace(recipe, keep=others))
         share, where = judge.worst(rounded)
         drop = None if dropped is None else dropped(rounded)
         found.append(Damage(layer, share, where, *_bytes(whole, layer), drop))
@@ -114,12 +114,12 @@ def _bytes(program: Program, layer: str) -> tuple[int, int]:
     return stored, sum(HALF.bytes(p.numel()) for p in own.values())
 
 
-def spare(
+def choose_kept(
     program: Program, recipe: Recipe, judge: Judge, damages: Sequence[Damage], goal: float
 ) -> dict[str, str]:
     """The fewest layers, worst first, without which the recipe stays within the goal.
 
-    Layer -> why it is spared. All are in it where even that many do not do. The goal is a share
+    Layer -> why it is kept. All are in it where even that many do not do. The goal is a share
     of the outputs' tolerances.
     """
     ready = _after(program, [step for step in recipe.load() if step.exact])

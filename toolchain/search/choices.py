@@ -49,7 +49,7 @@ def measured(
     program: Program,
     allowed: Sequence[str],
     remember: Remember,
-    told: Callable[[int, int], None],
+    report: Callable[[int, int], None],
 ) -> dict[str, list[StorageChoice]]:
     """Layer -> its choices, float16 first; of a program whose BatchNorms are folded."""
     program = replace(program, module=copy.deepcopy(program.module))
@@ -57,7 +57,7 @@ def measured(
     layers = {p: m for p, m in program.module.named_modules() if isinstance(m, LAYERS)}
     found = {}
     for number, (path, layer) in enumerate(layers.items()):
-        told(number, len(layers))
+        report(number, len(layers))
         kernel = layer.weight.detach().numpy().copy()
         choices = [StorageChoice(path, HALF.dtype, HALF.bytes(kernel.size), 0.0)]
         for kind in allowed if kernel.any() else ():

@@ -29,7 +29,7 @@ def packed(choices: Mapping[str, Sequence[StorageChoice]], budget: int) -> Plan 
         price = (low + high) / 2
         low, high = (low, price) if total(_at(choices, price)) <= budget else (price, high)
     fitting = _at(choices, high)
-    return _filled(choices, fitting if total(fitting) <= budget else smallest, budget)
+    return _spend_rest(choices, fitting if total(fitting) <= budget else smallest, budget)
 
 
 def _size(choice: StorageChoice) -> tuple[int, float]:
@@ -43,8 +43,8 @@ def _at(choices: Mapping[str, Sequence[StorageChoice]], price: float) -> Plan:
     }
 
 
-def _filled(choices: Mapping[str, Sequence[StorageChoice]], plan: Plan, budget: int) -> Plan:
-    """Spends what is left, each time where a byte mends most."""
+def _spend_rest(choices: Mapping[str, Sequence[StorageChoice]], plan: Plan, budget: int) -> Plan:
+    """Spends what is left, each time where a byte gains most."""
     plan = dict(plan)
     while True:
         left = budget - total(plan)

@@ -78,11 +78,11 @@ def prune(
         if not (folder / WEIGHTS).exists():
             _cut(program, _share(wanted, whole, program, stage, stages), folder / START, weights)
 
-            def told(step: int, loss: float, score: float | None, stage: int = stage) -> None:
+            def report(step: int, loss: float, score: float | None, stage: int = stage) -> None:
                 say(stage, step, loss, score)
 
             again = (folder / CHECKPOINT).exists()
-            loop.train(task, settings, folder, resume=again, base=folder / START, say=told)
+            loop.train(task, settings, folder, resume=again, base=folder / START, say=report)
         weights = folder / WEIGHTS
         program = capture(task.spec, weights)
     final = out / WEIGHTS
@@ -116,9 +116,9 @@ def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
     before = _read(path)
     other = [key for key in plan if before.get(key) != plan[key]]
     if other:
-        told = ", ".join(f"{key} {before.get(key)}, not {plan[key]}" for key in other)
+        changed = ", ".join(f"{key} {before.get(key)}, not {plan[key]}" for key in other)
         raise BadCheckpoint(
-            f"the pruning is of other settings: {told}",
+            f"the pruning is of other settings: {changed}",
             where=str(path),
             do="resume with the same ones, or prune anew in another folder",
         )
@@ -167,8 +167,8 @@ def _cut(program: Program, stage: PruneChannels, path: Path, weights: Path | Non
     pruned = stage(program)
     known = weights is not None and weights.suffix == ".safetensors"
     before = files.history(weights) if known and weights is not None else []
-    told = {"model": program.spec.name, "pruned": list(pruned.notes[len(program.notes) :])}
-    files.write(path, files.state_of(pruned.module), [*before, told])
+    run = {"model": program.spec.name, "pruned": list(pruned.notes[len(program.notes) :])}
+    files.write(path, files.state_of(pruned.module), [*before, run])
 
 
 def work(program: Program) -> int:

@@ -88,10 +88,10 @@ class Search:
         value = memory("score", lambda: scorer.score(program).value)
         base = Score(scorer.metric, value)
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             say(name, f"measuring layer {done + 1} of {total}")
 
-        measured = choices.measured(program, choices.kinds(targets), memory, told)
+        measured = choices.measured(program, choices.kinds(targets), memory, report)
         say(name, "")
         return cls(program, scorer, base, measured, memory, say)
 

@@ -20,27 +20,27 @@ HERE: Tap = (0, 0)
 
 
 @dataclass(frozen=True)
-class Wire:
+class ChannelSum:
     """A sum of a layer's channels, each times a factor. Outside of the picture it is 0."""
 
     terms: tuple[tuple[int, float], ...]
 
-    def __add__(self, other: Wire) -> Wire:
-        return Wire(self.terms + other.terms)
+    def __add__(self, other: ChannelSum) -> ChannelSum:
+        return ChannelSum(self.terms + other.terms)
 
-    def times(self, factor: float) -> Wire:
-        return Wire(tuple((channel, factor * value) for channel, value in self.terms))
+    def times(self, factor: float) -> ChannelSum:
+        return ChannelSum(tuple((channel, factor * value) for channel, value in self.terms))
 
 
 @dataclass(frozen=True)
 class Known:
     """Colours in 0..2, which are 0 where `mask`, 1 or 0, says that none is known."""
 
-    values: tuple[Wire, ...]
-    mask: Wire
+    values: tuple[ChannelSum, ...]
+    mask: ChannelSum
 
     @property
-    def wires(self) -> tuple[Wire, ...]:
+    def sums(self) -> tuple[ChannelSum, ...]:
         return (*self.values, self.mask)
 
 
@@ -58,20 +58,20 @@ class ChannelWriter:
     def __init__(self, conv: nn.Conv2d) -> None:
         self.conv, self.written = conv, 0
 
-    def write(self, *terms: tuple[Wire, Tap], bias: float = 0.0) -> Wire:
-        """A channel that is the sum of wires, each as it is a tap away."""
+    def write(self, *terms: tuple[ChannelSum, Tap], bias: float = 0.0) -> ChannelSum:
+        """A channel that is the sum of these, each as it is a tap away."""
         row = self.written
         self.written += 1
         weight, dilation = self.conv.weight, self.conv.dilation[0]
         middle = weight.shape[2] // 2
         weight[row] = 0
-        for wire, (down, right) in terms:
+        for each, (down, right) in terms:
             at = middle + down // dilation, middle + right // dilation
-            for channel, factor in wire.terms:
+            for channel, factor in each.terms:
                 weight[row, channel, at[0], at[1]] += factor
         if self.conv.bias is not None:
             self.conv.bias[row] = bias
-        return Wire(((row, 1.0),))
+        return ChannelSum(((row, 1.0),))
 
 
 def first(layer: ChannelWriter, *seen: KnownTap) -> Known:
@@ -80,11 +80,11 @@ def first(layer: ChannelWriter, *seen: KnownTap) -> Known:
     The mask is one of them: `m + elu(n - C m) - elu(-C m)` is 1 where m or n is, and errors of
     m stay as large as they are, while a threshold would multiply them layer by layer.
     """
-    total: list[Wire] = [Wire(())] * len(seen[0].known.wires)
-    gates: list[tuple[Wire, Tap]] = []
+    total: list[ChannelSum] = [ChannelSum(())] * len(seen[0].known.sums)
+    gates: list[tuple[ChannelSum, Tap]] = []
     for each in seen:
-        written = [layer.write((wire, each.tap), *gates) for wire in each.known.wires]
-        shut = layer.write(*gates).times(-1) if gates else Wire(())
+        written = [layer.write((part, each.tap), *gates) for part in each.known.sums]
+        shut = layer.write(*gates).times(-1) if gates else ChannelSum(())
         total = [before + now + shut for before, now in zip(total, written, strict=True)]
         gates.append((each.known.mask.times(-SHUT), each.tap))
     return Known(tuple(total[:-1]), total[-1])

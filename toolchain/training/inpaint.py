@@ -98,5 +98,5 @@ INPAINT_LITE = Task(
     "PSNR in the hole",
     decibels,
     multiple=4,
-    wire=inpaint_initialization.wire,
+    initialize=inpaint_initialization.initialize,
 )

@@ -1,7 +1,7 @@
 """Where GMCNN starts to learn: weights that already carry colours into a hole from its border.
 
 L1 in the hole is a weak teacher of a deep net: for long it draws grey, since no colour finds its
-way through sixteen layers of noise. Here some channels of each branch are wired by hand. Each
+way through sixteen layers of noise. Here some channels of each branch are initialized by hand. Each
 carries the colours of the first known pixels to the left, right, top and bottom into the hole, in
 steps of 1, 2, 4 ... pixels, and adds up each side's colour in each of its layers, with a quarter
 of the weight in each. So a side that is known n layers later than another counts 4^n times less.
@@ -26,11 +26,11 @@ from model_defs.inpaint import GMCNN
 from toolchain.training.initialization import (
     HERE,
     SHUT,
+    ChannelSum,
     ChannelWriter,
     Known,
     KnownTap,
     Tap,
-    Wire,
     first,
 )
 
@@ -83,15 +83,15 @@ def settled(net: GMCNN) -> list[nn.Conv2d]:
 
 
 @torch.no_grad()
-def wire(net: nn.Module) -> None:
-    """Wires a GMCNN (not its PyTorch port) whose weights are drawn already."""
+def initialize(net: nn.Module) -> None:
+    """Initializes a GMCNN (not its PyTorch port) whose weights are drawn already."""
     assert isinstance(net, GMCNN)
     assert not net.port
     for conv in _convolutions(net):
         _keep_middle(conv)
     for conv in settled(net):
         conv.weight.zero_()
-    _merge(net, *map(_filled, branches(net)))
+    _merge(net, *map(_drawn, branches(net)))
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
@@ -105,7 +105,7 @@ def _keep_middle(conv: nn.Conv2d) -> None:
     conv.weight[..., middle, middle] = kept
 
 
-def _filled(branch: Branch) -> Known:
+def _drawn(branch: Branch) -> Known:
     """What a branch makes of what it carries, at full size."""
     known = _mean(branch, *_carried(branch))
     for conv in branch.enlarge:
@@ -117,15 +117,15 @@ def _merge(net: GMCNN, far: Known, middle: Known, near: Known) -> None:
     """A third of each branch; where the near one does not see the border, half of the others."""
     thirds = [[each.values[c].times(1 / 3) for each in (far, middle, near)] for c in range(3)]
     sixths = [[each.values[c].times(1 / 6) for each in (far, middle)] for c in range(3)]
-    shut, nothing = near.mask.times(-SHUT), Wire(())
+    shut, nothing = near.mask.times(-SHUT), ChannelSum(())
     rows = [*thirds, *([*two, shut] for two in sixths), [nothing, nothing, near.mask]]
     layers = [ChannelWriter(merge) for merge in (net.merge_far, net.merge_middle, net.merge_near)]
     for row in rows:
-        for layer, wire in zip(layers, row, strict=True):
-            layer.write((wire, HERE))
+        for layer, part in zip(layers, row, strict=True):
+            layer.write((part, HERE))
     last = ChannelWriter(_convolutions(net.draw)[0])
     for c in range(3):
-        last.write((Wire(((c, 1.0), (3 + c, 1.0), (6, 1.0))), HERE), bias=-1.0)
+        last.write((ChannelSum(((c, 1.0), (3 + c, 1.0), (6, 1.0))), HERE), bias=-1.0)
 
 
 def _shrink(branch: Branch) -> Known:
@@ -137,26 +137,26 @@ def _shrink(branch: Branch) -> Known:
     return first(quarter, *(KnownTap(known, tap) for tap in BLOCK))
 
 
-def _carried(branch: Branch) -> tuple[list[Known], list[Wire]]:
+def _carried(branch: Branch) -> tuple[list[Known], list[ChannelSum]]:
     """What each of the four sides knows at every pixel, and the weighted sums over them, and over
     the layers, of their colours and masks."""
-    sides, sums = [_shrink(branch)] * len(SIDES), [Wire(())] * 4
+    sides, sums = [_shrink(branch)] * len(SIDES), [ChannelSum(())] * 4
     for number, (conv, step) in enumerate(zip(branch.carry, branch.steps, strict=True)):
         layer = ChannelWriter(conv)
         counts = FIRST / FARTHER**number * (1 - 1 / FARTHER)
-        sums = [layer.write((wire, HERE)) for wire in _added(sums, sides, counts)]
+        sums = [layer.write((part, HERE)) for part in _added(sums, sides, counts)]
         sides = [_spread(layer, side, tap, step) for side, tap in zip(sides, SIDES, strict=True)]
     return sides, _added(sums, sides, FIRST / FARTHER ** len(branch.carry))
 
 
-def _added(sums: Sequence[Wire], sides: Sequence[Known], counts: float) -> list[Wire]:
+def _added(sums: Sequence[ChannelSum], sides: Sequence[Known], counts: float) -> list[ChannelSum]:
     """The sums, and what each side knows, so many times."""
     for side in sides:
-        sums = [old + new.times(counts) for old, new in zip(sums, side.wires, strict=True)]
+        sums = [old + new.times(counts) for old, new in zip(sums, side.sums, strict=True)]
     return list(sums)
 
 
-def _mean(branch: Branch, sides: Sequence[Known], sums: Sequence[Wire]) -> Known:
+def _mean(branch: Branch, sides: Sequence[Known], sums: Sequence[ChannelSum]) -> Known:
     """Sums of colours over that of the masks. An ELU cannot divide, but it has exponentials.
 
     Of a sum n of masks and s of colours in -1..1, `log(n + BOLD * s) - log(n - BOLD * s)` is
@@ -189,8 +189,8 @@ def logarithm(least: float, most: float) -> np.ndarray:
 
 def _inputs() -> Known:
     """Of the net's five channels: colours where they are known, 1, and the hole."""
-    mask = Wire(((3, 1.0), (4, -1.0)))
-    return Known(tuple(Wire(((c, 1.0),)) + mask for c in range(3)), mask)
+    mask = ChannelSum(((3, 1.0), (4, -1.0)))
+    return Known(tuple(ChannelSum(((c, 1.0),)) + mask for c in range(3)), mask)
 
 
 def _spread(layer: ChannelWriter, known: Known, tap: Tap, step: int) -> Known:

@@ -101,9 +101,9 @@ def device_named(name: str) -> str:
 
 def _history(task: Task, settings: Settings, base: Path | None) -> list[dict[str, Any]]:
     """How the weights came to be: the trainings before this one, then this one."""
-    told = {k: v for k, v in asdict(settings).items() if k not in FREE}
+    learned = {k: v for k, v in asdict(settings).items() if k not in FREE}
     before = files.history(base) if base is not None and base.suffix == ".safetensors" else []
-    return [*before, {"model": task.spec.name, **told}]
+    return [*before, {"model": task.spec.name, **learned}]
 
 
 def _digest(base: Path) -> str:

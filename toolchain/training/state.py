@@ -70,8 +70,8 @@ class TrainingState:
         net = task.net(settings.size)
         learned = net.get_submodule(task.part)
         start.draw(learned)
-        if task.wire is not None:
-            task.wire(learned)
+        if task.initialize is not None:
+            task.initialize(learned)
         if base is not None:
             start.narrow(learned, base, task.learned(settings.size))
             start.load(learned, base)
@@ -145,9 +145,9 @@ class TrainingState:
         before, now = asdict(Settings()) | content["settings"], asdict(settings)
         other = [k for k in now if k not in FREE and before[k] != now[k]]
         if other:
-            told = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in other)
+            changed = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in other)
             raise BadCheckpoint(
-                f"the checkpoint is of other settings: {told}",
+                f"the checkpoint is of other settings: {changed}",
                 where=str(path),
                 do="resume with the same ones, or train anew in another folder",
             )

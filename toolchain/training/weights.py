@@ -44,10 +44,10 @@ def history(path: Path) -> list[dict[str, Any]]:
 
     try:
         with safe_open(path, "pt") as file:
-            told = (file.metadata() or {}).get(RUNS, "[]")
+            text = (file.metadata() or {}).get(RUNS, "[]")
     except (SafetensorError, OSError) as error:
         raise BadWeights(f"the weights file cannot be read: {error}", where=str(path)) from error
-    runs: list[dict[str, Any]] = json.loads(told)
+    runs: list[dict[str, Any]] = json.loads(text)
     return runs
 
 
