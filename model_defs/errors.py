@@ -10,6 +10,8 @@
     ├── BadBundle               a bundle whose files and manifest disagree
     ├── BadPicture              a picture or array that cannot be read
     ├── BadRecipe               a recipe whose steps are not ones, or do not go together
+    ├── RecipeMismatch          a sound recipe that this model, or this command, cannot take
+    ├── GoalOutOfReach          a size that a model cannot be brought to
     ├── BadConfig               an mlship.toml that says what cannot be meant
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
@@ -97,6 +99,14 @@ class BadRecipe(MlshipError):
     """A recipe with a step that stands twice, or an option that a pass does not take."""
 
 
+class RecipeMismatch(MlshipError):
+    """A recipe, sound in itself, that this model or this command cannot take."""
+
+
+class GoalOutOfReach(MlshipError):
+    """So few bytes, numbers or multiply-adds that no choice of layers or channels has them."""
+
+
 class BadConfig(MlshipError):
     """An mlship.toml that is missing, is no TOML, or says what cannot be meant."""
 
@@ -166,6 +176,8 @@ ERRORS: dict[str, type[MlshipError]] = {
         BadBundle,
         BadPicture,
         BadRecipe,
+        RecipeMismatch,
+        GoalOutOfReach,
         BadConfig,
         BadRecord,
         BadCheckpoint,

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from model_defs import zoo
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from toolchain.cli.main import main
 from toolchain.recipes import recipes
 
@@ -48,7 +48,7 @@ def test_the_nets_are_about_half_as_much_work(name: str) -> None:
 
 
 def test_a_model_without_such_weights_is_refused() -> None:
-    with pytest.raises(BadRecipe, match="no weights with fewer channels") as error:
+    with pytest.raises(RecipeMismatch, match="no weights with fewer channels") as error:
         recipes.find("fast").weights_of(zoo.load("saliency"))
     assert "mlship prune saliency" in error.value.do
     assert mlship("build", "saliency", "--target", "web", "--recipe", "fast").exit_code == 2

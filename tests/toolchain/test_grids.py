@@ -11,7 +11,7 @@ from torch import nn
 
 from converters.api import Program
 from converters.capture import capture
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from model_defs.spec import ModelSpec, Preprocess, TensorSpec
 from toolchain.data import calibration
 from toolchain.passes.palettize import Palettize
@@ -257,7 +257,7 @@ def test_each_layer_may_have_a_type_of_its_own() -> None:
 
 
 def test_layers_of_another_model_are_refused() -> None:
-    with pytest.raises(BadRecipe, match="no layer 'head.out'"):
+    with pytest.raises(RecipeMismatch, match="no layer 'head.out'"):
         WeightsMixed((("head.out", "int8"),))(program_of())
 
 

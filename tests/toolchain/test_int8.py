@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from converters.api import Program
 from converters.capture import capture, example
-from model_defs.errors import BadModule, BadRecipe, UnknownName, UnsupportedOption
+from model_defs.errors import BadModule, BadRecipe, RecipeMismatch, UnknownName, UnsupportedOption
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes.int8 import Int8
 from toolchain.passes.weights_fp16 import WeightsFp16
@@ -142,7 +142,7 @@ def test_what_is_to_be_kept_is() -> None:
 
 
 def test_weights_that_are_encoded_leave_nothing_to_do() -> None:
-    with pytest.raises(BadRecipe, match="no layer is left"):
+    with pytest.raises(RecipeMismatch, match="no layer is left"):
         Int8()(WeightsFp16()(program_of(Tiny())))
 
 
@@ -172,7 +172,7 @@ def test_layers_whose_sum_has_no_grid_stay_in_floats() -> None:
 
 
 def test_a_module_that_is_a_layer_has_none_that_could_be_named() -> None:
-    with pytest.raises(BadRecipe, match="no layer is left"):
+    with pytest.raises(RecipeMismatch, match="no layer is left"):
         Int8()(program_of(nn.Conv2d(3, 2, 2, stride=2)))
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from converters.capture import capture
-from model_defs.errors import BadCheckpoint, BadRecipe
+from model_defs.errors import BadCheckpoint, RecipeMismatch
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.cli.main import main
 from toolchain.data.task import Item, Task
@@ -157,7 +157,7 @@ def test_another_recipe_does_not_resume(base: Path, tmp_path: Path) -> None:
 
 
 def test_weights_to_round_have_to_be_named(tmp_path: Path) -> None:
-    with pytest.raises(BadRecipe, match="rounds weights that were trained"):
+    with pytest.raises(RecipeMismatch, match="rounds weights that were trained"):
         train(TASK, SETTINGS, tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_weights_to_round_have_to_be_named(tmp_path: Path) -> None:
     ],
 )
 def test_recipes_that_cannot_be_trained_through(base: Path, recipe: str, why: str) -> None:
-    with pytest.raises(BadRecipe, match=why):
+    with pytest.raises(RecipeMismatch, match=why):
         rounding.of_recipe(TASK, recipe, base)
 
 

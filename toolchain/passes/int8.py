@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from model_defs.errors import BadRecipe, UnknownName
+from model_defs.errors import RecipeMismatch, UnknownName
 from toolchain.passes.base import ACTIVATIONS, Option, Pass
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Int8(Pass):
     on their grids (Jacob 2018); all else computes in floats: products, divisions, softmax, norms.
     Blocked for the layers in `keep`, for kernels that `weights-int8` would leave, for a layer
     whose own errors are LOUD, and where a step would be no normal float16: below 6e-5, as of an
-    attention over a thousand places. BadRecipe where no layer is left.
+    attention over a thousand places. RecipeMismatch where no layer is left.
     """
 
     name: ClassVar[str] = "int8"
@@ -60,7 +60,7 @@ class Int8(Pass):
         layers = integers.integer_layers(rounded)
         sites = Sites(*recorded(program.module, example(program.spec)), layers)
         if not sites.computing:
-            raise BadRecipe(
+            raise RecipeMismatch(
                 f"{self.name}: no layer is left that could compute in integers",
                 where=program.spec.name,
                 do="name it before what encodes weights, or use weights-int8",

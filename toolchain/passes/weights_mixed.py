@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from toolchain.passes.base import Pass
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class WeightsMixed(Pass):
     After:  float32 kernels whose numbers their encodings store; other layers as they were
     Rounding is by GPTQ (Frantar 2023). `layers` are pairs of a module's path and a key of KINDS.
     Blocked for the layers in `keep`, for a kernel that is zero everywhere, and where float16
-    would take fewer bytes. BadRecipe for a layer that the module has not.
+    would take fewer bytes. RecipeMismatch for a layer that the module has not.
     """
 
     name: ClassVar[str] = "weights-mixed"
@@ -46,7 +46,7 @@ class WeightsMixed(Pass):
         kinds = dict(self.layers)
         paths = {path for path, _ in program.module.named_modules()}
         if unknown := sorted(kinds.keys() - paths):
-            raise BadRecipe(
+            raise RecipeMismatch(
                 f"the recipe is for another model: there is no layer '{unknown[0]}'",
                 where=program.spec.name,
                 do=f"mlship shrink {program.spec.name} writes one for it",

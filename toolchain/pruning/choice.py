@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from converters.channels.groups import Channels, Chosen, Group
-from model_defs.errors import BadRecipe
+from model_defs.errors import GoalOutOfReach
 from toolchain.pruning.goal import PruningGoal, below
 from toolchain.pruning.importance import COMPARABLE, Scores
 
@@ -36,7 +36,7 @@ class ChannelChoice:
         if measured is None:
             return at(self.wanted.ratio)
         if measured(at(1.0)) > target:
-            raise BadRecipe(
+            raise GoalOutOfReach(
                 f"{unit} cannot be {target:,}",
                 do=f"the least possible is {measured(at(1.0)):,} of {measured({}):,}",
             )

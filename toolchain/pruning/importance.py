@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from converters.api import Program
 from converters.channels.groups import Channels, Group
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from toolchain.pruning.goal import Importance
 from toolchain.quantization.gradients import squared_gradients
 
@@ -108,7 +108,7 @@ def _products(program: Program, examples: int, task: str) -> Iterator[dict[str, 
         net.zero_grad()
         loss: Tensor = learner(*(tensor[None] for tensor in given[number]))
         if not torch.isfinite(loss):
-            raise BadRecipe(
+            raise RecipeMismatch(
                 f"the loss of example {number} is {float(loss.detach())}",
                 where=f"task of {found.spec.name}",
                 do="rank channels by magnitude",

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_defs.errors import BadRecipe, UnknownName
+from model_defs.errors import BadRecipe, RecipeMismatch, UnknownName
 from toolchain import passes
 from toolchain.passes import PASSES
 from toolchain.passes.base import ACTIVATIONS
@@ -99,14 +99,14 @@ class Recipe:
     def weights_of(self, spec: ModelSpec, given: Path | None = None) -> Path | None:
         """The file that a build takes: the given one, or what the model has for this recipe.
 
-        BadRecipe where the recipe ships fewer channels and the model has no such weights.
+        RecipeMismatch where the recipe ships fewer channels and the model has no such weights.
         """
         if given is not None or not self.pruned:
             return given or spec.weights
         if spec.pruned is None and self.pruned == "preferred":
             return spec.weights
         if spec.pruned is None:
-            raise BadRecipe(
+            raise RecipeMismatch(
                 f"recipe {self.name}: {spec.name} has no weights with fewer channels",
                 do=f"mlship prune {spec.name}, then build with --weights",
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from converters.capture import capture
 from converters.reference import ReferenceRunner
 from model_defs import lookup
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from toolchain.data import cases
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes.recipes import Recipe
@@ -23,10 +23,12 @@ def measure_model(
 ) -> list[Damage]:
     """The damage of each layer of a model on the cases of a build; evaluated on `scenes`, if any.
 
-    Raises BadRecipe for a recipe that rounds nothing, and what capturing raises.
+    Raises RecipeMismatch for a recipe that rounds nothing, and what capturing raises.
     """
     if recipe.exact:
-        raise BadRecipe(f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ...")
+        raise RecipeMismatch(
+            f"recipe {recipe.name} rounds nothing", do="use --recipe fp16, small ..."
+        )
     (name,) = lookup.expand(name)
     spec = lookup.load(name)
     program = capture(spec, recipe.weights_of(spec, weights))

@@ -11,7 +11,7 @@ from typing import Any
 from converters.capture import capture
 from converters.progress import Say
 from model_defs import lookup
-from model_defs.errors import BadRecipe, worst_code
+from model_defs.errors import GoalOutOfReach, worst_code
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
@@ -83,7 +83,7 @@ def shrink(
 ) -> Shrunk:
     """The plan with the best metric under a budget of bytes, or the smallest within a drop.
 
-    Bundles are written only if both hold. Raises BadRecipe where no plan can be as small, with
+    Bundles are written only if both hold. Raises GoalOutOfReach where no plan can be as small, with
     the least that can be had, and what keeps a target from being built.
     """
     (name,) = lookup.expand(name)
@@ -159,13 +159,13 @@ def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[Evaluate
     raise _too_small(search, budget.bytes, sizes, numbers)
 
 
-def _too_small(search: Search, wanted: int, sizes: dict[str, int], numbers: int) -> BadRecipe:
+def _too_small(search: Search, wanted: int, sizes: dict[str, int], numbers: int) -> GoalOutOfReach:
     """With the least possible: the smallest plan, and what the largest file adds to its numbers."""
     added = wanted - numbers
     least = search.least + max(0, added)
     what = f"{wanted:,} bytes cannot be had: the least is about {least:,}"
     tight = f" ({max(sizes, key=sizes.__getitem__)} is the largest)" if sizes else ""
-    return BadRecipe(
+    return GoalOutOfReach(
         what + tight,
         where=search.program.spec.name,
         do="raise --max-bytes, leave out the target that stores the widest types, or prune first",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from converters.capture import capture
 from converters.encodings import Encoding
-from model_defs.errors import BadRecipe
+from model_defs.errors import RecipeMismatch
 from toolchain.data.task import Task
 from toolchain.passes.fold_batchnorm import foldable_pairs
 from toolchain.quantization.activations import Grid, OnGrids
@@ -39,12 +39,14 @@ class Rounding:
 def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     """What a recipe makes of each layer of a model with the weights in a file, by its path.
 
-    BadRecipe for one that takes channels out, or rounds nothing or not all that it rounds to
+    RecipeMismatch for one that takes channels out, or rounds nothing or not all that it rounds to
     integers with a scale for each channel.
     """
     recipe = recipes.find(text)
     if recipe.pruned == "required" or recipe.prunes:
-        raise BadRecipe(f"recipe {text} takes channels out", do="mlship prune, then train --from")
+        raise RecipeMismatch(
+            f"recipe {text} takes channels out", do="mlship prune, then train --from"
+        )
     program = capture(task.spec, base)
     norms = dict(foldable_pairs(program))
     for step in recipe.load():
@@ -53,7 +55,7 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
     found = {path: e for path, e in grids.items() if e.dtype.startswith("int") and not e.block}
     if not found or len(found) < len(grids):
         what = "not all" if found else "nothing"
-        raise BadRecipe(
+        raise RecipeMismatch(
             f"recipe {text} rounds {what} to what can be trained through",
             do="use int8, weights-int8, weights-int6 or weights-int4",
         )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_defs.errors import BadCheckpoint, BadRecipe, TrainingDiverged
+from model_defs.errors import BadCheckpoint, RecipeMismatch, TrainingDiverged
 from toolchain.bundle import bundle as bundles
 from toolchain.data.task import Item, Task
 from toolchain.training import rounding, start
@@ -173,11 +173,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _layers(recipe: str, task: Task, base: Path | None) -> Mapping[str, Rounding]:
-    """How a recipe rounds the weights in a file; BadRecipe where there is none."""
+    """How a recipe rounds the weights in a file; RecipeMismatch where there is none."""
     if not recipe:
         return {}
     if base is None:
-        raise BadRecipe(
+        raise RecipeMismatch(
             f"recipe {recipe} rounds weights that were trained", do="name them: --from FILE"
         )
     return rounding.of_recipe(task, recipe, base)
