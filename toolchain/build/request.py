@@ -36,7 +36,7 @@ class BuildRequest:
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
     the report of the passes.
 
-    Raises what the targets cannot do: BadRecipe and its like.
+    Raises UnsupportedOption for what the targets cannot do.
     """
 
     models: tuple[str | ModelSpec, ...]

@@ -22,7 +22,7 @@ from toolchain.evaluation.dataset import (
     grey,
     pixels,
 )
-from toolchain.evaluation.photographs import FILES, photograph
+from toolchain.evaluation.photographs import photographs_without_truth
 from toolchain.parity import metrics
 from toolchain.parity.metrics import MetricInput
 
@@ -44,13 +44,7 @@ def samples(inputs: tuple[TensorSpec, ...], scenes: int) -> Iterator[EvalSample]
         truth = label_tensor(view.depth, inputs[0])[None]
         shown = pixels(image, inputs[0])
         yield EvalSample("scenes", number, {inputs[0].name: image}, shown, truth, lies.target)
-    for number, name in enumerate(FILES):
-        image, lies = to_tensor(photograph(name).picture, inputs[0])
-        nothing = np.zeros((1, 1, *inputs[0].shape[2:]), np.float32)
-        shown = pixels(image, inputs[0])
-        yield EvalSample(
-            "photographs", number, {inputs[0].name: image}, shown, nothing, lies.target
-        )
+    yield from photographs_without_truth(inputs)
 
 
 def compute_metrics(sample: EvalSample, predict: Predict) -> MetricValues:

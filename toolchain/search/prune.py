@@ -25,7 +25,7 @@ from toolchain.passes.prune_channels import PruneChannels
 from toolchain.training import loop
 from toolchain.training import weights as files
 from toolchain.training.loop import CHECKPOINT, WEIGHTS
-from toolchain.training.state import FREE, Settings
+from toolchain.training.state import FREE, Settings, describe_changes
 
 PLAN, START = "plan.json", "start.safetensors"
 
@@ -113,10 +113,7 @@ def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
             )
         bundles.write_whole(path, json.dumps(plan, indent=1) + "\n")
         return
-    before = _read(path)
-    other = [key for key in plan if before.get(key) != plan[key]]
-    if other:
-        changed = ", ".join(f"{key} {before.get(key)}, not {plan[key]}" for key in other)
+    if changed := describe_changes(_read(path), plan):
         raise BadCheckpoint(
             f"the pruning is of other settings: {changed}",
             where=str(path),

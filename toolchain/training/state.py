@@ -143,9 +143,8 @@ class TrainingState:
     def load(self, path: Path, settings: Settings) -> None:
         content = _read(path)
         before, now = asdict(Settings()) | content["settings"], asdict(settings)
-        other = [k for k in now if k not in FREE and before[k] != now[k]]
-        if other:
-            changed = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in other)
+        learned = {key: value for key, value in now.items() if key not in FREE}
+        if changed := describe_changes(before, learned):
             raise BadCheckpoint(
                 f"the checkpoint is of other settings: {changed}",
                 where=str(path),
@@ -156,6 +155,15 @@ class TrainingState:
         self.average.load_state_dict(content["average"])
         self.optimiser.load_state_dict(content["optimiser"])
         torch.set_rng_state(content["random"])
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which of today's settings were others before, and what they were; "" if none."""
+    return ", ".join(
+        f"{key} {before.get(key)}, not {value}"
+        for key, value in now.items()
+        if before.get(key) != value
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
