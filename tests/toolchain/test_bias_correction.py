@@ -14,8 +14,8 @@ from toolchain.data import calibration
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.passes.weights_uint8 import WeightsUint8
 from toolchain.passes.weights_uint16 import WeightsUint16
-from toolchain.quantization.gptq import means
-from toolchain.quantization.grids import affine, lost, on_grids
+from toolchain.quantization.gptq import collect_means
+from toolchain.quantization.grids import affine, average_loss, quantize_kernels
 
 SIDE = 16
 
@@ -49,7 +49,7 @@ def bias_of(program: Program, layer: str = "0") -> Tensor:
 )
 def test_the_mean_of_each_channel_stays(layer: nn.Module) -> None:
     before = program_of(nn.Sequential(layer))
-    plain, corrected = on_grids(before, affine("uint8")), WeightsUint8()(before)
+    plain, corrected = quantize_kernels(before, affine("uint8")), WeightsUint8()(before)
     drift = [(mean_outputs(p) - mean_outputs(before)).abs().max() for p in (plain, corrected)]
     assert drift[0] > 0.01
     assert drift[1] < 0.001 * drift[0]
@@ -60,9 +60,9 @@ def test_the_mean_of_each_channel_stays(layer: nn.Module) -> None:
 def test_what_a_channel_loses_is_its_errors_times_the_means() -> None:
     kernel = np.array([[1.25, 2.0], [3.0, 4.5]], np.float32)
     nearest = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
-    assert lost(kernel, nearest, np.array([[8.0, 2.0]])).tolist() == [2.0, -1.0]
+    assert average_loss(kernel, nearest, np.array([[8.0, 2.0]])).tolist() == [2.0, -1.0]
     in_groups = np.array([[8.0, 2.0], [4.0, 6.0]])
-    assert lost(kernel, nearest, in_groups).tolist() == [2.0, -3.0]
+    assert average_loss(kernel, nearest, in_groups).tolist() == [2.0, -3.0]
 
 
 class Twice(nn.Module):
@@ -80,7 +80,7 @@ def test_means_are_of_all_that_a_layer_reads() -> None:
     program = program_of(Twice())
     pictures = [given["image"] for given in calibration.inputs_for(program.spec)]
     want = np.mean([image.mean((0, 2, 3)) for image in pictures], axis=0) + 0.5
-    np.testing.assert_allclose(means(program)["conv.weight"][0], want, rtol=1e-5)
+    np.testing.assert_allclose(collect_means(program)["conv.weight"][0], want, rtol=1e-5)
 
 
 class Unbiased(nn.Sequential):

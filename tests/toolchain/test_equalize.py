@@ -15,7 +15,7 @@ from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes.equalize import Equalize
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.passes.weights_uint8 import WeightsUint8
-from toolchain.quantization.equalization import equalizable_pairs
+from toolchain.quantization.equalization import find_equalizable_pairs
 from toolchain.recipes import pipeline, recipes
 
 X = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5
@@ -131,7 +131,7 @@ def inverted_residual() -> nn.Module:
 
 def test_goes_on_until_no_pair_moves() -> None:
     before = program_of(inverted_residual())
-    assert equalizable_pairs(before) == [("0", "2"), ("2", "4")]
+    assert find_equalizable_pairs(before) == [("0", "2"), ("2", "4")]
     after = pipeline.run(before, (Equalize(),))
     for pair in (("0", "2"), ("2", "4")):
         assert even(after, *pair)

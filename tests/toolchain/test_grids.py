@@ -21,8 +21,8 @@ from toolchain.passes.weights_int6 import WeightsInt6
 from toolchain.passes.weights_int8 import WeightsInt8
 from toolchain.passes.weights_mixed import WeightsMixed
 from toolchain.quantization import grids
-from toolchain.quantization.gptq import moments, round_by_gptq
-from toolchain.quantization.gradients import squared_gradients
+from toolchain.quantization.gptq import collect_moments, round_by_gptq
+from toolchain.quantization.gradients import collect_squared_gradients
 from toolchain.quantization.grids import symmetric
 from toolchain.quantization.kinds import KINDS
 from toolchain.quantization.palettes import chooser, k_means
@@ -156,7 +156,7 @@ def test_gradients_know_a_layer_that_nothing_depends_on() -> None:
             super().__init__()
             self.idle = nn.Conv2d(3, 2, 1)
 
-    found = squared_gradients(program_of(Idle()))
+    found = collect_squared_gradients(program_of(Idle()))
     assert found["second.weight"].max() > 0
     assert found["idle.weight"].max() == 0
 
@@ -222,7 +222,7 @@ def test_a_palette_has_a_zero_only_for_kernels_that_have_many() -> None:
 
 def test_moments_are_of_what_a_convolution_reads() -> None:
     program = program_of()
-    found = moments(program)
+    found = collect_moments(program)
     assert set(found) == {"first.weight", "second.weight", "last.weight"}
     inputs = calibration.inputs_for(program.spec)
     assert len(inputs) >= 12
@@ -235,7 +235,7 @@ def test_a_depthwise_convolution_has_moments_for_each_channel() -> None:
     depthwise = nn.Sequential(
         nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.Conv2d(3, 1, 1), nn.Upsample(scale_factor=2)
     )
-    found = moments(program_of(depthwise))["0.weight"]
+    found = collect_moments(program_of(depthwise))["0.weight"]
     inputs = calibration.inputs_for(program_of(depthwise).spec)
     want = np.mean([_moment(given["image"]) for given in inputs], axis=0)
     assert found.shape == (3, 9, 9)
@@ -306,7 +306,7 @@ def test_the_fewest_layers_are_spared() -> None:
 
 @pytest.mark.parametrize(("truth", "want"), [((0, 0, 1, 1), 2), ((1, 1, 1, 1), 0), ((0,) * 4, 3)])
 def test_the_first_number_of_which_it_holds(truth: tuple[int, ...], want: int) -> None:
-    assert sensitivity.first(lambda n: bool(truth[n]), 3) == want
+    assert sensitivity.find_first(lambda n: bool(truth[n]), 3) == want
 
 
 def test_a_judge_takes_no_number_that_is_none() -> None:

@@ -15,8 +15,8 @@ from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes.int8 import Int8
 from toolchain.passes.weights_fp16 import WeightsFp16
 from toolchain.quantization.activations import FINEST, Grid, OnGrids
-from toolchain.quantization.calls import kind_of, recorded
-from toolchain.quantization.ranges import BINS, RANGES, Histogram, merged
+from toolchain.quantization.calls import kind_of, record_calls
+from toolchain.quantization.ranges import BINS, RANGES, Histogram, merge
 from toolchain.quantization.sites import Sites
 from toolchain.recipes import recipes, targets
 
@@ -44,7 +44,7 @@ def program_of(module: nn.Module, result: tuple[int, ...] = (1, 2, 8, 8)) -> Pro
 
 
 def sites_of(module: nn.Module, *layers: str) -> Sites:
-    calls, returned = recorded(module, [torch.rand(1, 3, 16, 16)])
+    calls, returned = record_calls(module, [torch.rand(1, 3, 16, 16)])
     return Sites(calls, returned, layers)
 
 
@@ -263,7 +263,7 @@ def test_ranges_of_numbers_that_are_all_one_hold_it() -> None:
 
 
 def test_sites_that_share_a_grid_are_looked_at_together() -> None:
-    both = merged([seen_of(np.linspace(0, 1, 100)), seen_of(np.linspace(-4, 0, 100))])
+    both = merge([seen_of(np.linspace(0, 1, 100)), seen_of(np.linspace(-4, 0, 100))])
     assert (both.low, both.high) == (-4, 1)
     assert both.counts[: BINS * 4 // 5].sum() == pytest.approx(1, abs=0.05)
 

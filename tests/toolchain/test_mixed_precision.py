@@ -154,4 +154,4 @@ def test_the_layers_that_overflow_are_named(folder: Path) -> None:
     inputs = {"ones": {"image": np.ones((1, 3, 24, 24), np.float32)}}
     runner = ReferenceRunner(program)
     judge = Judge(inputs, {"ones": runner.run(inputs["ones"])})
-    assert set(mixed_precision.overflowing(program, judge)) == {"up", "down"}
+    assert set(mixed_precision.find_overflowing(program, judge)) == {"up", "down"}

@@ -24,7 +24,7 @@ from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.pruning import importance
 from toolchain.pruning.goal import IMPORTANCES
-from toolchain.quantization.gradients import squared_gradients
+from toolchain.quantization.gradients import collect_squared_gradients
 from toolchain.recipes import pipeline
 
 IMAGE = TensorSpec("image", (1, 3, 16, 16), "image", low=0, high=1)
@@ -205,7 +205,7 @@ def test_taylor_is_the_squared_change_that_gradients_foretell(
     monkeypatch.setattr("toolchain.data.task.find", lambda name: TASK)
     before = program()
     channels = channels_of(before.module, example(SPEC))
-    found = importance.scores(before, channels, "taylor", examples=2)["second"]
+    found = importance.score_channels(before, channels, "taylor", examples=2)["second"]
     want = torch.zeros(24)
     for number in range(2):
         given = picture(SPEC.inputs, number)[0][None]
@@ -217,8 +217,8 @@ def test_taylor_is_the_squared_change_that_gradients_foretell(
 def test_hessian_is_half_the_squared_move_of_the_outputs() -> None:
     before = program()
     channels = channels_of(before.module, example(SPEC))
-    found = importance.scores(before, channels, "hessian")["second"]
-    slopes = squared_gradients(before)
+    found = importance.score_channels(before, channels, "hessian")["second"]
+    slopes = collect_squared_gradients(before)
     net = before.module
     want = sum(
         (net.get_parameter(name) ** 2 * torch.from_numpy(slopes[name]))

@@ -14,7 +14,7 @@ from toolchain.cli.main import main
 from toolchain.cli.shrink import Bytes, Share
 from toolchain.recipes.targets import TARGETS
 from toolchain.search import knapsack
-from toolchain.search.choices import StorageChoice, kinds
+from toolchain.search.choices import StorageChoice, list_kinds
 
 NET = """
 import torch
@@ -62,7 +62,7 @@ def test_a_plan_fits_and_is_nearly_the_best_there_is(seed: int) -> None:
     plans = [dict(zip(choices, plan, strict=True)) for plan in itertools.product(*choices.values())]
     least = min(map(knapsack.total, plans))
     budget = least + (max(map(knapsack.total, plans)) - least) // 2
-    found = knapsack.packed(choices, budget)
+    found = knapsack.pack(choices, budget)
     assert found is not None
     assert knapsack.total(found) <= budget
     best = min(damage(p) for p in plans if knapsack.total(p) <= budget)
@@ -77,9 +77,9 @@ def damage(plan: knapsack.Plan) -> float:
 def test_no_plan_fits_below_the_least_and_the_best_fits_above_the_most() -> None:
     choices = choices_of(0)
     least = sum(own[-1].bytes for own in choices.values())
-    assert knapsack.packed(choices, least - 1) is None
-    assert set(_kinds(knapsack.packed(choices, least))) == {"int4"}
-    assert set(_kinds(knapsack.packed(choices, 10**6))) == {"float16"}
+    assert knapsack.pack(choices, least - 1) is None
+    assert set(_kinds(knapsack.pack(choices, least))) == {"int4"}
+    assert set(_kinds(knapsack.pack(choices, 10**6))) == {"float16"}
 
 
 def _kinds(plan: knapsack.Plan | None) -> list[str]:
@@ -88,8 +88,8 @@ def _kinds(plan: knapsack.Plan | None) -> list[str]:
 
 
 def test_only_what_all_targets_store_is_tried() -> None:
-    assert "int6" in kinds([TARGETS["ios"]])
-    assert kinds(list(TARGETS.values())) == ("int8",)
+    assert "int6" in list_kinds([TARGETS["ios"]])
+    assert list_kinds(list(TARGETS.values())) == ("int8",)
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,12 @@ class Equalize(Pass):
     exact: ClassVar[bool] = True
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.equalization import equalizable_pairs, even_out
+        from toolchain.quantization.equalization import even_out, find_equalizable_pairs
 
         module = copy.deepcopy(program.module)
-        layers = [tuple(map(module.get_submodule, pair)) for pair in equalizable_pairs(program)]
+        layers = [
+            tuple(map(module.get_submodule, pair)) for pair in find_equalizable_pairs(program)
+        ]
         moved = False
         while sum(even_out(*pair) for pair in layers):
             moved = True

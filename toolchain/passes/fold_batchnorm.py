@@ -30,7 +30,7 @@ class FoldBatchnorm(Pass):
     def __call__(self, program: Program) -> Program:
         from torch import nn
 
-        pairs = foldable_pairs(program)
+        pairs = find_foldable_pairs(program)
         if not pairs:
             return program
         module = copy.deepcopy(program.module)
@@ -51,15 +51,15 @@ def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
     return fuse_conv_bn_eval(layer, batchnorm, transpose=isinstance(layer, nn.ConvTranspose2d))
 
 
-def foldable_pairs(program: Program) -> list[tuple[str, str]]:
+def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
     """The paths of each (convolution or linear layer, BatchNorm) that can be one layer."""
     from torch import nn
 
-    from toolchain.quantization.consumers import pairs
+    from toolchain.quantization.consumers import find_pairs
 
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    alone = pairs(program, dict.fromkeys((*convolutions, nn.Linear), ()), norms)
+    alone = find_pairs(program, dict.fromkeys((*convolutions, nn.Linear), ()), norms)
     layer: Any = program.module.get_submodule
     return [pair for pair in alone if layer(pair[1]).running_mean is not None]
 

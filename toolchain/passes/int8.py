@@ -49,16 +49,16 @@ class Int8(Pass):
         from converters.capture import example
         from toolchain.quantization import integers
         from toolchain.quantization.activations import OnGrids
-        from toolchain.quantization.calls import recorded
-        from toolchain.quantization.gptq import moments
-        from toolchain.quantization.grids import on_grids, symmetric
+        from toolchain.quantization.calls import record_calls
+        from toolchain.quantization.gptq import collect_moments
+        from toolchain.quantization.grids import quantize_kernels, symmetric
         from toolchain.quantization.sites import Sites
 
         if isinstance(program.module, OnGrids):
             return program
-        rounded = on_grids(program, symmetric("int8"), self.keep, moments(program))
+        rounded = quantize_kernels(program, symmetric("int8"), self.keep, collect_moments(program))
         layers = integers.integer_layers(rounded)
-        sites = Sites(*recorded(program.module, example(program.spec)), layers)
+        sites = Sites(*record_calls(program.module, example(program.spec)), layers)
         if not sites.computing:
             raise RecipeMismatch(
                 f"{self.name}: no layer is left that could compute in integers",
@@ -69,6 +69,6 @@ class Int8(Pass):
         kept = integers.find_too_fine(sites, grids)
         kept = kept or integers.find_loud(program, rounded, sites, grids)
         if not kept:
-            return integers.put_on_grids(rounded, sites, grids)
+            return integers.quantize_activations(rounded, sites, grids)
         after = replace(self, keep=(*self.keep, *kept))(program)
         return replace(after, kept={**kept, **after.kept})

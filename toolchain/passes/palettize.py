@@ -45,11 +45,11 @@ class Palettize(Pass):
         return (f"palette{self.bits}",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.gptq import moments
-        from toolchain.quantization.gradients import squared_gradients
-        from toolchain.quantization.grids import on_grids, wide_where_small
+        from toolchain.quantization.gptq import collect_moments
+        from toolchain.quantization.gradients import collect_squared_gradients
+        from toolchain.quantization.grids import quantize_kernels, wide_where_small
         from toolchain.quantization.palettes import chooser
 
-        counts = squared_gradients(program) if self.sensitive else {}
+        counts = collect_squared_gradients(program) if self.sensitive else {}
         choose = wide_where_small(chooser(self.bits, counts))
-        return on_grids(program, choose, self.keep, moments(program))
+        return quantize_kernels(program, choose, self.keep, collect_moments(program))

@@ -44,13 +44,13 @@ class PruneChannels(PruningGoal, Pass):
         from converters.channels.find import channels_of, explains
         from converters.channels.remove import remove
         from toolchain.pruning.choice import ChannelChoice
-        from toolchain.pruning.importance import scores
+        from toolchain.pruning.importance import score_channels
 
         if program.encodings:
             raise wrong("the weights are encoded already", "name it before what encodes them")
         channels = channels_of(program.module, example(program.spec))
         self._check_layers(channels)
-        found = scores(program, channels, self.importance, self.examples, self.task)
+        found = score_channels(program, channels, self.importance, self.examples, self.task)
         chosen = ChannelChoice(self, channels, found).made()
         if not any(len(gone) for gone in chosen.values()):
             return program

@@ -36,8 +36,8 @@ class WeightsInt4(Pass):
         return (f"int4{BLOCKS}" if self.block else "int4",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.gptq import moments
-        from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+        from toolchain.quantization.gptq import collect_moments
+        from toolchain.quantization.grids import quantize_kernels, symmetric, wide_where_small
 
         choose = wide_where_small(symmetric("int4", self.block))
-        return on_grids(program, choose, self.keep, moments(program))
+        return quantize_kernels(program, choose, self.keep, collect_moments(program))

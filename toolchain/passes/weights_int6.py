@@ -34,7 +34,9 @@ class WeightsInt6(Pass):
         return ("int6",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.gptq import moments
-        from toolchain.quantization.grids import on_grids, symmetric, wide_where_small
+        from toolchain.quantization.gptq import collect_moments
+        from toolchain.quantization.grids import quantize_kernels, symmetric, wide_where_small
 
-        return on_grids(program, wide_where_small(symmetric("int6")), self.keep, moments(program))
+        return quantize_kernels(
+            program, wide_where_small(symmetric("int6")), self.keep, collect_moments(program)
+        )

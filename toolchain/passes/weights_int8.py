@@ -32,6 +32,6 @@ class WeightsInt8(Pass):
         return ("int8",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.grids import on_grids, symmetric
+        from toolchain.quantization.grids import quantize_kernels, symmetric
 
-        return on_grids(program, symmetric("int8"), self.keep)
+        return quantize_kernels(program, symmetric("int8"), self.keep)

@@ -37,8 +37,8 @@ class WeightsMixed(Pass):
         return tuple(dict.fromkeys(kind for _, kind in self.layers))
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.gptq import moments
-        from toolchain.quantization.grids import on_grids
+        from toolchain.quantization.gptq import collect_moments
+        from toolchain.quantization.grids import quantize_kernels
         from toolchain.quantization.kinds import KINDS
 
         if not self.layers:
@@ -56,4 +56,4 @@ class WeightsMixed(Pass):
             return KINDS[kinds[name.rpartition(".")[0]]](name, kernel, axis)
 
         others = paths - kinds.keys()
-        return on_grids(program, choose, (*self.keep, *others), moments(program))
+        return quantize_kernels(program, choose, (*self.keep, *others), collect_moments(program))

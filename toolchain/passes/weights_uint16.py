@@ -32,6 +32,6 @@ class WeightsUint16(Pass):
         return ("uint16",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.grids import affine, on_grids
+        from toolchain.quantization.grids import affine, quantize_kernels
 
-        return on_grids(program, affine("uint16"), self.keep)
+        return quantize_kernels(program, affine("uint16"), self.keep)

@@ -33,7 +33,7 @@ class WeightsUint8(Pass):
         return ("uint8",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.gptq import means
-        from toolchain.quantization.grids import affine, on_grids
+        from toolchain.quantization.gptq import collect_means
+        from toolchain.quantization.grids import affine, quantize_kernels
 
-        return on_grids(program, affine("uint8"), self.keep, met=means(program))
+        return quantize_kernels(program, affine("uint8"), self.keep, met=collect_means(program))

@@ -14,7 +14,7 @@ from converters.api import Program
 from converters.channels.groups import Channels, Group
 from model_defs.errors import RecipeMismatch
 from toolchain.pruning.goal import Importance
-from toolchain.quantization.gradients import squared_gradients
+from toolchain.quantization.gradients import collect_squared_gradients
 
 COMPARABLE: tuple[Importance, ...] = ("taylor", "hessian")
 """Those whose scores have a unit, so that they may be divided by a price."""
@@ -23,7 +23,7 @@ Scores = Mapping[str, np.ndarray]
 """By a group's name, a number for each of its channels."""
 
 
-def scores(
+def score_channels(
     program: Program, channels: Channels, by: Importance, examples: int = 32, task: str = ""
 ) -> Scores:
     """The importance of each channel.
@@ -40,7 +40,7 @@ def scores(
         return _taylor(program, channels, examples, task)
     weights = dict(program.module.named_parameters())
     if by == "hessian":
-        slopes = squared_gradients(program)
+        slopes = collect_squared_gradients(program)
         costs = {n: w.detach() ** 2 * torch.from_numpy(slopes[n]) / 2 for n, w in weights.items()}
         return {g.name: _collected(g, costs, torch.Tensor.detach) for g in channels.groups}
     if by == "batchnorm":

@@ -82,7 +82,7 @@ NOBODY = -(10**6)
 """The number of a map that neither a call made nor the caller gave."""
 
 
-def recorded(
+def record_calls(
     module: nn.Module, inputs: Sequence[Tensor]
 ) -> tuple[list[RecordedCall], tuple[int, ...]]:
     """The calls of one run, and the numbers of those whose results are returned."""

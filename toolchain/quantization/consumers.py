@@ -66,7 +66,7 @@ def _made(value: object) -> _Result | None:
     return getattr(value, "mlship_result", None)
 
 
-def pairs(
+def find_pairs(
     program: Program, makers: Makers, readers: Collection[type[nn.Module]]
 ) -> list[tuple[str, str]]:
     """The paths of each (maker, reader) of which the first's result is read by the second alone.

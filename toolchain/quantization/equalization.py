@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.api import Program
-from toolchain.quantization.consumers import pairs
+from toolchain.quantization.consumers import find_pairs
 from toolchain.quantization.grids import LAYERS, TRANSPOSED
 
 NUMBERS = ("relu", "leaky_relu", "prelu", "dropout")
@@ -32,13 +32,13 @@ THROUGH: dict[type[nn.Module], Collection[str]] = {
 """What may lie between a layer and the one that reads it."""
 
 
-def equalizable_pairs(program: Program) -> list[tuple[str, str]]:
+def find_equalizable_pairs(program: Program) -> list[tuple[str, str]]:
     """The paths of each (layer, the layer that alone reads its channels, as channels)."""
     layer: Any = program.module.get_submodule
     encoded = {name.rpartition(".")[0] for name in program.encodings}
     return [
         (first, second)
-        for first, second in pairs(program, THROUGH, LAYERS)
+        for first, second in find_pairs(program, THROUGH, LAYERS)
         if layer(first).weight.dim() == layer(second).weight.dim()
         if not encoded & {first, second}
     ]

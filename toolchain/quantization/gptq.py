@@ -37,13 +37,13 @@ Means = Mapping[str, np.ndarray]
 
 
 @cache_by_module
-def moments(program: Program) -> Moments:
+def collect_moments(program: Program) -> Moments:
     """Those of the linear layers and of the convolutions, over pictures; summed over these."""
     return _summed(program, lambda patches: patches.transpose(0, 2, 1) @ patches / patches.shape[1])
 
 
 @cache_by_module
-def means(program: Program) -> Means:
+def collect_means(program: Program) -> Means:
     """Those of the linear layers and of the convolutions, over pictures."""
 
     def of(patches: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ DRAWS = 4
 """Random directions of the outputs for each case."""
 
 
-def squared_gradients(program: Program) -> dict[str, np.ndarray]:
+def collect_squared_gradients(program: Program) -> dict[str, np.ndarray]:
     """Parameter -> the mean square of what it moves the outputs by, in tolerances, of its shape.
 
     The diagonal of the Gauss-Newton matrix, seen in random directions (Hutchinson 1990): needs

@@ -31,7 +31,7 @@ NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 """Was seen of any layer."""
 
 
-def on_grids(
+def quantize_kernels(
     program: Program,
     choose: Choose,
     keep: Collection[str] = (),
@@ -59,10 +59,10 @@ def on_grids(
             grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
             if grid.bytes(kernel.size) > HALF * kernel.size:
                 continue
-            numbers = rounded(kernel, grid, seen.get(name))
+            numbers = round_kernel(kernel, grid, seen.get(name))
             bias = name.removesuffix("weight") + "bias"
             if name in met and layer.bias is not None and bias not in encodings:
-                layer.bias += torch.from_numpy(lost(kernel, numbers, met[name]))
+                layer.bias += torch.from_numpy(average_loss(kernel, numbers, met[name]))
             layer.weight.copy_(torch.from_numpy(numbers))
             chosen[id(layer.weight)] = grid
         encodings[name] = chosen[id(layer.weight)]
@@ -71,12 +71,12 @@ def on_grids(
     return replace(program, module=module, encodings=encodings)
 
 
-def rounded(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
+def round_kernel(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:
     """The kernel's numbers on a grid: nearest, or by GPTQ for what the layer reads."""
     return grid.numbers(grid.codes(kernel if seen is None else round_by_gptq(kernel, grid, seen)))
 
 
-def lost(kernel: np.ndarray, numbers: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def average_loss(kernel: np.ndarray, numbers: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """What each output channel loses on average, (W - W') E[x]: Nagel 2019, section 4.2.
 
     The channels are along axis 0; `mean` is (groups, columns) for the rest.

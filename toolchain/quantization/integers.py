@@ -10,9 +10,9 @@ import torch
 from converters.api import Program
 from converters.encodings import Encoding
 from toolchain.quantization.activations import Grid, Grids, put
-from toolchain.quantization.noise import noise
-from toolchain.quantization.observers import observed
-from toolchain.quantization.ranges import RANGES, merged
+from toolchain.quantization.noise import measure_noise
+from toolchain.quantization.observers import observe
+from toolchain.quantization.ranges import RANGES, merge
 from toolchain.quantization.sites import Site, Sites
 
 LOUD = 0.02
@@ -30,9 +30,9 @@ def integer_layers(program: Program) -> set[str]:
 
 def choose_grids(program: Program, sites: Sites, ranges: str) -> dict[Site, Grid]:
     """The grid of each group of sites that can have one, by its leader."""
-    seen, chosen = observed(program), RANGES[ranges]
+    seen, chosen = observe(program), RANGES[ranges]
     found = {
-        leader: Grid.of(*chosen(merged([seen[site] for site in group])))
+        leader: Grid.of(*chosen(merge([seen[site] for site in group])))
         for leader, group in sites.groups.items()
     }
     return {leader: grid for leader, grid in found.items() if grid is not None}
@@ -49,7 +49,7 @@ def find_loud(
     program: Program, rounded: Program, sites: Sites, grids: Mapping[Site, Grid]
 ) -> dict[str, str]:
     """Layer -> why it should not compute in integers: its own rounding is LOUD."""
-    shares = noise(program, rounded, sites, grids)
+    shares = measure_noise(program, rounded, sites, grids)
     return {
         layer: f"in 8 bits {share:.0%} of its result is noise"
         for layer, share in shares.items()
@@ -57,7 +57,7 @@ def find_loud(
     }
 
 
-def put_on_grids(program: Program, sites: Sites, grids: Mapping[Site, Grid]) -> Program:
+def quantize_activations(program: Program, sites: Sites, grids: Mapping[Site, Grid]) -> Program:
     """The program, whose module is changed, with activations and biases on their grids."""
     at = {site: grids[leader] for leader, group in sites.groups.items() for site in group}
     read = {layer: sites.read_by(layer) for layer in sites.layers}

@@ -18,7 +18,7 @@ EVERY = 4
 """Layers are compared on one of so many pictures of the calibration."""
 
 
-def noise(
+def measure_noise(
     program: Program, rounded: Program, sites: Sites, grids: Mapping[Site, Grid]
 ) -> dict[str, float]:
     """Layer -> the mean square of its errors, as a share of its result's variance.

@@ -19,7 +19,7 @@ See = Callable[[int, Tensor], None]
 
 
 @cache_by_module
-def observed(program: Program) -> Mapping[int, Histogram]:
+def observe(program: Program) -> Mapping[int, Histogram]:
     """What was seen of each call's map, and of each input, by its number (see `calls`).
 
     Once for the ends, once more for what lies between.
@@ -39,11 +39,11 @@ def observed(program: Program) -> Mapping[int, Histogram]:
             counts[number] = counts.get(number, np.zeros(BINS)) + found
 
     for see in (see_ends, see_between):
-        show(program, see)
+        feed_pictures(program, see)
     return {n: Histogram(*ends[n], counts.get(n, np.zeros(BINS))) for n in ends}
 
 
-def show(program: Program, see: See) -> None:
+def feed_pictures(program: Program, see: See) -> None:
     """Runs the program on the pictures; `see` is given every map."""
     with torch.no_grad():
         for inputs in inputs_of(program):

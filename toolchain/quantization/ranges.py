@@ -106,7 +106,7 @@ RANGES: Mapping[str, Callable[[Histogram], Range]] = {
 """By the names that a recipe gives them."""
 
 
-def merged(several: Sequence[Histogram]) -> Histogram:
+def merge(several: Sequence[Histogram]) -> Histogram:
     """What was seen at sites that share a grid."""
     if len(several) == 1:
         return several[0]

@@ -47,8 +47,8 @@ def mix(
     program, rounding = captured, replace(recipe, keep={})
     if recipe.lossy:
         program, rounding = replace(shipped, encodings={}), replace(rounding, steps=(HALF,))
-    judge = sensitivity.of_cases(judge, [case for case in judge.cases if case in failed])
-    overflow = overflowing(program, judge)
+    judge = sensitivity.select_cases(judge, [case for case in judge.cases if case in failed])
+    overflow = find_overflowing(program, judge)
     damages = [
         damage
         for damage in sensitivity.measure(program, rounding, judge)
@@ -60,7 +60,7 @@ def mix(
     return replace(recipe, keep={**kept, **overflow}, attempt=recipe.attempt + 1)
 
 
-def overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
+def find_overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
     """The layers that read or write activations near float16's end, and how large these are."""
     import torch
 
@@ -75,7 +75,7 @@ def overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
 
         return hook
 
-    layers = sensitivity.layers(program)
+    layers = sensitivity.list_layers(program)
     handles = [
         program.module.get_submodule(name).register_forward_hook(watch(name))  # type: ignore[arg-type]
         for name in layers

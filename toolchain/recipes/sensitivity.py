@@ -65,7 +65,7 @@ class Judge:
         return max(found)
 
 
-def layers(program: Program) -> tuple[str, ...]:
+def list_layers(program: Program) -> tuple[str, ...]:
     """The modules that have parameters of their own, in the order of the model."""
     named = (name.rpartition(".")[0] for name, _ in program.module.named_parameters())
     return tuple(dict.fromkeys(named))
@@ -81,7 +81,7 @@ def measure(
     """The damage of each layer that the recipe rounds, the largest first."""
     ready = _after(program, [step for step in recipe.load() if step.exact])
     whole = _rounded(ready, recipe)
-    every = layers(whole)
+    every = list_layers(whole)
     found = []
     for number, layer in enumerate(every):
         report(number, len(every))
@@ -128,11 +128,11 @@ def choose_kept(
         keep = {damage.layer: "" for damage in damages[:count]}
         return judge.worst(_rounded(ready, replace(recipe, keep=keep)))[0] <= goal
 
-    count = first(within, len(damages))
+    count = find_first(within, len(damages))
     return {damage.layer: reason(damage) for damage in damages[:count]}
 
 
-def first(holds: Callable[[int], bool], most: int) -> int:
+def find_first(holds: Callable[[int], bool], most: int) -> int:
     """The smallest number up to `most` of which it holds, if it holds of all beyond; or `most`."""
     low, high = 0, most
     while low < high:
@@ -145,7 +145,7 @@ def reason(damage: Damage) -> str:
     return f"alone it moves {damage.where}, by {damage.share:.2g} of the tolerance"
 
 
-def of_cases(judge: Judge, names: Iterable[str]) -> Judge:
+def select_cases(judge: Judge, names: Iterable[str]) -> Judge:
     """The same with these cases alone."""
     kept = tuple(names)
     return Judge({n: judge.cases[n] for n in kept}, {n: judge.expected[n] for n in kept})

@@ -15,8 +15,8 @@ from converters.api import Program
 from converters.encodings import HALF, Encoding
 from converters.reference import ReferenceRunner
 from toolchain.data import calibration
-from toolchain.quantization.gptq import moments
-from toolchain.quantization.grids import LAYERS, TRANSPOSED, rounded
+from toolchain.quantization.gptq import collect_moments
+from toolchain.quantization.grids import LAYERS, TRANSPOSED, round_kernel
 from toolchain.quantization.kinds import KINDS
 from toolchain.recipes.targets import Target
 
@@ -40,12 +40,12 @@ class StorageChoice:
     damage: float
 
 
-def kinds(targets: Sequence[Target]) -> tuple[str, ...]:
+def list_kinds(targets: Sequence[Target]) -> tuple[str, ...]:
     """The types that all of these targets store."""
     return tuple(kind for kind in KINDS if all(kind in target.stores for target in targets))
 
 
-def measured(
+def measure_choices(
     program: Program,
     allowed: Sequence[str],
     remember: Remember,
@@ -53,7 +53,7 @@ def measured(
 ) -> dict[str, list[StorageChoice]]:
     """Layer -> its choices, float16 first; of a program whose BatchNorms are folded."""
     program = replace(program, module=copy.deepcopy(program.module))
-    outputs, seen = _Outputs.of(program), moments(program)
+    outputs, seen = _Outputs.of(program), collect_moments(program)
     layers = {p: m for p, m in program.module.named_modules() if isinstance(m, LAYERS)}
     found = {}
     for number, (path, layer) in enumerate(layers.items()):
@@ -75,7 +75,7 @@ def _damage(layer: nn.Module, grid: Encoding, seen: np.ndarray | None, outputs: 
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)
     kernel = weight.detach().clone()
-    weight.copy_(torch.from_numpy(rounded(kernel.numpy(), grid, seen)))
+    weight.copy_(torch.from_numpy(round_kernel(kernel.numpy(), grid, seen)))
     try:
         return outputs.error()
     finally:

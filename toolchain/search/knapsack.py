@@ -13,7 +13,7 @@ TURNS = 60
 """Halvings of the price of a byte, after which it is exact enough."""
 
 
-def packed(choices: Mapping[str, Sequence[StorageChoice]], budget: int) -> Plan | None:
+def pack(choices: Mapping[str, Sequence[StorageChoice]], budget: int) -> Plan | None:
     """The plan for a budget of bytes; None where even the smallest choices do not fit.
 
     The price of a byte is found at which layers that each take what is cheapest for them just

@@ -91,7 +91,7 @@ class Search:
         def report(done: int, total: int) -> None:
             say(name, f"measuring layer {done + 1} of {total}")
 
-        measured = choices.measured(program, choices.kinds(targets), memory, report)
+        measured = choices.measure_choices(program, choices.list_kinds(targets), memory, report)
         say(name, "")
         return cls(program, scorer, base, measured, memory, say)
 
@@ -115,7 +115,7 @@ class Search:
 
     def at(self, budget: int) -> EvaluatedPlan | None:
         """The best plan whose numbers fit so many bytes, evaluated; None where none fits."""
-        plan = knapsack.packed(self.choices, budget - self.rest)
+        plan = knapsack.pack(self.choices, budget - self.rest)
         if plan is None:
             return None
         kinds = {layer: choice.kind for layer, choice in plan.items()}

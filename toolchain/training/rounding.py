@@ -21,7 +21,7 @@ from converters.capture import capture
 from converters.encodings import Encoding
 from model_defs.errors import RecipeMismatch
 from toolchain.data.task import Task
-from toolchain.passes.fold_batchnorm import foldable_pairs
+from toolchain.passes.fold_batchnorm import find_foldable_pairs
 from toolchain.quantization.activations import Grid, OnGrids
 from toolchain.quantization.grids import symmetric
 from toolchain.recipes import recipes
@@ -48,7 +48,7 @@ def of_recipe(task: Task, text: str, base: Path) -> Mapping[str, Rounding]:
             f"recipe {text} takes channels out", do="mlship prune, then train --from"
         )
     program = capture(task.spec, base)
-    norms = dict(foldable_pairs(program))
+    norms = dict(find_foldable_pairs(program))
     for step in recipe.load():
         program = step(program)
     grids = {n.rpartition(".")[0]: e for n, e in program.encodings.items() if e.is_grid}
