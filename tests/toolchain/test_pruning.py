@@ -122,17 +122,17 @@ def test_a_killed_pruning_resumes_to_the_same_bits(
         if (stage, step) == at:
             raise Killed
 
-    def prune(name: str, **options: Any) -> bytes:
+    def run(name: str, **options: Any) -> bytes:
         folder = tmp_path / name
         done = prune.prune(task, wanted(file), SETTINGS, folder, stages=2, **options)
         return done.weights.read_bytes()
 
-    whole = prune("whole")
+    whole = run("whole")
     with pytest.raises(Killed):
-        prune("killed", say=kill)
+        run("killed", say=kill)
     torch.manual_seed(99)
-    assert prune("killed", resume=True) == whole
-    assert prune("killed", resume=True) == whole
+    assert run("killed", resume=True) == whole
+    assert run("killed", resume=True) == whole
 
 
 def test_other_settings_and_other_folders_are_refused(file: str, tmp_path: Path) -> None:
