@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,17 @@ def test_help_has_every_command_below_its_heading() -> None:
     for heading, rows in COMMANDS.items():
         below = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
         assert [line.split()[0] for line in below.splitlines()] == [*rows]
+
+
+def test_help_takes_less_than_a_third_of_a_second_of_a_processor() -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code = "from toolchain.cli.main import main; main(['--help'])"
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.3
 
 
 def test_a_command_imports_no_other() -> None:

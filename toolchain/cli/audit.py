@@ -33,7 +33,7 @@ def audit(
     A MODEL is built first. Exit code 1 where a tensor overflows; the rest are warnings.
     """
     from toolchain.debug import audit
-    from toolchain.report import audit_table, terminal
+    from toolchain.report import audit_table, build_table, terminal
 
     wanted = replace(wanted, targets=targets.find((audit.TARGET,)), folder=folder)
     with terminal.progress() as say:
@@ -42,5 +42,5 @@ def audit(
         click.echo(json.dumps([one.to_json() for one in audited], indent=2))
     else:
         audit_table.show(audited)
-    terminal.show_unbuilt(unbuilt)
+    build_table.show_unbuilt(unbuilt)
     return worst_code([one.exit_code for one in audited] + [b.exit_code for b in unbuilt])

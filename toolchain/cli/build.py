@@ -106,12 +106,12 @@ def _built_json(built: Any) -> dict[str, Any]:
 
 
 def _show_built(built: list[Any]) -> None:
-    from toolchain.report import terminal
+    from toolchain.report import build_table, terminal
 
     rows = [row for b in built if b.report for row in b.report.rows]
     if rows:
-        terminal.show(terminal.parity_table(rows))
-    terminal.show(terminal.build_table(built))
+        terminal.show(build_table.case_table(rows))
+    terminal.show(build_table.build_table(built))
     for note in dict.fromkeys(n for b in built if b.bundle for n in _notes(b)):
         click.echo(f"note: {note}")
     for b in built:

@@ -11,6 +11,7 @@ from benchmarks.measure.budgets import readable
 from toolchain.bench.against import Change
 from toolchain.bench.run import BenchRow, BenchRun
 from toolchain.report import terminal
+from toolchain.report.build_table import show_unbuilt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +34,7 @@ def show(ran: BenchRun, changes: Sequence[Change]) -> None:
             click.secho(f"{row.key} does not run: {row.failed}", fg="red", err=True)
     for change in changes:
         click.secho(str(change), fg="red" if change.worse else None, err=change.worse)
-    terminal.show_unbuilt(ran.unbuilt)
+    show_unbuilt(ran.unbuilt)
 
 
 def _table(ran: BenchRun, rows: Sequence[BenchRow]) -> Table:

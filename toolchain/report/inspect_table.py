@@ -11,6 +11,7 @@ from toolchain.bundle.bundle import Bundle
 from toolchain.debug.inspection import partitions_of
 from toolchain.parity.compare import ParityReport
 from toolchain.report import terminal
+from toolchain.report.build_table import case_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +42,7 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
         rows.add_row("float32", f"{layer}: {reason}")
     report = ParityReport.from_json(manifest["parity"])
     reasons = (_ledger(recipe["ledger"]), _layers(bundle)) if why else ()
-    terminal.show(rows, _tensors(bundle), *reasons, terminal.parity_table(report.rows))
+    terminal.show(rows, _tensors(bundle), *reasons, case_table(report.rows))
 
 
 def _size(bundle: Bundle) -> str:

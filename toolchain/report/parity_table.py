@@ -14,6 +14,7 @@ from toolchain.parity.lines import Line, absent, lines, ran
 from toolchain.parity.metrics import FAMILIES
 from toolchain.parity.run import ParityRun
 from toolchain.report import terminal
+from toolchain.report.build_table import show_unbuilt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,4 +109,4 @@ def show(parity: ParityRun) -> None:
             click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
         for sentence in failures(outcome):
             click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
-    terminal.show_unbuilt(parity.unbuilt)
+    show_unbuilt(parity.unbuilt)

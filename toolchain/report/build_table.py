@@ -1,0 +1,96 @@
+"""What `mlship build` prints of bundles, and what others print of what was not built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from toolchain.build.request import Built
+from toolchain.parity.compare import ParityRow
+from toolchain.report import terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MOST_ROWS = 40
+
+
+def build_table(results: Sequence[Built]) -> Table:
+    """One line a bundle: where it is, its size, and how parity went."""
+    made = terminal.table("", "bundle", "artifact", "size", "recipe", "parity", right=("size",))
+    for built in results:
+        made.add_row(*_build_row(built))
+    return made
+
+
+def _build_row(built: Built) -> tuple[str, ...]:
+    name = f"{built.model}-{built.target}"
+    if built.bundle is None:
+        verdict = "[red]FAILED[/]" if built.error is None else "[red]not built[/]"
+        return name, "-", "-", "-", verdict
+    manifest = built.bundle.manifest
+    return (
+        str(built.bundle.directory) + (" [dim](cached)[/]" if built.cached else ""),
+        str(manifest["artifact"]["path"]),
+        terminal.size(built.bundle.artifact_bytes),
+        str(manifest["recipe"]["name"]),
+        parity_summary(built),
+    )
+
+
+def show_unbuilt(results: Iterable[Built]) -> None:
+    """Say of each what it was not built for, on standard error."""
+    for built in results:
+        reason = built.error or "; ".join(built.report.problems if built.report else ())
+        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
+
+
+def parity_summary(built: Built) -> str:
+    """`passed on litert, 5 cases, worst 3.1e-05 of 0.01`."""
+    if built.report is None:
+        return "-"
+    counted = {v: sum(row.verdict == v for row in built.report.rows) for v in terminal.MARKS}
+    counts = ", ".join(f"{n} {v}" for v, n in counted.items() if n)
+    worst = built.report.worst
+    margin = f", worst {worst.error:.1e} of {worst.tolerance:.0e}" if worst else ""
+    return f"{counts} on {', '.join(built.report.required)}{margin}"
+
+
+def case_table(rows: Sequence[ParityRow]) -> Table:
+    """Backend x case x output; only the worst case of each output where there are many."""
+    title = "parity with PyTorch"
+    if len(rows) > MOST_ROWS:
+        title += f" (the worst case of each output; --json has all {len(rows)} rows)"
+        rows = _worst_rows(rows)
+    right = ("error", "tolerance")
+    made = terminal.table(
+        title, "backend", "case", "output", *right, "verdict", "note", right=right
+    )
+    for row in rows:
+        made.add_row(
+            row.backend,
+            row.case,
+            row.output,
+            _number(row.error),
+            _number(row.tolerance),
+            terminal.MARKS[row.verdict],
+            row.note + (f" {row.where}" if row.verdict == "failed" and row.where else ""),
+        )
+    return made
+
+
+def _worst_rows(rows: Sequence[ParityRow]) -> list[ParityRow]:
+    order = {"failed": 2, "passed": 1, "skipped": 0}
+    worst: dict[tuple[str, str], ParityRow] = {}
+    for row in rows:
+        key = (row.backend, row.output)
+        rank = (order[row.verdict], row.error or 0.0)
+        if key not in worst or rank > (order[worst[key].verdict], worst[key].error or 0.0):
+            worst[key] = row
+    return list(worst.values())
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2e}"
