@@ -1,16 +1,319 @@
-"""mlship from Python."""
+"""mlship from Python: PyTorch vision models to phones and browsers, proved equal.
+
+    import mlship
+    built = mlship.convert(net, (torch.rand(1, 3, 224, 224),), targets="all")
+
+Nothing is printed: what came of it is returned, and `say`, where one is given, is told what is
+being done. Errors are MlshipError and the kinds below it. Importing this loads nothing heavy.
+"""
 
 from __future__ import annotations
 
-from model_defs.installation import alias_rooms
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_defs.installation import VERSION, alias_rooms
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from benchmarks.measure.budgets import Budget as Budget
+    from benchmarks.measure.size import SizeRow
+    from converters.progress import Say
+    from model_defs.errors import BackendUnavailable as BackendUnavailable
+    from model_defs.errors import BadArtifact as BadArtifact
+    from model_defs.errors import BadBundle as BadBundle
+    from model_defs.errors import BadCheckpoint as BadCheckpoint
+    from model_defs.errors import BadConfig as BadConfig
+    from model_defs.errors import BadModule as BadModule
+    from model_defs.errors import BadPicture as BadPicture
+    from model_defs.errors import BadRecipe as BadRecipe
+    from model_defs.errors import BadRecord as BadRecord
+    from model_defs.errors import BadSpec as BadSpec
+    from model_defs.errors import BadWeights as BadWeights
+    from model_defs.errors import CannotWrite as CannotWrite
+    from model_defs.errors import ConversionFailed as ConversionFailed
+    from model_defs.errors import InternalError as InternalError
+    from model_defs.errors import MlshipError as MlshipError
+    from model_defs.errors import ParityFailed as ParityFailed
+    from model_defs.errors import PassFailed as PassFailed
+    from model_defs.errors import TrainingDiverged as TrainingDiverged
+    from model_defs.errors import UnknownName as UnknownName
+    from model_defs.errors import UnsupportedOperation as UnsupportedOperation
+    from model_defs.errors import UnsupportedOption as UnsupportedOption
+    from model_defs.spec import ModelSpec as ModelSpec
+    from model_defs.spec import Postprocess as Postprocess
+    from model_defs.spec import Preprocess as Preprocess
+    from model_defs.spec import Product as Product
+    from model_defs.spec import TensorSpec as TensorSpec
+    from toolchain.applications.model import Model as Model
+    from toolchain.bench.run import BenchRun
+    from toolchain.build.on_demand import Wanted
+    from toolchain.build.request import Built as Built
+    from toolchain.bundle.bundle import Bundle as Bundle
+    from toolchain.data.task import Task as Task
+    from toolchain.debug.audit import Audited
+    from toolchain.debug.blame import Blame
+    from toolchain.parity.run import ParityRun
+    from toolchain.recipes.recipes import Recipe as Recipe
+    from toolchain.recipes.targets import Target
+
+    Models = str | Path | ModelSpec | Product
+    Subjects = str | Path | Bundle | Built
+
+__version__ = VERSION
 
 alias_rooms()
 
+HOMES: dict[str, tuple[str, ...]] = {
+    "benchmarks.measure.budgets": ("Budget",),
+    "model_defs.errors": (
+        *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
+        *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
+        *("CannotWrite", "ConversionFailed", "InternalError", "MlshipError", "ParityFailed"),
+        *("PassFailed", "TrainingDiverged", "UnknownName", "UnsupportedOperation"),
+        "UnsupportedOption",
+    ),
+    "model_defs.spec": ("ModelSpec", "Postprocess", "Preprocess", "Product", "TensorSpec"),
+    "toolchain.applications.model": ("Model",),
+    "toolchain.build.request": ("Built",),
+    "toolchain.bundle.bundle": ("Bundle",),
+    "toolchain.data.task": ("Task",),
+    "toolchain.recipes.recipes": ("Recipe",),
+}
+"""Where the types are that are imported when they are first asked for."""
+
+__all__ = [
+    *("audit", "bench", "blame", "build", "convert", "describe", "load", "parity", "size"),
+    *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
+    *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
+    *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "InternalError"),
+    *("MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed", "Postprocess"),
+    *("Preprocess", "Product", "Recipe", "Task", "TensorSpec", "TrainingDiverged"),
+    *("UnknownName", "UnsupportedOperation", "UnsupportedOption"),
+]
+
 
 def __getattr__(name: str) -> object:
-    from model_defs import spec
+    for home, names in HOMES.items():
+        if name in names:
+            found = globals()[name] = getattr(import_module(home), name)
+            return found
+    raise AttributeError(f"module 'mlship' has no attribute '{name}'")
 
-    return getattr(spec, name)
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def convert(
+    model: nn.Module | Models,
+    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    targets: str | Sequence[str],
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    out: str | Path = "dist",
+    name: str | None = None,
+    tolerance: float | Mapping[str, float] | None = None,
+    say: Say | None = None,
+) -> list[Built]:
+    """Bundles of a model for targets ("ios", "android", "web", a list of them, or "all").
+
+    A module in memory needs an example of its inputs and nothing else: see `describe`, which
+    takes `name` and `tolerance`, too. It stays as it is. All else is as `build` takes it. What was
+    found of a module by running it is in the notes of each bundle.
+
+    A bundle is proved equal to PyTorch before it is written. What became of each target is in
+    the list: `ok`, `bundle`, or `problems`, or `error`. Raised is what concerns all targets.
+    """
+    from model_defs.errors import BadSpec
+    from model_defs.spec import ModelSpec, Product
+
+    spec: Models
+    if isinstance(model, str | Path | ModelSpec | Product):
+        if example_inputs is not None or name is not None or tolerance is not None:
+            raise BadSpec(
+                "example_inputs, name and tolerance are for a module that is in memory",
+                do="leave them away: the specification says them itself",
+            )
+        spec = model
+    else:
+        spec = describe(model, example_inputs, name=name, tolerance=tolerance)
+    return build(spec, targets=targets, recipe=recipe, weights=weights, out=out, say=say)
+
+
+def describe(
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[Tensor] | None,
+    *,
+    name: str | None = None,
+    tolerance: float | Mapping[str, float] | None = None,
+) -> ModelSpec:
+    """The specification of a module that is in memory, found by running a copy of it once.
+
+    Inputs are named as forward names them; the outputs' shapes are what came out. `name` is the
+    class's if there is none: UNet becomes u-net. `tolerance` is the largest error that nobody
+    sees, in the output's own unit, for all outputs or by name; a first guess is 1 % of an output's
+    range on the example. The `notes` of the result say what was found.
+    """
+    from torch import nn
+
+    from model_defs.errors import BadSpec
+    from toolchain.build import describe as described
+
+    if not isinstance(module, nn.Module):
+        raise BadSpec(
+            f"a {type(module).__name__} is no model",
+            do="pass a nn.Module, a ModelSpec, a name that mlship list shows, or 'file.py:spec'",
+        )
+    if example_inputs is None:
+        raise BadSpec(
+            "what the module takes is not known",
+            do="pass an example of its inputs: (torch.rand(1, 3, 224, 224),)",
+        )
+    return described.describe(module, example_inputs, name=name, tolerance=tolerance)
+
+
+def build(
+    models: Models | Sequence[Models],
+    *,
+    targets: str | Sequence[str],
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    out: str | Path = "dist",
+    say: Say | None = None,
+) -> list[Built]:
+    """`mlship build`: bundles of models for targets, in `out`.
+
+    A model is a name that `mlship list` shows, "path/to/file.py:spec", a ModelSpec or a Product.
+    An error on one target leaves the others alone, and is in its place in the list; raised is
+    what concerns all: an unknown name, or the one model that cannot be captured.
+    """
+    from converters.progress import silent
+    from toolchain.build import build as building
+    from toolchain.build.request import BuildRequest
+
+    request = BuildRequest(
+        tuple(_expanded(models)),
+        _targets(targets),
+        _recipe(recipe),
+        weights=_path(weights),
+        out=Path(out),
+    )
+    return building.build(request, say or silent)
+
+
+def load(bundle: str | Path | Bundle | Built) -> Model:
+    """A bundle on this machine, to be run: `with mlship.load(path) as model: model.run(...)`."""
+    from toolchain.applications.model import Model
+    from toolchain.bundle import bundle as bundles
+
+    return Model(bundles.read(Path(_name(bundle))))
+
+
+def parity(
+    subjects: Subjects | Iterable[Subjects],
+    *,
+    model: str | None = None,
+    targets: str | Sequence[str] = "all",
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    cases: str | Path | None = None,
+    backends: Sequence[str] = (),
+    require: Sequence[str] = (),
+    say: Say | None = None,
+) -> ParityRun:
+    """`mlship parity`: bundles, or models that are built first, on every backend here.
+
+    `model` is the bundles' own where the zoo does not have it, `cases` a folder of pictures.
+    """
+    from converters.progress import silent
+    from toolchain.parity import run
+    from toolchain.parity.harness import BackendChoice
+
+    wanted = _wanted(targets, recipe, weights, model, cases)
+    choice = BackendChoice(tuple(backends), tuple(require))
+    return run.run(_names(subjects), wanted, choice, say=say or silent)
+
+
+def blame(
+    subjects: Subjects | Iterable[Subjects],
+    *,
+    model: str | None = None,
+    targets: str | Sequence[str] = "all",
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    cases: str | Path | None = None,
+    case: str = "",
+    backends: Sequence[str] = (),
+    say: Say | None = None,
+) -> list[Blame]:
+    """`mlship blame`: the layer and the pass at which each bundle parts from PyTorch."""
+    from converters.progress import silent
+    from toolchain.debug import blame_run
+
+    wanted = _wanted(targets, recipe, weights, model, cases, case)
+    found, unbuilt = blame_run.run(_names(subjects), wanted, tuple(backends), say or silent)
+    return _all_of(found, unbuilt)
+
+
+def audit(
+    subjects: Subjects | Iterable[Subjects],
+    *,
+    model: str | None = None,
+    recipe: str | Recipe = "fp32",
+    weights: str | Path | None = None,
+    cases: str | Path | None = None,
+    say: Say | None = None,
+) -> list[Audited]:
+    """`mlship audit`: what float16 would break in each Core ML bundle."""
+    from converters.progress import silent
+    from toolchain.debug import audit as auditing
+
+    wanted = _wanted(auditing.TARGET, recipe, weights, model, cases)
+    return _all_of(*auditing.run(_names(subjects), wanted, say or silent))
+
+
+def size(
+    subjects: Subjects | Iterable[Subjects],
+    *,
+    targets: str | Sequence[str] = "all",
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    say: Say | None = None,
+) -> list[tuple[Bundle, SizeRow]]:
+    """`mlship size`: where the bytes of each bundle are, on disk and on the wire."""
+    from converters.progress import silent
+    from toolchain.bench import size as weighing
+
+    wanted = _wanted(targets, recipe, weights)
+    return [*weighing.weigh_all(_names(subjects), wanted, say or silent)]
+
+
+def bench(
+    subjects: Subjects | Iterable[Subjects],
+    *,
+    model: str | None = None,
+    targets: str | Sequence[str] = "all",
+    recipe: str | Recipe = "fp16",
+    weights: str | Path | None = None,
+    runtimes: Sequence[str] = (),
+    full: bool = False,
+    layers: bool = False,
+    say: Say | None = None,
+) -> BenchRun:
+    """`mlship bench`: bundles timed side by side on this machine's runtimes."""
+    from benchmarks.measure.timing.session import MODES
+    from converters.progress import silent
+    from toolchain.bench import run
+
+    wanted = _wanted(targets, recipe, weights, model)
+    mode = MODES["full" if full else "quick"]
+    names = _names(subjects)
+    return run.run(names, wanted, tuple(runtimes), mode, layers=layers, say=say or silent)
 
 
 def main() -> None:
@@ -18,3 +321,74 @@ def main() -> None:
     from toolchain.cli.main import program
 
     program()
+
+
+def _expanded(models: Models | Sequence[Models]) -> list[str | ModelSpec]:
+    from model_defs import lookup
+    from model_defs.spec import ModelSpec, Product
+
+    found: list[str | ModelSpec] = []
+    if isinstance(models, str | Path | ModelSpec | Product):
+        models = (models,)
+    for one in models:
+        if isinstance(one, ModelSpec):
+            found.append(one)
+        else:
+            found += one.models if isinstance(one, Product) else lookup.expand(str(one))
+    return found
+
+
+def _targets(names: str | Sequence[str]) -> tuple[Target, ...]:
+    from toolchain.recipes import targets
+
+    return targets.find((names,) if isinstance(names, str) else tuple(names))
+
+
+def _recipe(recipe: str | Recipe) -> Recipe:
+    from toolchain.recipes import recipes
+
+    return recipes.find(recipe) if isinstance(recipe, str) else recipe
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _wanted(
+    targets: str | Sequence[str],
+    recipe: str | Recipe,
+    weights: str | Path | None,
+    model: str | None = None,
+    cases: str | Path | None = None,
+    case: str | None = None,
+) -> Wanted:
+    from toolchain.build.on_demand import Wanted
+
+    folder = _path(cases)
+    return Wanted(_targets(targets), _recipe(recipe), folder, model, _path(weights), case)
+
+
+def _names(subjects: Subjects | Iterable[Subjects]) -> tuple[str, ...]:
+    """The names of models, and the folders of bundles."""
+    from toolchain.build.request import Built
+    from toolchain.bundle.bundle import Bundle
+
+    if isinstance(subjects, str | Path | Bundle | Built):
+        return (_name(subjects),)
+    return tuple(map(_name, subjects))
+
+
+def _name(subject: Subjects) -> str:
+    from toolchain.build.request import Built
+    from toolchain.bundle.bundle import Bundle
+
+    if isinstance(subject, Built):
+        return str(subject.shipped().directory)
+    return str(subject.directory if isinstance(subject, Bundle) else subject)
+
+
+def _all_of(found: list[Any], unbuilt: Sequence[Built]) -> list[Any]:
+    """What was found, unless a model could not be built: that is raised."""
+    for one in unbuilt:
+        one.shipped()
+    return found

@@ -40,11 +40,11 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     BadWeights; what was repaired is in the program's `notes`.
     """
     torch.manual_seed(SEED)
-    with _user_code(f"{spec.name}: build() failed"):
+    with user_code(f"{spec.name}: build() failed"):
         module = spec.build()
     if not isinstance(module, nn.Module):
         raise BadSpec(f"{spec.name}: build() returned {type(module).__name__}, not a nn.Module")
-    notes = _settle(module)
+    notes = [*spec.notes, *_settle(module)]
     path = weights or spec.weights
     if path is not None:
         notes += load_weights(module, path, spec.part, example(spec))
@@ -70,7 +70,7 @@ def example_of(inputs: Sequence[TensorSpec], seed: int = SEED) -> tuple[torch.Te
 
 
 @contextlib.contextmanager
-def _user_code(what: str) -> Iterator[None]:
+def user_code(what: str) -> Iterator[None]:
     """Whatever a user's code raises, as a BadModule with the line that raised it."""
     try:
         yield
@@ -233,7 +233,7 @@ class _NoValuesRead(TorchFunctionMode):
 def _check_forward(spec: ModelSpec, module: nn.Module) -> None:
     """Run forward twice: no value read, the declared outputs, the same both times."""
     inputs = example(spec)
-    with torch.no_grad(), _user_code(f"{spec.name}: forward failed"):
+    with torch.no_grad(), user_code(f"{spec.name}: forward failed"):
         with _NoValuesRead():
             first = module(*inputs)
         second = module(*inputs)
@@ -289,7 +289,7 @@ def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
 
 def trace(program: Program) -> torch.jit.ScriptModule:
     """The program's module as TorchScript; BadModule where it cannot be traced."""
-    with warnings.catch_warnings(), torch.no_grad(), _user_code("the module cannot be traced"):
+    with warnings.catch_warnings(), torch.no_grad(), user_code("the module cannot be traced"):
         warnings.simplefilter("ignore")
         inputs = example(program.spec)
         return torch.jit.trace(program.module, inputs, check_trace=False)

@@ -7,11 +7,9 @@ user's file as `model_defs.spec` is found there, too: see `alias_rooms`.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.abc import Loader, MetaPathFinder
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -33,14 +31,14 @@ IMPORTED_FROM = FOLDER.parent if PREFIX else FOLDER
 """The entry of sys.path by which another process of this Python finds this code."""
 
 
-@dataclass(frozen=True)
-class _Alias(Loader):
-    """Gives the module that is imported under another name, as the same object."""
+class _Alias:
+    """A loader that gives the module of another name, as the same object."""
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(self.name)
+        module = import_module(self.name)
         spec.loader_state = module.__spec__
         return module
 
@@ -49,11 +47,11 @@ class _Alias(Loader):
         module.__spec__ = module.__spec__.loader_state  # the import system put the alias's there
 
 
-@dataclass(frozen=True)
-class _RoomsByOldName(MetaPathFinder):
+class _RoomsByOldName:
     """Finds the rooms themselves, or (`inside`) the modules of rooms that were found by it."""
 
-    inside: bool
+    def __init__(self, inside: bool) -> None:
+        self.inside = inside
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -63,7 +61,7 @@ class _RoomsByOldName(MetaPathFinder):
             return None
         if self.inside and sys.modules.get(room) is not sys.modules.get(PREFIX + room):
             return None  # a package of the user's own, which has our room's name
-        return ModuleSpec(name, _Alias(PREFIX + name))
+        return ModuleSpec(name, _Alias(PREFIX + name))  # type: ignore[arg-type] # has no load_module
 
 
 def alias_rooms() -> None:

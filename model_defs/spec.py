@@ -143,7 +143,8 @@ class ModelSpec:
     the recipe `fast` ships. `fed_by` names the model whose outputs are this
     one's inputs, where the inputs are not pictures. `cases` names inputs that every build of
     this model is also proved on (`toolchain/data/cases.py` has them all). A `baseline` is for
-    comparison and is not shipped.
+    comparison and is not shipped. `notes` are for the manifest: what was found out of the module
+    rather than written by its author.
     """
 
     name: str
@@ -157,6 +158,7 @@ class ModelSpec:
     fed_by: str | None = None
     cases: tuple[str, ...] = ()
     baseline: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"model '{self.name}'"

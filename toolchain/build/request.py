@@ -84,6 +84,16 @@ class Built:
     rejected: Bundle | None = None
 
     @property
+    def ok(self) -> bool:
+        """Whether it was built, and is equal to PyTorch."""
+        return self.exit_code == 0
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """In which way it is not equal to PyTorch."""
+        return tuple(self.report.problems) if self.report else ()
+
+    @property
     def exit_code(self) -> int:
         if self.error is not None:
             return self.error.exit_code

@@ -95,12 +95,12 @@ def _built_json(built: Any) -> dict[str, Any]:
     return {
         "model": built.model,
         "target": built.target,
-        "ok": built.exit_code == 0,
+        "ok": built.ok,
         "cached": built.cached,
         "bundle": str(built.bundle.directory) if built.bundle else None,
         "artifact_bytes": built.bundle.artifact_bytes if built.bundle else None,
         "parity": built.report.to_json() if built.report else None,
-        "problems": list(built.report.problems) if built.report else [],
+        "problems": list(built.problems),
         "error": {"what": error.what, "where": error.where, "do": error.do} if error else None,
     }
 

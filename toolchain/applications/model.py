@@ -1,0 +1,104 @@
+"""A bundle that is loaded, as an app loads it: arrays to arrays, or a picture to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from converters import formats
+from converters.api import Artifact
+from model_defs.errors import BadPicture, UnknownName
+from model_defs.pixels import Placement, to_picture
+from model_defs.spec import TensorSpec
+from toolchain.applications.inputs import chosen_output, read_inputs
+from toolchain.bundle.bundle import Bundle
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Model:
+    """A bundle with its runtime on this machine, until it is closed; a context manager.
+
+    BackendUnavailable where nothing here runs it.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
+        self._runner = formats.open_runner(artifact)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self.bundle.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.bundle.outputs
+
+    @property
+    def backend(self) -> str:
+        """What runs it: mil, litert, tfjs-wasm."""
+        return self._runner.backend
+
+    def run(self, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+        """The outputs by name, float32, of an array for each input, in PyTorch's layout.
+
+        UnknownName for an input that the model does not have, BadPicture for one that is missing
+        or of another shape.
+        """
+        known = {spec.name: spec for spec in self.inputs}
+        for name in arrays:
+            if name not in known:
+                raise UnknownName.among("input", name, known)
+        return dict(
+            self._runner.run({name: _fitting(arrays, spec) for name, spec in known.items()})
+        )
+
+    def picture(self, path: Path | str, output: str | None = None) -> Image:
+        """What the model makes of a picture, laid over it: its first output, or the named one.
+
+        Raises BadPicture where the model takes no picture or puts out none.
+        """
+        from PIL import Image
+
+        chosen = chosen_output(self.bundle, output)
+        tensors, placement = read_inputs(self.bundle, Path(path), ())
+        return Image.fromarray(shown(self.run(tensors), chosen, placement))
+
+    def close(self) -> None:
+        """End the runtime."""
+        self._runner.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def shown(
+    outputs: Mapping[str, np.ndarray], chosen: TensorSpec, placement: Placement
+) -> np.ndarray:
+    """An output as an 8-bit picture, by the rule of its specification."""
+    assert chosen.postprocess is not None
+    return to_picture(outputs[chosen.name], chosen.postprocess, placement)
+
+
+def _fitting(arrays: Mapping[str, ArrayLike], spec: TensorSpec) -> np.ndarray:
+    if spec.name not in arrays:
+        raise BadPicture(f"input '{spec.name}' is missing", do=f"give it shape {spec.shape}")
+    array = np.asarray(arrays[spec.name], np.float32)
+    if array.shape != spec.shape:
+        raise BadPicture(f"input '{spec.name}' has shape {array.shape}, not {spec.shape}")
+    return array
