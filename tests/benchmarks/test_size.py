@@ -23,7 +23,7 @@ TARGETS = ("ios", "android", "web")
 
 def artifact_of(shared: Path, target: str) -> Artifact:
     found = bundle.read(shared / "dist" / f"tiny-{target}")
-    return Artifact.from_json(found.manifest["artifact"], found.directory)
+    return found.artifact
 
 
 @pytest.mark.parametrize("target", TARGETS)

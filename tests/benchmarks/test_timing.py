@@ -30,7 +30,7 @@ LAYERED = ("litert-1", "tfjs-wasm", "mil-1")
 
 def artifact_of(shared: Path, target: str) -> Artifact:
     found = bundle.read(shared / "dist" / f"tiny-{target}")
-    return Artifact.from_json(found.manifest["artifact"], found.directory)
+    return found.artifact
 
 
 def file_of(shared: Path, target: str) -> Path:

@@ -45,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bundle.Bundle]:
 
 
 def artifact_of(found: bundle.Bundle) -> Artifact:
-    return Artifact.from_json(found.manifest["artifact"], found.directory)
+    return found.artifact
 
 
 def golden(found: bundle.Bundle, case: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

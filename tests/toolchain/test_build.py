@@ -59,33 +59,34 @@ def test_the_bundle_is_complete(shared: Path, target: str) -> None:
     found = bundle.read(shared / "dist" / f"tiny-{target}")
     manifest = found.manifest
     assert (found.directory / ARTIFACTS[target]).exists()
-    assert manifest["parity"]["ok"] is True
-    recipe = manifest["recipe"]
-    assert (recipe["name"], recipe["passes"]) == ("fp16", ["fold-batchnorm", "weights-fp16"])
-    assert (recipe["layers"], recipe["keep"]) == ({}, {})
-    before, folded, halved = recipe["ledger"]
-    assert [e["after"] for e in recipe["ledger"]] == ["as trained", *recipe["passes"]]
-    assert halved["bytes"] * 2 == folded["bytes"] <= before["bytes"]
-    assert halved["macs"] == before["macs"] > 0
-    assert before["moved"] == 0 < halved["moved"]
-    assert manifest["artifact"]["precision"] == "float16"
-    assert manifest["model"]["parameters"] == 125
-    assert manifest["model"]["weights"] == "untrained, seed 0"
-    assert manifest["inputs"][0]["preprocess"]["colour"] == "RGB"
-    assert manifest["tools"]["torch"].startswith("2.13.0")
-    text = json.dumps(manifest)
+    assert manifest.parity.ok is True
+    recipe = manifest.recipe
+    assert (recipe.name, recipe.passes) == ("fp16", ("fold-batchnorm", "weights-fp16"))
+    assert (recipe.layers, recipe.keep) == ({}, {})
+    before, folded, halved = recipe.pass_report
+    assert [e.after for e in recipe.pass_report] == ["as trained", *recipe.passes]
+    assert halved.bytes * 2 == folded.bytes <= before.bytes
+    assert halved.macs == before.macs > 0
+    assert before.moved == 0 < halved.moved
+    assert manifest.artifact.precision == "float16"
+    assert manifest.model.parameters == 125
+    assert manifest.model.weights.kind == "untrained"
+    assert found.inputs[0].preprocess is not None
+    assert found.inputs[0].preprocess.colour == "RGB"
+    assert manifest.tools["torch"].startswith("2.13.0")
+    text = (found.directory / bundle.MANIFEST).read_text()
     assert str(shared) not in text
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_ports_are_named_and_laid_out(shared: Path, target: str) -> None:
-    artifact = bundle.read(shared / "dist" / f"tiny-{target}").manifest["artifact"]
-    (image,), (shade,) = artifact["inputs"], artifact["outputs"]
-    assert (image["name"], shade["name"]) == ("image", "shade")
-    assert image["dtype"] == shade["dtype"] == "float32"
-    first = [1, 3, 32, 48] if target == "ios" else [1, 32, 48, 3]
-    last = [1, 1, 16, 24] if target == "ios" else [1, 16, 24, 1]
-    assert (image["shape"], shade["shape"]) == (first, last)
+    artifact = bundle.read(shared / "dist" / f"tiny-{target}").artifact
+    (image,), (shade,) = artifact.inputs, artifact.outputs
+    assert (image.name, shade.name) == ("image", "shade")
+    assert image.dtype == shade.dtype == "float32"
+    first = (1, 3, 32, 48) if target == "ios" else (1, 32, 48, 3)
+    last = (1, 1, 16, 24) if target == "ios" else (1, 16, 24, 1)
+    assert (image.shape, shade.shape) == (first, last)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -125,7 +126,7 @@ def test_inspect_reads_what_build_wrote(shared: Path, target: str) -> None:
     assert "untrained, seed 0" in shown.stdout
     assert "shade" in shown.stdout
     data = json.loads(mlship("inspect", path, "--json").stdout)
-    assert data["digest"] == bundle.read(path).manifest["digest"]
+    assert data["digest"] == bundle.read(path).manifest.digest
     assert ("partitions" in data) == (target == "android")
 
 
@@ -152,9 +153,9 @@ class TestVia:
         assert (entry["ok"], entry["cached"]) == (True, False)
         theirs = bundle.read(tmp_path / "tiny-web").manifest
         ours = bundle.read(with_cache / "dist" / "tiny-web").manifest
-        assert theirs["artifact"]["notes"] == ["written by onnx2tf 1.29.24: as asked"]
-        assert ours["artifact"]["notes"] == []
-        assert theirs["digest"] != ours["digest"]
+        assert theirs.artifact.notes == ("written by onnx2tf 1.29.24: as asked",)
+        assert ours.artifact.notes == ()
+        assert theirs.digest != ours.digest
 
     def test_what_ours_refuses_goes_through_onnx2tf_with_the_reason(
         self, write_tiny: Callable[..., str], tmp_path: Path
@@ -162,7 +163,7 @@ class TestVia:
         model = write_tiny(body="x + x.isnan().float()")
         (entry,) = built_json(model, "--target", "android", "--out", tmp_path)
         assert entry["ok"]
-        (note,) = bundle.read(tmp_path / "tiny-android").manifest["artifact"]["notes"]
+        (note,) = bundle.read(tmp_path / "tiny-android").artifact.notes
         assert note == ("written by onnx2tf 1.29.24: IsNaN: not among the operations that we lower")
         assert "IsNaN" in mlship("inspect", tmp_path / "tiny-android").stdout
 
@@ -422,8 +423,8 @@ def test_another_day_and_folder_give_the_same_bytes(shared: Path, tmp_path: Path
     for target in TARGETS:
         first = bundle.read(shared / "dist" / f"tiny-{target}").manifest
         second = bundle.read(out / f"tiny-{target}").manifest
-        assert first["files"] == second["files"]
-        assert first["digest"] == second["digest"]
+        assert first.files == second.files
+        assert first.digest == second.digest
 
 
 def test_several_models_are_built_though_one_fails(
@@ -449,14 +450,14 @@ def test_a_specification_in_memory_gives_the_bytes_of_its_name(
     spec = lookup.load(f"{with_cache}/net.py:spec")
     everywhere, fp16 = targets.find(("all",)), recipes.find("fp16")
     request = BuildRequest((spec,), everywhere, fp16, out=tmp_path / "dist")
-    named = {t: bundle.read(with_cache / "dist" / f"tiny-{t}").manifest["files"] for t in TARGETS}
+    named = {t: bundle.read(with_cache / "dist" / f"tiny-{t}").manifest.files for t in TARGETS}
     for again in (False, True):
         built = build.build(request)
         assert [(one.exit_code, one.cached) for one in built] == [(0, again)] * 3
         for one in built:
             assert one.bundle is not None
-            assert one.bundle.manifest["files"] == named[one.target]
-            assert "in memory" in one.bundle.manifest["model"]["weights"]
+            assert one.bundle.manifest.files == named[one.target]
+            assert one.bundle.manifest.model.weights.kind == "module"
 
 
 def test_a_converter_that_cannot_write_says_so(shared: Path, tmp_path: Path) -> None:

@@ -14,33 +14,22 @@ from typing import Any
 import pytest
 
 from model_defs.errors import BadBundle, CannotWrite
-from model_defs.spec import TensorSpec
+from tests.toolchain.manifests import IMAGE, contents
 from toolchain.bundle import bundle
-
-TENSOR = TensorSpec("image", (1, 3, 4, 4), "image", low=0, high=1)
-
-
-def manifest() -> dict[str, Any]:
-    return {
-        "model": {"name": "tiny"},
-        "target": "ios",
-        "inputs": [TENSOR.to_json()],
-        "outputs": [],
-        "artifact": {"path": "tiny.bin"},
-    }
+from toolchain.bundle.files import file_digest
 
 
 def make(destination: Path, content: bytes = b"weights") -> bundle.Bundle:
     with bundle.staging(destination) as stage:
         (stage / "tiny.bin").write_bytes(content)
-        bundle.seal(stage, manifest())
+        bundle.seal(stage, contents())
         return bundle.publish(stage, destination)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     make(tmp_path / "out")
     found = bundle.read(tmp_path / "out")
-    assert (found.name, found.target, found.inputs) == ("tiny", "ios", (TENSOR,))
+    assert (found.name, found.target, found.inputs) == ("tiny", "ios", (IMAGE,))
     assert found.artifact_bytes == 7
     assert os.listdir(tmp_path) == ["out"]
 
@@ -65,7 +54,7 @@ def edit_manifest(path: Path) -> None:
 def edit_checksum(path: Path) -> None:
     data = json.loads((path / bundle.MANIFEST).read_text())
     (path / "tiny.bin").write_bytes(b"changed")
-    data["files"]["tiny.bin"]["sha256"] = bundle.file_digest(path / "tiny.bin")
+    data["files"]["tiny.bin"]["sha256"] = file_digest(path / "tiny.bin")
     (path / bundle.MANIFEST).write_text(json.dumps(data))
 
 
@@ -126,7 +115,7 @@ def test_a_failure_leaves_the_old_bundle(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from toolchain import bundle
+from toolchain.bundle import bundle
 with bundle.staging(Path(sys.argv[1])) as stage:
     (stage / "tiny.bin").write_bytes(b"half")
     if sys.argv[2] == "publishing":

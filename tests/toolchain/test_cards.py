@@ -7,7 +7,7 @@ import torch
 
 from model_defs import zoo
 from model_defs.weights import FOLDER as WEIGHTS
-from toolchain.bundle.bundle import file_digest
+from toolchain.bundle.files import file_digest
 from toolchain.evaluation import cards, dataset
 from toolchain.evaluation.run import EvalRow
 from toolchain.training import weights

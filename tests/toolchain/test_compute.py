@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converters import backends
-from converters.api import Artifact
 from converters.coreml import convert
 from model_defs.pixels import FILTERS
 from model_defs.spec import Colour, Postprocess, Preprocess, Resize
@@ -34,9 +33,9 @@ def mlship(*arguments: object) -> Result:
 
 def test_a_bundle_says_all_and_carries_the_loading_code(shared: Path) -> None:
     found = bundle.read(shared / "dist" / "tiny-ios")
-    assert found.manifest["compute"] == "all"
+    assert found.manifest.compute == "all"
     assert (found.directory / "MLShip.swift").read_text() == SWIFT
-    assert "compute" not in bundle.read(shared / "dist" / "tiny-android").manifest
+    assert bundle.read(shared / "dist" / "tiny-android").manifest.compute is None
 
 
 def test_compute_units_are_recorded(
@@ -48,7 +47,7 @@ def test_compute_units_are_recorded(
     assert result.exit_code == 0, result.output
     cached = {one["target"]: one["cached"] for one in json.loads(result.stdout)}
     assert cached == {"ios": False, "android": True}
-    assert bundle.read(tmp_path / "tiny-ios").manifest["compute"] == "cpu_and_gpu"
+    assert bundle.read(tmp_path / "tiny-ios").manifest.compute == "cpu_and_gpu"
 
 
 def test_refuses_compute_units_where_there_are_none(shared: Path) -> None:
@@ -111,7 +110,7 @@ def mac(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", UNITS)
 def test_each_backend_of_a_mac_asks_for_its_units(name: str, shared: Path) -> None:
     found = bundle.read(shared / "dist" / "tiny-ios")
-    artifact = Artifact.from_json(found.manifest["artifact"], found.directory)
+    artifact = found.artifact
     runner = backends.find(name).open(artifact)
     assert isinstance(runner, convert.CoreMlRunner)
     assert runner._model.units == UNITS[name]

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from model_defs import zoo
 from model_defs.errors import RecipeMismatch
+from toolchain.bundle.manifest import RecipeEntry
 from toolchain.cli.main import main
 from toolchain.recipes import recipes
 
@@ -29,7 +30,7 @@ def test_fewer_channels_are_built_and_compared_with_themselves(tmp_path: Path) -
     assert result.exit_code == 0, result.output
     bundle = tmp_path / "portrait-android"
     manifest = json.loads((bundle / "manifest.json").read_text())
-    assert manifest["model"]["weights"].startswith("portrait-fast.safetensors, sha256")
+    assert manifest["model"]["weights"]["file"] == "portrait-fast.safetensors"
     assert manifest["recipe"]["pruned"]
     checked = mlship("parity", bundle, "--backend", "litert", "--json")
     assert checked.exit_code == 0, checked.output
@@ -81,6 +82,6 @@ def test_weights_that_are_given_are_taken() -> None:
 
 def test_it_goes_through_a_manifest() -> None:
     fast = recipes.find("fast")
-    manifest = {"name": "fast", "passes": list(fast.steps), "pruned": True}
-    assert recipes.of_manifest(manifest).key == fast.key
-    assert recipes.of_manifest({**manifest, "pruned": False}).key != fast.key
+    entry = RecipeEntry(name="fast", passes=fast.steps, pruned=True)
+    assert recipes.of_manifest(entry).key == fast.key
+    assert recipes.of_manifest(entry.model_copy(update={"pruned": False})).key != fast.key

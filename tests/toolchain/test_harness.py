@@ -20,10 +20,10 @@ from converters.api import Artifact, Runner
 from converters.backends import BACKENDS, Backend
 from model_defs.errors import BackendUnavailable, BadRecord, UnknownName
 from model_defs.pixels import save_picture
-from toolchain.bundle import bundle
+from tests.toolchain.manifests import resealed
+from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.cli.main import main
 from toolchain.parity import harness, records
-from toolchain.parity.compare import ParityReport, ParityRow
 from toolchain.parity.harness import PATIENCE, BackendChoice, affordable, exit_code
 
 
@@ -48,7 +48,7 @@ def backends_of(outcome: dict[str, Any]) -> list[str]:
 def test_every_backend_of_the_format_passes(two: Two, target: str) -> None:
     where = two.bundles[target].directory
     (outcome,) = parity(where, "--model", two.model)
-    kind = two.bundles[target].manifest["artifact"]["format"]
+    kind = two.bundles[target].artifact.format
     assert backends_of(outcome) == ["golden", *(b.name for b in backends.of_format(kind))]
     verdicts = {(row["backend"], row["verdict"]) for row in outcome["rows"]}
     here = {b.name for b in backends.of_format(kind) if not b.system}
@@ -142,7 +142,7 @@ def test_backends_of_a_system_say_how_to_get_there() -> None:
 
 def test_backends_say_their_own_names(two: Two) -> None:
     for found in two.bundles.values():
-        artifact = Artifact.from_json(found.manifest["artifact"], found.directory)
+        artifact = found.artifact
         for backend in backends.of_format(artifact.format):
             if not backend.system:
                 runner = backend.open(artifact)
@@ -258,9 +258,7 @@ class TestGolden:
         tensors = load_file(path)
         tensors["depth"] = np.roll(tensors["depth"], 3, axis=3)
         save_file(tensors, path)
-        manifest = json.loads((copy / bundle.MANIFEST).read_text())
-        (copy / bundle.MANIFEST).unlink()
-        bundle.seal(copy, {k: v for k, v in manifest.items() if k != "files"})
+        resealed(copy)
         (outcome,) = parity(copy, "--model", two.model, code=1)
         assert "golden vectors are stale" in outcome["problems"][0]
         assert backends_of(outcome) == ["golden"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from converters.tflite import partitions
 from model_defs import lookup
 from model_defs.spec import TensorSpec
 from tests import own_models
+from tests.toolchain.manifests import resealed
 from toolchain.bundle import bundle
 from toolchain.cli.main import main
 from toolchain.quantization import tolerance
@@ -43,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_bundle_computes_in_integers_and_passes(folder: Path, target: str) -> None:
     found = bundle.read(folder / "dist" / f"tiny-{target}")
-    assert found.manifest["recipe"]["passes"] == ["fold-batchnorm", "int8", "weights-fp16"]
-    assert found.manifest["parity"]["ok"]
+    assert found.manifest.recipe.passes == ("fold-batchnorm", "int8", "weights-fp16")
+    assert found.manifest.parity.ok
     assert [output.tolerance for output in found.outputs] == [0.01]  # two layers make little of it
 
 
@@ -64,9 +64,7 @@ def test_parity_finds_a_file_with_another_bias(folder: Path, tmp_path: Path) -> 
     liar = tmp_path / "tiny-android"
     shutil.copytree(folder / "dist" / "tiny-android", liar)
     shift_biases(liar / "tiny.tflite")
-    manifest = json.loads((liar / "manifest.json").read_text())
-    (liar / "manifest.json").unlink()
-    bundle.seal(liar, {k: v for k, v in manifest.items() if k not in ("files", "digest")})
+    resealed(liar)
     result = mlship(
         *("parity", liar, "--backend", "litert", "--model", f"{folder}/net.py:spec"),
     )

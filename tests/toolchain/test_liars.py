@@ -24,8 +24,8 @@ from model_defs import lookup
 from model_defs.errors import BackendUnavailable, BadArtifact
 from model_defs.pixels import open_picture
 from toolchain.build.on_demand import Subject
+from toolchain.bundle.parity_report import ParityReport
 from toolchain.data import cases
-from toolchain.parity.compare import ParityReport
 from toolchain.parity.harness import BackendChoice, judge
 
 Answer = Callable[[Program, Tensors], dict[str, np.ndarray]]

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from converters import mil
 from model_defs import lookup
 from toolchain.bundle import bundle
+from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.cli.main import main
-from toolchain.parity.compare import ParityReport, ParityRow
 from toolchain.recipes import mixed_precision, recipes
 from toolchain.recipes.sensitivity import Judge
 
@@ -112,7 +112,7 @@ def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> Non
     result = mlship(*asked, "--out", folder / "small")
     assert result.exit_code == 0, result.output
     made = bundle.read(folder / "small" / "fine-ios")
-    assert list(made.manifest["recipe"]["keep"]) == ["fine"]
+    assert list(made.manifest.recipe.keep) == ["fine"]
     convolutions = [
         operation
         for operation in mil.open_package(made.directory / "fine.mlpackage").main.block.operations

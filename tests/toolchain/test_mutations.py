@@ -20,9 +20,9 @@ from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
 from model_defs.errors import MlshipError
 from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.data import cases
 from toolchain.parity import compare
-from toolchain.parity.compare import ParityReport
 
 SIDE = 8
 IMAGE = TensorSpec("image", (1, 3, SIDE, SIDE), "image", low=0, high=1)
@@ -63,7 +63,7 @@ class Proof:
         try:
             runner = formats.open_runner(artifact or self.artifact)
         except MlshipError as error:
-            row = compare.ParityRow("-", "-", "left", "failed", None, None, note=error.what)
+            row = ParityRow("-", "-", "left", "failed", None, None, note=error.what)
             return ParityReport((row,), ("-",))
         try:
             rows = compare.check(runner, outputs, self.inputs, self.expected, exact=True)

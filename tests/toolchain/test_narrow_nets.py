@@ -59,5 +59,5 @@ def test_padding_by_reflection_before_dilation_keeps_the_layout(built: list[Buil
     assert {one.exit_code for one in built} == {0}
     for one in built:
         assert one.bundle is not None
-        golden = load_file(one.bundle.directory / one.bundle.manifest["golden"][0])
+        golden = load_file(one.bundle.directory / one.bundle.manifest.golden[0])
         assert np.ptp(golden["result"] - golden["image"]) > 0.1  # something was drawn

@@ -10,7 +10,8 @@ import pytest
 from converters.api import Port, Tensors
 from model_defs.errors import BackendUnavailable, BadArtifact
 from model_defs.spec import TensorSpec
-from toolchain.parity.compare import ParityReport, ParityRow, check, compare, tolerance_of
+from toolchain.bundle.parity_report import ParityReport, ParityRow
+from toolchain.parity.compare import check, compare, tolerance_of
 
 SPEC = TensorSpec("y", (1, 2, 4, 8), "map", low=0, high=1, tolerance=0.01)
 WANT = np.random.default_rng(0).random(SPEC.shape).astype(np.float32)

@@ -56,7 +56,7 @@ def test_a_build_evaluates_only_where_asked(write_tiny: Callable[..., str], tmp_
     for options in ((), ("--metric",)):
         assert mlship(*build, *options).exit_code == 0
         folder = tmp_path / "tiny-android"
-        entries = json.loads((folder / "manifest.json").read_text())["recipe"]["ledger"]
+        entries = json.loads((folder / "manifest.json").read_text())["recipe"]["pass_report"]
         shown = mlship("inspect", folder, "--why").output
         assert [bool(entry["metrics"]) for entry in entries] == [bool(options)] * 3
         assert ("PSNR" in shown) == bool(options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,8 @@ from test_loading import ask, decoded, rgba
 
 from converters.tfjs.runner import NODE
 from model_defs.pixels import open_picture
+from tests.toolchain.manifests import resealed
 from toolchain.applications.run import run_bundle
-from toolchain.bundle import bundle
 from toolchain.cli.main import main
 from toolchain.data.cases import PHOTO
 
@@ -46,11 +45,7 @@ def changed(two: Two, target: str, change: Change, folder: Path) -> Path:
     """A copy of a bundle with another manifest, sealed as if it had been built so."""
     made = two.bundles[target]
     shutil.copytree(made.directory, folder)
-    manifest = json.loads(json.dumps(made.manifest))
-    change(manifest)
-    (folder / bundle.MANIFEST).unlink()
-    bundle.seal(folder, {k: v for k, v in manifest.items() if k not in ("files", "digest")})
-    return folder
+    return resealed(folder, change)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -9,6 +9,7 @@ import pytest
 
 from model_defs.errors import BadRecipe, UnknownName, UnsupportedOption
 from toolchain import passes
+from toolchain.bundle.manifest import RecipeEntry
 from toolchain.passes import PASSES
 from toolchain.passes.palettize import Palettize
 from toolchain.passes.prune_channels import PruneChannels
@@ -149,8 +150,8 @@ def test_a_recipe_goes_through_a_file_and_a_manifest(tmp_path: Path) -> None:
     read = recipes.find(str(path))
     assert (read.name, read.steps, dict(read.layers)) == ("mine", recipe.steps, {"a.b": "int6"})
     assert read.stores == ("int6",)
-    manifest = {"name": "mine", "passes": list(recipe.steps), "layers": {"a.b": "int6"}}
-    assert recipes.of_manifest(manifest).key == recipe.key
+    entry = RecipeEntry(name="mine", passes=recipe.steps, layers={"a.b": "int6"})
+    assert recipes.of_manifest(entry).key == recipe.key
 
 
 def test_a_recipe_file_with_an_unknown_pass_is_refused(tmp_path: Path) -> None:

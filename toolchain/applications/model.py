@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from converters import formats
-from converters.api import Artifact
 from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import Placement, to_picture
 from model_defs.spec import TensorSpec
@@ -30,8 +29,7 @@ class Model:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
-        self._runner = formats.open_runner(artifact)
+        self._runner = formats.open_runner(bundle.artifact)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from converters import formats
-from converters.api import Artifact, Runner
+from converters.api import Runner
 from model_defs import zoo
 from model_defs.errors import BadBundle, BadPicture
 from model_defs.pixels import Placement, map_to_source, save_picture, to_tensor
 from model_defs.procedures.arrays import Picture, Pixels, Point
 from model_defs.spec import TensorSpec
-from toolchain.build.build import describe_weights
 from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
+from toolchain.bundle.weights import UNTRAINED, WeightsOrigin
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Network:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     runner: Runner
-    weights: str = "untrained, seed 0"
+    weights: WeightsOrigin = UNTRAINED
 
     @property
     def facts(self) -> dict[str, str]:
         """What ran, and with which weights: what the user is told."""
-        return {"backend": self.runner.backend, "weights": self.weights.split(", sha256")[0]}
+        weights = self.weights.file or str(self.weights)
+        return {"backend": self.runner.backend, "weights": weights}
 
     def of_picture(self, picture: np.ndarray) -> tuple[np.ndarray, Placement]:
         """The first output for an (H, W, 3) 8-bit picture, and where the picture lay."""
@@ -61,9 +63,8 @@ def network(bundle: Path | None, *names: str) -> Iterator[Network]:
             raise BadBundle(
                 f"the bundle is of {read.name}", where=str(bundle), do=f"use {' or '.join(names)}"
             )
-        weights = str(read.manifest["model"]["weights"])
-        artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
-        found = Network(read.inputs, read.outputs, formats.open_runner(artifact), weights)
+        runner = formats.open_runner(read.artifact)
+        found = Network(read.inputs, read.outputs, runner, read.manifest.model.weights)
     try:
         yield found
     finally:
@@ -75,7 +76,7 @@ def _pytorch(name: str) -> Network:
     from converters.reference import ReferenceRunner
 
     spec = zoo.load(name)
-    weights = describe_weights(spec.weights)
+    weights = WeightsOrigin.of(spec.weights)
     return Network(spec.inputs, spec.outputs, ReferenceRunner(capture(spec)), weights)
 
 
@@ -91,7 +92,7 @@ def write_float(path: Path, picture: Picture) -> None:
 
 def write(path: Path, pixels: Pixels) -> None:
     """Write an 8-bit picture: whole, or not at all."""
-    with bundles.writing(path):
+    with writing(path):
         save_picture(path, np.ascontiguousarray(pixels))
 
 

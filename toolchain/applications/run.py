@@ -13,6 +13,7 @@ from model_defs.spec import TensorSpec
 from toolchain.applications.inputs import chosen_output, read_inputs
 from toolchain.applications.model import Model, shown
 from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -31,7 +32,7 @@ def run_bundle(
     inputs, placement = read_inputs(found, first, extra)
     with Model(found) as model:
         outputs = model.run(inputs)
-    with bundles.writing(out):
+    with writing(out):
         _write(out, outputs, chosen, placement)
     name = chosen.name if chosen else ", ".join(outputs)
     return {"out": str(out), "output": name, "backend": model.backend}

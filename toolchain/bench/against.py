@@ -13,7 +13,7 @@ from benchmarks.measure.budgets import readable
 from benchmarks.measure.significance import FEWEST, Comparison, compare
 from model_defs.errors import BadRecord
 from toolchain.bench.run import SCHEMA, BenchRun, key_of
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import write_whole
 
 REMEDY = "keep them again, on this machine: mlship bench ... --save FILE"
 
@@ -40,7 +40,7 @@ class Change:
 
 def save(path: Path, ran: BenchRun) -> None:
     """Keep a run in a file. Raises CannotWrite."""
-    bundles.write_whole(path, json.dumps(ran.to_json(), indent=1) + "\n")
+    write_whole(path, json.dumps(ran.to_json(), indent=1) + "\n")
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.size import SPEEDS, SizeRow, measure
-from converters.api import Artifact
 from converters.progress import Say
 from model_defs import lookup
 from toolchain.build.build import build
@@ -22,15 +21,14 @@ from toolchain.bundle.bundle import Bundle
 def weigh(directory: Path) -> tuple[Bundle, SizeRow]:
     """A verified bundle and what its artifact weighs."""
     found = bundle.read(directory)
-    artifact = Artifact.from_json(found.manifest["artifact"], found.directory)
-    row = measure(artifact, int(found.manifest["model"]["parameters"]))
+    row = measure(found.artifact, found.manifest.model.parameters)
     return found, replace(row, ideal=stored_bytes(found) or row.ideal)
 
 
 def stored_bytes(found: Bundle) -> int:
     """What the bundle's numbers take, with their scales and palettes; 0 where it does not say."""
-    ledger = found.manifest["recipe"].get("ledger", [])
-    return int(ledger[-1]["bytes"]) if ledger else 0
+    report = found.manifest.recipe.pass_report
+    return report[-1].bytes if report else 0
 
 
 def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:

@@ -28,7 +28,8 @@ from toolchain.build.cache import CacheQuery
 from toolchain.build.request import BuildRequest, Built, destination, title
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
-from toolchain.parity.compare import ParityReport
+from toolchain.bundle.parity_report import ParityReport
+from toolchain.bundle.weights import IN_MEMORY, WeightsOrigin
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import DEFAULT_VIA, Target, Via
 
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from converters.api import Artifact, Export, Program
     from converters.processes.worker import Worker
     from model_defs.spec import ModelSpec, TensorSpec
-    from toolchain.recipes.pass_report import PassRecord
+    from toolchain.bundle.manifest import Contents, ModelEntry
+    from toolchain.bundle.pass_record import PassRecord
+    from toolchain.recipes.targets import Compute
 
 GOLDEN = ("photo", "noise")
 LOADING = Path(__file__).parents[1] / "clients"
@@ -88,7 +91,7 @@ def _build_model(model: str | ModelSpec, request: BuildRequest, say: Say) -> lis
 
 def _ship_cached(known: Bundle, out: Path) -> Built:
     where = destination(out, known.name, known.target)
-    report = ParityReport.from_json(known.manifest["parity"])
+    report = known.report
     if _is_there(where, known):
         return Built(known.name, known.target, Bundle(where, known.manifest), report, cached=True)
     with bundle.staging(where) as stage:
@@ -99,7 +102,7 @@ def _ship_cached(known: Bundle, out: Path) -> Built:
 
 def _is_there(where: Path, known: Bundle) -> bool:
     try:
-        return bundle.read(where).manifest["digest"] == known.manifest["digest"]
+        return bundle.read(where).manifest.digest == known.manifest.digest
     except MlshipError:
         return False
 
@@ -149,7 +152,7 @@ class _Prepared:
     cases: tuple[str, ...]
     truth: Future[Reference]
     inputs: frozenset[Path]
-    model: dict[str, object]
+    model: ModelEntry
     pruned: bool
 
     @property
@@ -183,9 +186,9 @@ class _Prepared:
         shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
         needs_onnx = any(t.needs_onnx for t in request.targets)
         exported = export(shipped, work, onnx=needs_onnx)
-        weights = describe_weights(file)
+        weights = WeightsOrigin.of(file)
         if file is None and not isinstance(model, str):
-            weights = "those of the module in memory"
+            weights = IN_MEMORY
         described = _describe(captured, weights)
         truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
         kept = frozenset(inputs)
@@ -233,20 +236,16 @@ def _answers(
     return {case: runner.run(inputs) for case, inputs in given.items()}
 
 
-def _describe(program: Program, weights: str) -> dict[str, object]:
+def _describe(program: Program, weights: WeightsOrigin) -> ModelEntry:
     from model_defs.counting import parameters
+    from toolchain.bundle.manifest import ModelEntry
 
-    return {
-        "name": program.spec.name,
-        "summary": program.spec.summary,
-        "parameters": parameters(program.module),
-        "weights": weights,
-    }
-
-
-def describe_weights(path: Path | None) -> str:
-    """A weights file and its digest, or that there is none."""
-    return f"{path.name}, sha256 {bundle.file_digest(path)}" if path else "untrained, seed 0"
+    return ModelEntry(
+        name=program.spec.name,
+        summary=program.spec.summary,
+        parameters=parameters(program.module),
+        weights=weights,
+    )
 
 
 def _build_target(
@@ -261,7 +260,7 @@ def _build_target(
     what = f"{spec.name}-{target.name}"
     where = request.destination(spec.name, target)
     described = {
-        "model": prepared.model,
+        "model": prepared.model.model_dump(),
         "export": prepared.export.to_json() | {"directory": ""},
         "keep": dict(recipe.keep),
         "cases": list(prepared.cases),
@@ -284,10 +283,9 @@ def _build_target(
             report = _prove(artifact, prepared, recipe)
             for name in target.loading:
                 shutil.copy(LOADING / name, stage / name)
-            manifest = _manifest(prepared, target, recipe, artifact, report)
-            if target.format == "coreml":
-                manifest["compute"] = query.compute
-            sealed = bundle.seal(stage, manifest)
+            compute = query.compute if target.format == "coreml" else None
+            contents = _contents(prepared, target, recipe, artifact, report, compute)
+            sealed = bundle.seal(stage, contents)
             if not report.ok:
                 rejected = cache.keep_rejected(sealed)
                 return Built(spec.name, target.name, report=report, rejected=rejected)
@@ -342,32 +340,39 @@ def _prove(artifact: Artifact, prepared: _Prepared, recipe: Recipe) -> ParityRep
     return ParityReport(rows, required=(runner.backend,))
 
 
-def _manifest(
-    prepared: _Prepared, target: Target, recipe: Recipe, artifact: Artifact, report: ParityReport
-) -> dict[str, object]:
+def _contents(
+    prepared: _Prepared,
+    target: Target,
+    recipe: Recipe,
+    artifact: Artifact,
+    report: ParityReport,
+    compute: Compute | None,
+) -> Contents:
+    from toolchain.bundle.manifest import Contents, ProofEntry, RecipeEntry
     from toolchain.quantization import tolerance
 
     spec, truth = prepared.program.spec, prepared.truth.result()
     stage = artifact.path.parent
-    return {
-        "model": prepared.model,
-        "target": target.name,
-        "recipe": {
-            "name": recipe.name,
-            "passes": list(recipe.steps),
-            "layers": dict(recipe.layers),
-            "keep": {**recipe.keep, **prepared.program.kept},
-            "pruned": prepared.pruned,
-            "ledger": [entry.to_json() for entry in prepared.records],
-        },
-        "inputs": [t.to_json() for t in spec.inputs],
-        "outputs": [t.to_json() for t in truth.outputs],
-        "artifact": artifact.to_json(),
-        "notes": [*prepared.program.notes, *tolerance.notes(spec.outputs, truth.outputs)],
-        "parity": report.to_json(),
-        "golden": [_write_golden(stage, case, truth) for case in GOLDEN],
-        "tools": tools(),
-    }
+    return Contents(
+        model=prepared.model,
+        target=target.name,
+        recipe=RecipeEntry(
+            name=recipe.name,
+            passes=recipe.steps,
+            layers=dict(recipe.layers),
+            keep={**recipe.keep, **prepared.program.kept},
+            pruned=prepared.pruned,
+            pass_report=prepared.records,
+        ),
+        inputs=spec.inputs,
+        outputs=truth.outputs,
+        artifact=replace(artifact, path=Path(artifact.path.name)),
+        notes=(*prepared.program.notes, *tolerance.notes(spec.outputs, truth.outputs)),
+        parity=ProofEntry.of(report),
+        golden=tuple(_write_golden(stage, case, truth) for case in GOLDEN),
+        tools=tools(),
+        compute=compute,
+    )
 
 
 def _write_golden(stage: Path, case: str, truth: Reference) -> str:

@@ -31,6 +31,7 @@ from model_defs.errors import BadBundle
 from model_defs.installation import FOLDER
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import file_digest
 from toolchain.bundle.home import cache_home
 from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Target, Via
 
@@ -87,7 +88,7 @@ def environment() -> str:
     for room in OURS:
         for path in sorted((FOLDER / room).rglob("*")):
             if path.suffix in SOURCES and "node_modules" not in path.parts:
-                digest.update(f"{path.relative_to(FOLDER)} {bundle.file_digest(path)}\n".encode())
+                digest.update(f"{path.relative_to(FOLDER)} {file_digest(path)}\n".encode())
     packages = {
         name
         for folder in map(Path, sys.path)
@@ -112,7 +113,7 @@ def find(query: CacheQuery) -> Bundle | None:
         return None
     try:
         record = json.loads(_record(query).read_text(encoding="utf-8"))
-        current = {path: bundle.file_digest(Path(path)) for path in record["inputs"]}
+        current = {path: file_digest(Path(path)) for path in record["inputs"]}
         return open_object(record["key"]) if current == record["inputs"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -144,7 +145,7 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
         if not query.model:
             return
         record = {
-            "inputs": {str(path): bundle.file_digest(path) for path in sorted(inputs)},
+            "inputs": {str(path): file_digest(path) for path in sorted(inputs)},
             "key": object_key,
         }
         path = _record(query)

@@ -20,6 +20,8 @@ from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import file_digest
+from toolchain.bundle.weights import UNTRAINED
 from toolchain.data import cases
 from toolchain.recipes import recipes
 from toolchain.recipes.recipes import Recipe
@@ -52,7 +54,7 @@ class Subject:
 
     @property
     def artifact(self) -> Artifact:
-        return Artifact.from_json(self.bundle.manifest["artifact"], self.bundle.directory)
+        return self.bundle.artifact
 
     @property
     def macs(self) -> int:
@@ -62,7 +64,7 @@ class Subject:
     @property
     def recipe(self) -> Recipe:
         """What the bundle was built with."""
-        return recipes.of_manifest(self.bundle.manifest["recipe"])
+        return recipes.of_manifest(self.bundle.manifest.recipe)
 
     @property
     def exact(self) -> bool:
@@ -183,7 +185,7 @@ class _Truths:
             why = f"golden vectors: {_unknown(bundle)}"
             return Subject(bundle, inputs, expected, None, why)
         (name,) = lookup.expand(name)
-        recipe = recipes.of_manifest(bundle.manifest["recipe"])
+        recipe = recipes.of_manifest(bundle.manifest.recipe)
         program = self._program(name, recipe)
         _check_same(bundle, program)
         from toolchain.recipes import pipeline
@@ -195,7 +197,7 @@ class _Truths:
         return Subject(bundle, truth.inputs, truth, program, "PyTorch")
 
     def _is_known(self, bundle: Bundle) -> bool:
-        untrained = bundle.manifest["model"]["weights"].startswith("untrained")
+        untrained = bundle.manifest.model.weights == UNTRAINED
         named = bundle.name in zoo.MODELS
         return named and (self._weights is not None or untrained or _own_weights(bundle))
 
@@ -242,7 +244,7 @@ def golden(bundle: Bundle) -> tuple[Cases, Cases]:
     from safetensors.numpy import load_file
 
     inputs, expected = {}, {}
-    for name in bundle.manifest["golden"]:
+    for name in bundle.manifest.golden:
         tensors = load_file(bundle.directory / name)
         inputs[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.inputs}
         expected[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.outputs}
@@ -252,8 +254,7 @@ def golden(bundle: Bundle) -> tuple[Cases, Cases]:
 def _own_weights(bundle: Bundle) -> bool:
     spec = lookup.load(bundle.name)
     known = [path for path in (spec.weights, spec.pruned) if path is not None and path.is_file()]
-    said = str(bundle.manifest["model"]["weights"])
-    return any(bundles.file_digest(path) in said for path in known)
+    return bundle.manifest.model.weights.sha256 in map(file_digest, known)
 
 
 def _unknown(bundle: Bundle) -> str:

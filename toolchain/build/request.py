@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from model_defs.errors import MlshipError, ParityFailed
 from toolchain.bundle.bundle import Bundle
-from toolchain.parity.compare import ParityReport
+from toolchain.bundle.parity_report import ParityReport
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import (
     DEFAULT_COMPUTE,

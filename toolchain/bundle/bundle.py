@@ -9,21 +9,24 @@ depth-ios/
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from model_defs.errors import BadBundle, BadSpec, CannotWrite
-from model_defs.spec import TensorSpec
+from model_defs.errors import BadBundle, CannotWrite
+from toolchain.bundle.files import file_digest, files_below, writing
+
+if TYPE_CHECKING:
+    from converters.api import Artifact
+    from model_defs.spec import TensorSpec
+    from toolchain.bundle.manifest import Contents, Manifest
+    from toolchain.bundle.parity_report import ParityReport
 
 MANIFEST = "manifest.json"
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -31,29 +34,38 @@ class Bundle:
     """A bundle on disk and its manifest."""
 
     directory: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def name(self) -> str:
-        return str(self.manifest["model"]["name"])
+        return self.manifest.model.name
 
     @property
     def target(self) -> str:
-        return str(self.manifest["target"])
+        return self.manifest.target
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(map(TensorSpec.from_json, self.manifest["inputs"]))
+        return self.manifest.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(map(TensorSpec.from_json, self.manifest["outputs"]))
+        return self.manifest.outputs
+
+    @property
+    def artifact(self) -> Artifact:
+        """The artifact where it lies on disk."""
+        artifact = self.manifest.artifact
+        return replace(artifact, path=self.directory / artifact.path)
 
     @property
     def artifact_bytes(self) -> int:
-        path = str(self.manifest["artifact"]["path"])
-        files = self.manifest["files"].items()
-        return sum(entry["bytes"] for name, entry in files if Path(name).parts[0] == path)
+        return sum(entry.bytes for entry in self.manifest.artifact_files.values())
+
+    @property
+    def report(self) -> ParityReport:
+        """How it was proved when it was built."""
+        return self.manifest.parity.report
 
 
 def read(directory: Path) -> Bundle:
@@ -61,31 +73,33 @@ def read(directory: Path) -> Bundle:
 
     Raises BadBundle naming the first file that is missing, extra, truncated or edited.
     """
-    where = str(directory)
+    found = read_manifest(directory)
+    _verify(directory, {name: entry.sha256 for name, entry in found.manifest.files.items()})
+    return found
+
+
+def read_manifest(directory: Path) -> Bundle:
+    """Read a bundle without a look at its other files. Raises BadBundle."""
+    from toolchain.bundle import manifest
+
     path = directory / MANIFEST
     if not path.is_file():
         raise BadBundle(
-            "there is no bundle here", where=where, do="build one: mlship build MODEL --target ios"
+            "there is no bundle here",
+            where=str(directory),
+            do="build one: mlship build MODEL --target ios",
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        bundle = Bundle(directory, manifest)
-        if manifest["schema"] != SCHEMA:
-            raise BadBundle(f"the manifest has schema {manifest['schema']}, not {SCHEMA}")
-        listed = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-        if manifest["digest"] != digest_of(manifest):
-            raise BadBundle("manifest.json was edited: its digest does not match", where=where)
-        _ = bundle.name, bundle.target, bundle.inputs, bundle.outputs, bundle.artifact_bytes
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, BadSpec) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise BadBundle(
             f"the manifest cannot be read: {error}", where=str(path), do="build the bundle again"
         ) from error
-    _verify(directory, listed)
-    return bundle
+    return Bundle(directory, manifest.parse(text, str(path)))
 
 
 def _verify(directory: Path, listed: dict[str, str]) -> None:
-    found = {p.relative_to(directory).as_posix(): p for p in _files(directory)}
+    found = {p.relative_to(directory).as_posix(): p for p in files_below(directory)}
     found.pop(MANIFEST, None)
     for name, digest in listed.items():
         if name not in found:
@@ -101,35 +115,18 @@ def _verify(directory: Path, listed: dict[str, str]) -> None:
         raise BadBundle(f"{extra[0]} is not in the manifest", where=str(directory))
 
 
-def _files(directory: Path) -> list[Path]:
-    return sorted(p for p in directory.rglob("*") if p.is_file() or p.is_symlink())
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_of(manifest: dict[str, Any]) -> str:
-    """The SHA-256 of a manifest without its own digest."""
-    rest = {key: value for key, value in manifest.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def seal(directory: Path, manifest: dict[str, Any]) -> Bundle:
+def seal(directory: Path, contents: Contents) -> Bundle:
     """Write the manifest, with the checksums of all files that are in the directory."""
+    from toolchain.bundle.manifest import FileEntry, complete, text_of
+
     files = {
-        p.relative_to(directory).as_posix(): {
-            "sha256": file_digest(p),
-            "bytes": p.stat().st_size,
-        }
-        for p in _files(directory)
+        p.relative_to(directory).as_posix(): FileEntry(
+            sha256=file_digest(p), bytes=p.stat().st_size
+        )
+        for p in files_below(directory)
     }
-    manifest = {"schema": SCHEMA, **manifest, "files": files}
-    manifest["digest"] = digest_of(manifest)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    manifest = complete(contents, files)
+    (directory / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
     return Bundle(directory, manifest)
 
 
@@ -149,31 +146,6 @@ def staging(destination: Path) -> Iterator[Path]:
             yield stage
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def writing(destination: Path) -> Iterator[None]:
-    """Turns an OSError into CannotWrite."""
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(
-            f"cannot write: {error.strerror or error}",
-            where=str(error.filename or destination),
-            do="free space, or choose another folder with --out",
-        ) from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            fresh.write_text(text, encoding="utf-8")
-            fresh.rename(path)
-        finally:
-            fresh.unlink(missing_ok=True)
 
 
 def check_destination(destination: Path) -> None:
@@ -216,4 +188,4 @@ def publish(stage: Path, destination: Path) -> Bundle:
         destination.rename(old)
     stage.rename(destination)
     shutil.rmtree(old, ignore_errors=True)
-    return Bundle(destination, json.loads((destination / MANIFEST).read_text(encoding="utf-8")))
+    return read_manifest(destination)

@@ -13,7 +13,6 @@ from toolchain.bundle.bundle import Bundle
 from toolchain.ci import latency, state
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.measure import measured
-from toolchain.parity.compare import ParityReport
 
 
 def between(before: Path, after: Path, *, timed: bool, say: Say) -> list[Difference]:
@@ -37,7 +36,7 @@ def _of_bundles(old: Bundle, new: Bundle, timed: bool, say: Say) -> Difference:
     first, second = _measured(old), _measured(new)
     if not timed:
         return difference(first, second)
-    if old.manifest["artifact"]["format"] != new.manifest["artifact"]["format"]:
+    if old.artifact.format != new.artifact.format:
         raise BadBundle("two formats are not timed side by side", do="leave --time away")
     here = latency.MachinePair("", "")
     sides = [
@@ -51,4 +50,4 @@ def _of_bundles(old: Bundle, new: Bundle, timed: bool, say: Say) -> Difference:
 
 
 def _measured(found: Bundle) -> state.BundleFigures:
-    return measured(found, ParityReport.from_json(found.manifest["parity"]))
+    return measured(found, found.report)

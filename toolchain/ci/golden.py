@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 
 KEY = "mlship"
 LEVELS = 255
@@ -40,7 +40,7 @@ def write(path: Path, values: np.ndarray, low: float, high: float) -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text(KEY, json.dumps({"low": low, "high": high}))
     partial = path.with_name(f".{path.name}.partial")
-    with bundles.writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.squeeze()).save(partial, "PNG", pnginfo=text)
         partial.replace(path)

@@ -6,7 +6,6 @@ baseline's own milliseconds stand for it, on the same machine only.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from benchmarks.measure.timing.process import TimedFile
 from benchmarks.measure.timing.runtimes import PEAKS, main_of
 from benchmarks.measure.timing.session import Mode, measure
 from benchmarks.measure.timing.times import Session
-from converters.api import Artifact
 from converters.progress import Say
 from model_defs.errors import BackendUnavailable, BadBundle
 from toolchain.bench.against import slower
@@ -136,8 +134,7 @@ def _before(name: str) -> str:
 
 
 def _entry(bundle: Bundle) -> TimedFile:
-    artifact = Artifact.from_json(bundle.manifest["artifact"], bundle.directory)
-    return TimedFile(main_of(artifact.format), artifact.path)
+    return TimedFile(main_of(bundle.artifact.format), bundle.artifact.path)
 
 
 def _latency(
@@ -187,9 +184,8 @@ def find_artifact(digest: str) -> Bundle | None:
     """A bundle in the cache that holds the artifact of this digest, verified; or none."""
     for manifest in sorted((cache_home() / "objects").glob(f"*/{bundles.MANIFEST}")):
         try:
-            found = Bundle(manifest.parent, json.loads(manifest.read_text(encoding="utf-8")))
-            if artifact_digest(found) == digest:
+            if artifact_digest(bundles.read_manifest(manifest.parent)) == digest:
                 return bundles.read(manifest.parent)
-        except (OSError, ValueError, KeyError, TypeError, BadBundle):
+        except (OSError, BadBundle):
             continue
     return None

@@ -22,7 +22,8 @@ from model_defs.errors import BadRecord, MlshipError
 from toolchain.build.build import build, tools
 from toolchain.build.request import BuildRequest, destination
 from toolchain.bundle import bundle as bundles
-from toolchain.bundle.bundle import Bundle, write_whole
+from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import write_whole
 from toolchain.ci.config import Project
 
 NAME = "mlship.lock"
@@ -42,13 +43,13 @@ class Locked:
     @classmethod
     def of(cls, found: Bundle) -> Locked:
         manifest = found.manifest
-        root = str(manifest["artifact"]["path"])
-        tensors = json.dumps([manifest["inputs"], manifest["outputs"]], sort_keys=True)
+        tensors = [[tensor.to_json() for tensor in side] for side in (found.inputs, found.outputs)]
+        text = json.dumps(tensors, sort_keys=True)
         return cls(
-            hashlib.sha256(tensors.encode()).hexdigest(),
-            str(manifest["model"]["weights"]),
-            (manifest["recipe"]["name"], *manifest["recipe"]["passes"]),
-            {n: e["sha256"] for n, e in manifest["files"].items() if Path(n).parts[0] == root},
+            hashlib.sha256(text.encode()).hexdigest(),
+            str(manifest.model.weights),
+            (manifest.recipe.name, *manifest.recipe.passes),
+            {name: entry.sha256 for name, entry in manifest.artifact_files.items()},
         )
 
 

@@ -6,8 +6,8 @@ from benchmarks.measure.budgets import LIMITS
 from benchmarks.measure.size import SizeRow
 from toolchain.bench.size import weigh
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.parity_report import ParityReport
 from toolchain.ci.state import BundleFigures, artifact_digest
-from toolchain.parity.compare import ParityReport
 from toolchain.parity.lines import worst_metrics
 
 
@@ -18,8 +18,8 @@ def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
         f"{bundle.name}-{bundle.target}",
         bundle.name,
         bundle.target,
-        str(bundle.manifest["recipe"]["name"]),
-        str(bundle.manifest["model"]["weights"]),
+        bundle.manifest.recipe.name,
+        str(bundle.manifest.model.weights),
         artifact_digest(bundle),
         {**_sizes(row), **_quality(report)},
         {layer.name: layer.bytes for layer in row.layers} | _rest(row),

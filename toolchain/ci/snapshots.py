@@ -21,7 +21,7 @@ from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
 from toolchain.build.build import GOLDEN
 from toolchain.build.on_demand import Subject
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
@@ -178,7 +178,7 @@ def keep(folder: Path, snapshots: Iterable[Snapshot]) -> None:
             index[one.file.as_posix()] = one.state
         if one.state in ("changed", "new"):
             write(folder, one)
-    with bundles.writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
@@ -201,13 +201,13 @@ def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[
             _accept(folder / file, project.snapshots / file, state)
             accepted.append((file, state))
     left = {file: state for file, state in index.items() if (file, state) not in accepted}
-    with bundles.writing(folder):
+    with writing(folder):
         (folder / "index.json").write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
     return accepted
 
 
 def _accept(kept: Path, path: Path, state: State) -> None:
-    with bundles.writing(path):
+    with writing(path):
         if state == "gone":
             path.unlink(missing_ok=True)
             return

@@ -120,7 +120,6 @@ def of_revision(revision: str, path: Path) -> Measurements:
 
 def artifact_digest(bundle: Bundle) -> str:
     """The SHA-256 of the names and checksums of the files that ship."""
-    root = str(bundle.manifest["artifact"]["path"])
-    files = bundle.manifest["files"].items()
-    ours = sorted((n, e["sha256"]) for n, e in files if Path(n).parts[0] == root)
+    files = bundle.manifest.artifact_files
+    ours = sorted((name, entry.sha256) for name, entry in files.items())
     return hashlib.sha256(json.dumps(ours).encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from toolchain.bundle.bundle import write_whole
+from toolchain.bundle.files import write_whole
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project

@@ -123,8 +123,7 @@ def _show_built(built: list[Any]) -> None:
 
 
 def _notes(built: Any) -> list[str]:
-    manifest = built.bundle.manifest
-    return [*manifest["notes"], *manifest["artifact"]["notes"]]
+    return list(built.bundle.manifest.all_notes)
 
 
 def _show_failure(built: Any) -> None:

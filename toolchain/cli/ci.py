@@ -52,7 +52,7 @@ def ci(
 
 
 def _say(ran: object, folder: Path, as_json: bool) -> None:
-    from toolchain.bundle.bundle import writing
+    from toolchain.bundle.files import writing
     from toolchain.ci.run import CiRun
     from toolchain.report import ci_text, terminal
 

@@ -80,7 +80,7 @@ def shrink(
     both, the best plan that fits fails if it loses more. What is measured is kept: a killed search
     goes on where it was. Writes bundles, and MODEL.recipe.json for mlship build --recipe.
     """
-    from toolchain.bundle.bundle import write_whole
+    from toolchain.bundle.files import write_whole
     from toolchain.report import shrink_page, shrink_table, terminal
     from toolchain.search import shrink
 

@@ -29,7 +29,7 @@ def size(
     A MODEL is built first, for all targets or those given.
     """
     from toolchain.bench import size
-    from toolchain.bundle.bundle import write_whole
+    from toolchain.bundle.files import write_whole
     from toolchain.report import size_page, size_table, terminal
 
     with terminal.progress() as say:

@@ -122,7 +122,7 @@ def _layers(package: Package, subject: Subject) -> dict[str, TracedLayer]:
     from converters.intermediates.traced import Traced
 
     assert subject.program is not None
-    passes = recipes.of_manifest(subject.bundle.manifest["recipe"]).load()
+    passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
     with tempfile.TemporaryDirectory(prefix="mlship-audit-") as work:
         exported = export(pipeline.run(subject.program, passes), Path(work), onnx=False)
         known = core_ml_layers(Traced(exported.torchscript))

@@ -155,7 +155,7 @@ def blame(
     found: list[BackendBlame] = []
     with tempfile.TemporaryDirectory(prefix="mlship-blame-") as work:
         say(subject.name, "passes")
-        passes = recipes.of_manifest(subject.bundle.manifest["recipe"]).load()
+        passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
         steps, converted = stages.of_passes(program, passes, inputs)
         say(subject.name, "ONNX")
         guide = Guide(export(converted, Path(work, "converted")), inputs)

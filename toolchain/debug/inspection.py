@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 def facts(bundle: Bundle) -> dict[str, Any]:
     """The manifest; of a .tflite also how many parts XNNPACK runs, and what it does not run."""
     found = partitions_of(bundle)
-    return bundle.manifest | ({"partitions": asdict(found)} if found else {})
+    return bundle.manifest.to_json() | ({"partitions": asdict(found)} if found else {})
 
 
 def partitions_of(bundle: Bundle) -> Partitions | None:
     """How XNNPACK cuts up a .tflite; None for another format."""
-    artifact = bundle.manifest["artifact"]
-    if artifact["format"] != "tflite":
+    if bundle.artifact.format != "tflite":
         return None
     from converters.tflite import partitions
 
-    return partitions(bundle.directory / artifact["path"])
+    return partitions(bundle.artifact.path)

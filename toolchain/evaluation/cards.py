@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from model_defs import zoo
-from toolchain.bundle.bundle import file_digest
+from toolchain.bundle.files import file_digest
 from toolchain.evaluation import dataset as datasets
 from toolchain.evaluation import trainings
 from toolchain.evaluation.notes import NOTES

@@ -15,8 +15,8 @@ from converters.api import Artifact, Runner, Tensors
 from model_defs import lookup
 from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain.build.build import describe_weights
 from toolchain.bundle import bundle as bundles
+from toolchain.bundle.weights import WeightsOrigin
 from toolchain.evaluation.dataset import Predict
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _of_model(name: str, weights: Path | None) -> EvaluatedModel:
     from converters.capture import capture
 
     program = capture(lookup.load(name), weights)
-    return of_program(program, describe_weights(weights or program.spec.weights))
+    return of_program(program, str(WeightsOrigin.of(weights or program.spec.weights)))
 
 
 def of_program(program: Program, weights: str) -> EvaluatedModel:
@@ -79,12 +79,12 @@ def _of_bundle(
     folder: Path, backend: str | None, file: Path | None, stack: ExitStack
 ) -> EvaluatedModel:
     read = bundles.read(folder)
-    artifact = Artifact.from_json(read.manifest["artifact"], read.directory)
+    artifact = read.artifact
     if file is not None:
         artifact = replace(artifact, path=file)
     runner = _runner(artifact, backend)
     stack.callback(runner.close)
-    weights = str(file or read.manifest["model"]["weights"])
+    weights = str(file or read.manifest.model.weights)
     return _subject(lookup.load(read.name), runner.backend, weights, runner)
 
 

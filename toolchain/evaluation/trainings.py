@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model_defs.spec import ModelSpec
-from toolchain.bundle.bundle import file_digest
+from toolchain.bundle.files import file_digest
 
 
 def commands(runs: list[dict[str, Any]]) -> list[str]:

@@ -4,114 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 
 from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, MlshipError
 from model_defs.spec import TensorSpec
+from toolchain.bundle.parity_report import ParityRow, Verdict
 
-Verdict = Literal["passed", "failed", "skipped"]
 EXACT = 1e-4
 """What float32 may differ by between two runtimes, as a share of the output's range."""
 
 
-@dataclass(frozen=True)
-class ParityRow:
-    """One output of one case on one backend.
-
-    `error` is the largest absolute one, in the output's unit, and `where` its index and values.
-    `metrics` are what fits this kind of output (metrics.py), `hint` what a failure looks like
-    (hints.py); neither decides the verdict.
-    """
-
-    backend: str
-    case: str
-    output: str
-    verdict: Verdict
-    error: float | None
-    tolerance: float | None
-    where: str = ""
-    note: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    hint: str = ""
-
-
 Seen = Callable[[ParityRow, Tensors, Tensors, Tensors], ParityRow]
 """Given a row, the inputs, PyTorch's outputs and the backend's, adds to the row."""
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """All rows, and the backends that had to run."""
-
-    rows: tuple[ParityRow, ...]
-    required: tuple[str, ...]
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Why the report does not pass; nothing if it does.
-
-        Each required backend must have passed on every output in at least one case, and
-        nothing may have failed.
-        """
-        failed = tuple(_sentence(row) for row in self.rows if row.verdict == "failed")
-        return failed + self.absences
-
-    @property
-    def absences(self) -> tuple[str, ...]:
-        """Problems that are no comparison's: what should have been compared and was not."""
-        outputs = sorted({row.output for row in self.rows})
-        if not outputs:
-            return ("nothing was compared",)
-        found: list[str] = []
-        for backend in self.required:
-            rows = [row for row in self.rows if row.backend == backend]
-            if not rows:
-                found.append(f"{backend} did not run")
-            for output in outputs:
-                verdicts = {row.verdict for row in rows if row.output == output}
-                if rows and not verdicts:
-                    found.append(f"{backend}: '{output}' was not compared")
-                elif verdicts == {"skipped"}:
-                    found.append(f"{backend}: '{output}' was skipped in every case")
-        return tuple(found)
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    @property
-    def failed_cases(self) -> list[str]:
-        """The cases of which an output failed, each once."""
-        return list(dict.fromkeys(row.case for row in self.rows if row.verdict == "failed"))
-
-    @property
-    def worst(self) -> ParityRow | None:
-        """The row that is nearest to its tolerance, or farthest beyond."""
-        judged = [row for row in self.rows if row.error is not None and row.tolerance]
-        return max(judged, key=_share, default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        rows = [asdict(row) for row in self.rows]
-        return {"ok": self.ok, "required": list(self.required), "rows": rows}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ParityReport:
-        return cls(tuple(ParityRow(**row) for row in data["rows"]), tuple(data["required"]))
-
-
-def _share(row: ParityRow) -> float:
-    share = (row.error or 0.0) / (row.tolerance or 1.0)
-    return share if np.isfinite(share) else float("inf")
-
-
-def _sentence(row: ParityRow) -> str:
-    where = f" {row.where}" if row.where else ""
-    hint = f"; {row.hint}" if row.hint else ""
-    return f"{row.backend}: '{row.output}' on case '{row.case}': {row.note}{where}{hint}"
 
 
 def check(

@@ -16,8 +16,8 @@ from converters.backends import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
 from toolchain.build.on_demand import Cases, Subject, golden
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict
 from toolchain.parity import compare, hints, metrics
-from toolchain.parity.compare import ParityReport, ParityRow
 from toolchain.parity.hints import Evidence
 
 PATIENCE, LIMIT = 2.0, 30.0
@@ -52,7 +52,7 @@ class Outcome:
         return {
             "bundle": str(self.subject.bundle.directory),
             "name": self.subject.name,
-            "digest": self.subject.bundle.manifest["digest"],
+            "digest": self.subject.bundle.manifest.digest,
             "reference": self.subject.reference,
             **self.report.to_json(),
             "problems": list(self.report.problems),
@@ -159,7 +159,7 @@ def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[Pari
 
 
 def _unrun(
-    subject: Subject, backend: Backend, verdict: compare.Verdict, note: str
+    subject: Subject, backend: Backend, verdict: Verdict, note: str
 ) -> tuple[ParityRow, ...]:
     first = next(iter(subject.inputs))
     return tuple(

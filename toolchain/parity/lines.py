@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from toolchain.parity.compare import ParityRow
+from toolchain.bundle.parity_report import ParityRow
 from toolchain.parity.metrics import FAMILIES
 
 WORST = {metric.name: metric.worst for family in FAMILIES.values() for metric in family}

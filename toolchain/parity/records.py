@@ -18,7 +18,7 @@ import numpy as np
 from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
 from toolchain.build.on_demand import Cases, Subject
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.parity.harness import GOLDEN, Outcome
 
 SCHEMA = 1
@@ -52,7 +52,7 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         _put(tensors, f"{number}/expected", {c: subject.expected[c] for c in cases})
         for backend, by_case in answers.items():
             _put(tensors, f"{number}/answers/{backend}", by_case)
-        digest = subject.bundle.manifest["digest"]
+        digest = subject.bundle.manifest.digest
         entries.append({"name": subject.name, "bundle": digest, "backends": sorted(answers)})
     if not tensors:
         raise BadRecord("no backend answered, so there is nothing to record", where=str(path))
@@ -62,7 +62,7 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         "bundles": entries,
         "sha256": _digest(tensors),
     }
-    with bundles.writing(path):
+    with writing(path):
         path.write_bytes(packed(tensors, {KEY: json.dumps(about)}))
 
 
@@ -120,7 +120,7 @@ def runners(
     answers stand in for it otherwise.
     """
     records = list(records)
-    own = [r for r in records if r.digest == subject.bundle.manifest["digest"]]
+    own = [r for r in records if r.digest == subject.bundle.manifest.digest]
     if not own:
         recorded = ", ".join(r.name for r in records)
         raise BadRecord(

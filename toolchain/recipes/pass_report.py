@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from converters.encodings import Encoding
+from toolchain.bundle.pass_record import PassRecord
 
 if TYPE_CHECKING:
     import torch
@@ -28,41 +28,21 @@ def evaluate_nothing(after: str, program: Program) -> Mapping[str, float]:
     return {}
 
 
-@dataclass(frozen=True)
-class PassRecord:
-    """A program after a pass.
-
-    `bytes` is what its numbers take as they are to be stored, with their scales and palettes.
-    `moved` is the largest change of an output from the model's, in tolerances, on a photograph.
-    `metrics` is empty where nobody asked.
-    """
-
-    after: str
-    bytes: int
-    parameters: int
-    macs: int
-    moved: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(
-        cls,
-        after: str,
-        program: Program,
-        macs: int,
-        outputs: Sequence[torch.Tensor],
-        model: Sequence[torch.Tensor],
-        metrics: Mapping[str, float],
-    ) -> PassRecord:
-        moved = [
-            float((new - old).abs().max()) / (spec.tolerance or 1.0)
-            for spec, new, old in zip(program.spec.outputs, outputs, model, strict=True)
-        ]
-        parameters = sum(p.numel() for p in program.module.parameters())
-        return cls(after, stored_bytes(program), parameters, macs, max(moved), metrics)
+def record_of(
+    after: str,
+    program: Program,
+    macs: int,
+    outputs: Sequence[torch.Tensor],
+    model: Sequence[torch.Tensor],
+    metrics: Mapping[str, float],
+) -> PassRecord:
+    """What a program is after a pass; `outputs` are its own, `model` those before any pass."""
+    moved = [
+        float((new - old).abs().max()) / (spec.tolerance or 1.0)
+        for spec, new, old in zip(program.spec.outputs, outputs, model, strict=True)
+    ]
+    parameters = sum(p.numel() for p in program.module.parameters())
+    return PassRecord(after, stored_bytes(program), parameters, macs, max(moved), metrics)
 
 
 def stored_bytes(program: Program) -> int:

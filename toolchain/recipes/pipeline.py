@@ -10,8 +10,9 @@ import torch
 from converters.capture import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import PassFailed
+from toolchain.bundle.pass_record import PassRecord
 from toolchain.data import cases
-from toolchain.recipes.pass_report import MODEL, Evaluate, PassRecord, evaluate_nothing
+from toolchain.recipes.pass_report import MODEL, Evaluate, evaluate_nothing, record_of
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -37,7 +38,7 @@ def record(
     done: list[str] = []
     model, macs = _run(program)
     outputs, metrics = model, evaluate(MODEL, program)
-    entries = [PassRecord.of(MODEL, program, macs, model, model, metrics)]
+    entries = [record_of(MODEL, program, macs, model, model, metrics)]
     for step in passes:
         result = step(program)
         after = f" (after {', '.join(done)})" if done else ""
@@ -49,7 +50,7 @@ def record(
         if result is not program:
             metrics = evaluate(step.name, result)
         program, outputs = result, new
-        entries.append(PassRecord.of(step.name, program, macs, outputs, model, metrics))
+        entries.append(record_of(step.name, program, macs, outputs, model, metrics))
         done.append(step.name)
     return program, tuple(entries)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from model_defs.errors import BadRecipe, RecipeMismatch, UnknownName
 from toolchain import passes
@@ -22,6 +22,7 @@ from toolchain.passes.base import ACTIVATIONS
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
+    from toolchain.bundle.manifest import RecipeEntry
     from toolchain.passes.base import Pass
 
 FOLD = "fold-batchnorm"
@@ -192,12 +193,10 @@ def _unknown(text: str, name: str) -> UnknownName:
     return UnknownName.among("recipe", text, [*RECIPES, *PASSES])
 
 
-def of_manifest(recipe: Mapping[str, Any]) -> Recipe:
+def of_manifest(recipe: RecipeEntry) -> Recipe:
     """The recipe that a bundle's manifest says it was built with."""
-    layers, keep = recipe.get("layers", {}), recipe.get("keep", {})
-    pruned: Pruned = "required" if recipe.get("pruned") else ""
-    steps = tuple(recipe["passes"])
-    return Recipe(str(recipe["name"]), steps, layers=layers, keep=keep, pruned=pruned)
+    pruned: Pruned = "required" if recipe.pruned else ""
+    return Recipe(recipe.name, recipe.passes, layers=recipe.layers, keep=recipe.keep, pruned=pruned)
 
 
 def read(path: Path) -> Recipe:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.bundle.bundle import write_whole
+from toolchain.bundle.files import write_whole
 from toolchain.debug.blame import Blame
 from toolchain.report.blame_page import page
 from toolchain.report.node_data import node_data

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.build.request import Built
-from toolchain.parity.compare import ParityRow
+from toolchain.bundle.parity_report import ParityRow
 from toolchain.report import terminal
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def _build_row(built: Built) -> tuple[str, ...]:
     manifest = built.bundle.manifest
     return (
         str(built.bundle.directory) + (" [dim](cached)[/]" if built.cached else ""),
-        str(manifest["artifact"]["path"]),
+        str(manifest.artifact.path),
         terminal.size(built.bundle.artifact_bytes),
-        str(manifest["recipe"]["name"]),
+        manifest.recipe.name,
         parity_summary(built),
     )
 

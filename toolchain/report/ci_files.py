@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.run import CiRun
@@ -16,7 +16,7 @@ from toolchain.report.ci_text import markdown, verdicts
 
 def write(folder: Path, ran: CiRun) -> None:
     """Write them all. Raises CannotWrite."""
-    with bundles.writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(ran.to_json(), indent=1)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")

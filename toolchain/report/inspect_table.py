@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from model_defs.spec import TensorSpec
 from toolchain.bench.size import stored_bytes, weigh
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.pass_record import PassRecord
 from toolchain.debug.inspection import partitions_of
-from toolchain.parity.compare import ParityReport
 from toolchain.report import terminal
 from toolchain.report.build_table import case_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-LAYOUTS = {(0, 1, 2, 3): "NCHW", (0, 2, 3, 1): "NHWC"}
+LAYOUTS: dict[tuple[int, ...], str] = {(0, 1, 2, 3): "NCHW", (0, 2, 3, 1): "NHWC"}
 
 
 def show(bundle: Bundle, *, why: bool = False) -> None:
@@ -25,24 +25,22 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
     `why` adds what each pass did, and where the bytes are, layer by layer.
     """
     manifest = bundle.manifest
-    model, recipe = manifest["model"], manifest["recipe"]
-    precision = manifest["artifact"]["precision"]
+    model, recipe, artifact = manifest.model, manifest.recipe, manifest.artifact
     rows = terminal.table(f"{bundle.name} for {bundle.target}", "", "")
-    rows.add_row("model", f"{model['summary']}, {model['parameters']:,} parameters")
-    rows.add_row("weights", model["weights"])
-    rows.add_row("recipe", f"{recipe['name']} ({', '.join(recipe['passes'])}), {precision}")
-    rows.add_row("artifact", f"{manifest['artifact']['path']}, {_size(bundle)}")
+    rows.add_row("model", f"{model.summary}, {model.parameters:,} parameters")
+    rows.add_row("weights", str(model.weights))
+    rows.add_row("recipe", f"{recipe.name} ({', '.join(recipe.passes)}), {artifact.precision}")
+    rows.add_row("artifact", f"{artifact.path}, {_size(bundle)}")
     if (partitions := partitions_of(bundle)) is not None:
         rows.add_row("XNNPACK", str(partitions))
-    rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest["tools"].items()))
-    for note in [*manifest["notes"], *manifest["artifact"]["notes"]]:
+    rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest.tools.items()))
+    for note in manifest.all_notes:
         rows.add_row("note", note)
-    rows.add_row("checksums", f"{len(manifest['files'])} files verified")
-    for layer, reason in recipe.get("keep", {}).items():
+    rows.add_row("checksums", f"{len(manifest.files)} files verified")
+    for layer, reason in recipe.keep.items():
         rows.add_row("float32", f"{layer}: {reason}")
-    report = ParityReport.from_json(manifest["parity"])
-    reasons = (_ledger(recipe["ledger"]), _layers(bundle)) if why else ()
-    terminal.show(rows, _tensors(bundle), *reasons, case_table(report.rows))
+    reasons = (_pass_report(recipe.pass_report), _layers(bundle)) if why else ()
+    terminal.show(rows, _tensors(bundle), *reasons, case_table(bundle.report.rows))
 
 
 def _size(bundle: Bundle) -> str:
@@ -54,19 +52,19 @@ def _size(bundle: Bundle) -> str:
     )
 
 
-def _ledger(entries: Sequence[Mapping[str, Any]]) -> Table:
+def _pass_report(entries: Sequence[PassRecord]) -> Table:
     """What each pass left, and how far the outputs are from the model's."""
-    metrics = list(dict.fromkeys(name for entry in entries for name in entry.get("metrics", {})))
+    metrics = list(dict.fromkeys(name for entry in entries for name in entry.metrics))
     heads = ("numbers", "parameters", "GMAC", "moved / tolerance", *metrics)
     made = terminal.table("pass by pass", "after", *heads, right=heads)
     for entry in entries:
         made.add_row(
-            str(entry["after"]),
-            terminal.size(entry["bytes"]),
-            f"{entry['parameters']:,}",
-            f"{entry['macs'] / 1e9:.3f}",
-            f"{entry['moved']:.3g}",
-            *(f"{entry['metrics'][name]:.4g}" for name in metrics),
+            entry.after,
+            terminal.size(entry.bytes),
+            f"{entry.parameters:,}",
+            f"{entry.macs / 1e9:.3f}",
+            f"{entry.moved:.3g}",
+            *(f"{entry.metrics[name]:.4g}" if name in entry.metrics else "-" for name in metrics),
         )
     return made
 
@@ -88,17 +86,16 @@ def _layers(bundle: Bundle) -> Table:
 def _tensors(bundle: Bundle) -> Table:
     columns = ("tensor", "stored as", "shape", "layout", "type", "unit", "range", "pictures")
     made = terminal.table("tensors", *columns)
-    artifact = bundle.manifest["artifact"]
-    ports = {port["name"]: port for port in [*artifact["inputs"], *artifact["outputs"]]}
+    artifact = bundle.artifact
+    ports = {port.name: port for port in (*artifact.inputs, *artifact.outputs)}
     for spec in (*bundle.inputs, *bundle.outputs):
         port = ports[spec.name]
-        axes = tuple(port["axes"])
         made.add_row(
             spec.name,
-            port["stored_as"],
-            "x".join(map(str, port["shape"])),
-            LAYOUTS.get(axes, str(axes)),
-            port["dtype"],
+            port.stored_as,
+            "x".join(map(str, port.shape)),
+            LAYOUTS.get(port.axes, str(port.axes)),
+            port.dtype,
             spec.unit,
             f"{_bound(spec.low)} .. {_bound(spec.high)}",
             _pictures(spec),

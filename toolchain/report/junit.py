@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from toolchain.parity.compare import ParityRow
+from toolchain.bundle.parity_report import ParityRow
 from toolchain.parity.harness import Outcome
 
 

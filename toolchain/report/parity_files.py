@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.parity.harness import Outcome
 from toolchain.report.junit import junit
 from toolchain.report.parity_page import page
@@ -14,7 +14,7 @@ from toolchain.report.parity_page import page
 
 def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """Write all three. Raises CannotWrite."""
-    with bundles.writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps([outcome.to_json() for outcome in outcomes], indent=2)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -49,7 +49,7 @@ def _section(outcome: Outcome) -> str:
     manifest = subject.bundle.manifest
     kind = "passed" if report.ok else "failed"
     size = f"{subject.bundle.artifact_bytes / 1e6:.2f} MB"
-    facts = f"{manifest['artifact']['path']}, {size}, recipe {manifest['recipe']['name']}"
+    facts = f"{manifest.artifact.path}, {size}, recipe {manifest.recipe.name}"
     seconds = sum(outcome.seconds.values())
     return (
         f'<h2>{escape(subject.name)} <span class="{kind}">{kind}</span></h2>'

@@ -19,7 +19,7 @@ from converters.api import Program
 from converters.capture import capture, example
 from model_defs.counting import macs, parameters
 from model_defs.errors import BadCheckpoint
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import file_digest, write_whole
 from toolchain.data.task import Task
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.training import loop
@@ -95,7 +95,7 @@ def _plan(
 ) -> dict[str, Any]:
     learned = {k: v for k, v in asdict(settings).items() if k not in FREE}
     start = base or task.spec.weights
-    digest = bundles.file_digest(start) if start is not None else ""
+    digest = file_digest(start) if start is not None else ""
     asked = {"model": task.spec.name, "stages": stages, "start": digest, **asdict(wanted)}
     plan: dict[str, Any] = json.loads(json.dumps(asked | {"training": learned}))
     return plan
@@ -111,7 +111,7 @@ def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
                 where=str(out),
                 do="--resume it, or choose another folder with --out",
             )
-        bundles.write_whole(path, json.dumps(plan, indent=1) + "\n")
+        write_whole(path, json.dumps(plan, indent=1) + "\n")
         return
     if changed := describe_changes(_read(path), plan):
         raise BadCheckpoint(

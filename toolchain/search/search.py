@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from converters.encodings import HALF
 from converters.progress import Say
 from toolchain.build import cache
-from toolchain.bundle.bundle import write_whole
+from toolchain.bundle.files import write_whole
 from toolchain.bundle.home import cache_home
 from toolchain.evaluation.score import Score, Scorer
 from toolchain.passes.fold_batchnorm import FoldBatchnorm

@@ -14,7 +14,7 @@ from model_defs import lookup
 from model_defs.errors import GoalOutOfReach, worst_code
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import write_whole
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes import recipes
 from toolchain.recipes.recipes import Recipe
@@ -99,7 +99,7 @@ def shrink(
         built = build(BuildRequest((name,), targets, recipe, weights, place), say)
     if not problem:
         path = out / f"{captured.spec.name}.recipe.json"
-        bundles.write_whole(path, recipes.text_of(recipe))
+        write_whole(path, recipes.text_of(recipe))
     return Shrunk(captured.spec.name, search, point, tuple(built), tuple(curve), binding, problem)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.data.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 from toolchain.training import rounding
 from toolchain.training import weights as files
@@ -66,7 +66,7 @@ def train(
     state = TrainingState.fresh(task, settings, base)
     if resume:
         state.load(checkpoint, settings)
-    with bundles.writing(out):
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     loss = reached = math.nan
     for batch in _batches(task, settings, state.step):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, RecipeMismatch, TrainingDiverged
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 from toolchain.data.task import Item, Task
 from toolchain.training import rounding, start
 from toolchain.training.rounding import Rounding
@@ -136,7 +136,7 @@ class TrainingState:
             "random": torch.get_rng_state(),
         }
         fresh = path.with_suffix(".new")
-        with bundles.writing(path):
+        with writing(path):
             torch.save(content, fresh)
             fresh.replace(path)
 

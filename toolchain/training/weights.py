@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model_defs import weights as shipped
 from model_defs.errors import BadWeights
-from toolchain.bundle import bundle as bundles
+from toolchain.bundle.files import writing
 
 RUNS = "runs"
 """The key of a file's history: JSON, a list of trainings, each starting where the last ended."""
@@ -27,7 +27,7 @@ def write(path: Path, tensors: dict[str, Tensor], runs: list[dict[str, Any]]) ->
     from safetensors.torch import save
 
     fresh = path.with_suffix(".new")
-    with bundles.writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(save(tensors, {RUNS: json.dumps(runs)}))
         fresh.replace(path)

@@ -1,0 +1,56 @@
+"""How files are written whole, what tells one from another, and which paths stay in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from model_defs.errors import CannotWrite
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files and links of a folder and the folders in it, sorted."""
+    return sorted(p for p in directory.rglob("*") if p.is_file() or p.is_symlink())
+
+
+def check_inside(path: str) -> str:
+    """The path, which is one from a folder to something in it; ValueError for any other."""
+    parts = PurePosixPath(path).parts
+    plain = path == "/".join(parts) and "\\" not in path and path.isprintable()
+    if not parts or ".." in parts or not plain or PurePosixPath(path).is_absolute():
+        raise ValueError(f"{path!r} does not stay in the folder: write it as part/part")
+    return path
+
+
+@contextlib.contextmanager
+def writing(destination: Path) -> Iterator[None]:
+    """Turns an OSError into CannotWrite."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot write: {error.strerror or error}",
+            where=str(error.filename or destination),
+            do="free space, or choose another folder with --out",
+        ) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            fresh.rename(path)
+        finally:
+            fresh.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""What older files say, as the next schema says it: the only place that knows how it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from toolchain.bundle.reading import Upgrade
+from toolchain.bundle.weights import SENTENCES
+
+
+def weights_of(said: str) -> dict[str, str]:
+    """The weights that a sentence of schema 1 names; ValueError for another sentence."""
+    for kind, sentence in SENTENCES.items():
+        if said == sentence:
+            return {"kind": kind, "file": "", "sha256": ""}
+    found = re.fullmatch(r"(.+), sha256 ([0-9a-f]{64})", said)
+    if found is None:
+        raise ValueError(f"weights are {said!r}")
+    return {"kind": "file", "file": found[1], "sha256": found[2]}
+
+
+def _manifest_of_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Weights were a sentence, the pass report was called a ledger, and some fields came later."""
+    model, recipe, parity, artifact = (
+        data[key] for key in ("model", "recipe", "parity", "artifact")
+    )
+    added = {"compute": "all"} if artifact["format"] == "coreml" else {}
+    entries = [{"metrics": {}, **entry} for entry in recipe.get("ledger", ())]
+    rest = {key: value for key, value in recipe.items() if key != "ledger"}
+    rows = [{"metrics": {}, "hint": "", **row} for row in parity["rows"]]
+    return {
+        **added,
+        **data,
+        "schema": 2,
+        "model": {**model, "weights": weights_of(model["weights"])},
+        "recipe": {"layers": {}, "keep": {}, "pruned": False, **rest, "pass_report": entries},
+        "parity": {**parity, "rows": rows},
+    }
+
+
+MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1}
