@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
-from converters.api import Artifact, Export, Runner, Tensors
+from converters.api import Artifact, Export, Port, Runner, Tensors
 from converters.processes.worker import Worker
 from model_defs.errors import BadArtifact, CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.installation import FOLDER
@@ -246,7 +246,11 @@ def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def convert(self: Worker, export: Export, directory: Path, options: object) -> Artifact:
         (directory / "model.bin").write_bytes(b"weights")
-        return Artifact(directory / "model.bin", "tflite", "float16", (), ())
+        inputs, outputs = (
+            tuple(Port.of(spec, channels_last=False) for spec in specs)
+            for specs in (export.inputs, export.outputs)
+        )
+        return Artifact(directory / "model.bin", self.format, "float16", inputs, outputs)
 
     monkeypatch.setattr(Worker, "__init__", start)
     monkeypatch.setattr(Worker, "__exit__", lambda *arguments: None)
