@@ -14,6 +14,10 @@ Level = Literal["error", "warn"]
 LEVELS: tuple[Level, ...] = ("error", "warn")
 
 
+AMOUNT = re.compile(r"(?P<number>-?\d+(?:\.\d+)?)\s*(?P<unit>\S+)")
+"""`4 MB`, `1%`."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """How a limit is written: the factors of its units; `bare`, whether a number alone will do."""
@@ -22,6 +26,25 @@ class Unit:
     bare: bool
     example: str
     show: Callable[[float], str]
+
+    def read(self, written: Any) -> float | None:
+        """The figure in the unit's base; None for what is not written as one."""
+        if isinstance(written, bool):
+            return None
+        if isinstance(written, int | float):
+            return float(written) if self.bare else None
+        found = AMOUNT.fullmatch(written) if isinstance(written, str) else None
+        factors = {name.casefold(): factor for name, factor in self.factors.items()}
+        if found is None or found["unit"].casefold() not in factors:
+            return None
+        return float(found["number"]) * factors[found["unit"].casefold()]
+
+    def parse(self, text: str) -> float | None:
+        """The same of a command line, where a number is a text, too."""
+        try:
+            return self.read(float(text))
+        except ValueError:
+            return self.read(text.strip())
 
 
 def _bytes_text(value: float) -> str:
@@ -153,7 +176,7 @@ def level_of(value: Any, where: str) -> Level:
 def _limit(key: str, written: Any, where: str) -> float:
     unit = LIMITS[key].unit
     do = f"write it as {key} = {unit.example}"
-    value = _number(written, unit)
+    value = unit.read(written)
     if value is None:
         known = ", ".join(unit.factors) or "none"
         raise BadConfig(f"{written!r} is no limit of {key}; units: {known}", where=where, do=do)
@@ -162,17 +185,3 @@ def _limit(key: str, written: Any, where: str) -> float:
     if unit is RATIO and value < 1:
         raise BadConfig(f"{key} is {written}: a ratio below 1 demands to get better", where=where)
     return value
-
-
-def _number(written: Any, unit: Unit) -> float | None:
-    """The limit in the unit's base; None for what is not written as one."""
-    if isinstance(written, bool):
-        return None
-    if isinstance(written, int | float):
-        return float(written) if unit.bare else None
-    found = (
-        re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*(\S+)", written) if isinstance(written, str) else None
-    )
-    if found is None or found[2] not in unit.factors:
-        return None
-    return float(found[1]) * unit.factors[found[2]]

@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -93,10 +94,23 @@ def test_only_what_all_targets_store_is_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("1MB", 1_000_000), ("800 kB", 800_000), ("1.5MiB", 1572864), ("77", 77)]
+    ("text", "count"),
+    [("1MB", 1_000_000), ("800 kB", 800_000), ("1.5MiB", 1572864), ("77", 77), ("2mb", 2_000_000)],
 )
 def test_bytes_are_read(text: str, count: int) -> None:
     assert Bytes().convert(text, None, None) == count
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1 M", "1e400", "nan", "0.5", "-1 MB", "1 ms"])
+def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Bytes().convert(text, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "%", "100%", "1", "-1%", "nan", "1 MB"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Share().convert(text, None, None)
 
 
 def test_shares_are_read() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
 
 import click
 
+from benchmarks.measure.budgets import BYTES, SHARE
 from toolchain.cli.command import command
 from toolchain.recipes import targets
-
-UNITS = {"": 1, "B": 1, "KB": 1_000, "MB": 1_000_000, "KIB": 1024, "MIB": 1024**2}
 
 
 class Bytes(click.ParamType):
@@ -19,12 +18,8 @@ class Bytes(click.ParamType):
     name = "bytes"
 
     def convert(self, value: object, param: object, ctx: object) -> int:
-        match = re.fullmatch(r"([\d_.]+)\s*([A-Za-z]*)", str(value).strip())
-        if match is None or match[2].upper() not in UNITS:
-            self.fail(f"{value!r} is no number of bytes: write 1MB, 800kB or 1048576")
-        try:
-            count = float(match[1]) * UNITS[match[2].upper()]
-        except ValueError:
+        count = BYTES.parse(str(value))
+        if count is None or not math.isfinite(count):
             self.fail(f"{value!r} is no number of bytes: write 1MB, 800kB or 1048576")
         if count < 1:
             self.fail(f"{value!r} is less than a byte")
@@ -37,10 +32,8 @@ class Share(click.ParamType):
     name = "share"
 
     def convert(self, value: object, param: object, ctx: object) -> float:
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
+        share = SHARE.parse(str(value))
+        if share is None:
             self.fail(f"{value!r} is no share: write 1% or 0.01")
         if not 0 <= share < 1:
             self.fail(f"{value!r} is not between 0 and 100 %")
