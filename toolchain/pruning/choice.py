@@ -40,6 +40,7 @@ class ChannelChoice:
                 f"{unit} cannot be {target:,}",
                 do=f"the least possible is {measured(at(1.0)):,} of {measured({}):,}",
             )
+        # Bisection is right because a larger share takes the same channels and more.
         low, high = 0, 2**FINEST
         while low < high:
             middle = (low + high) // 2
@@ -81,6 +82,8 @@ class ChannelChoice:
                 g.name: self._least(g, round(min(share, self.wanted.loses) * g.size))
                 for g in groups
             }
+        # What a channel matters for each multiply-add (or number) that it costs: the greedy answer
+        # to a knapsack. Only scores with a unit can be divided so.
         ranks = np.concatenate([self.scores[g.name] / self._price(g) for g in groups])
         owner = np.concatenate([np.full(g.size, number) for number, g in enumerate(groups)])
         owner = owner[np.argsort(ranks, kind="stable")]
@@ -104,6 +107,8 @@ class ChannelChoice:
         size = group.size
         kept = max(size - count, self.wanted.least)
         if size >= 2 * self.wanted.multiple:
+            # Up, so that no layer falls below its share; kernels of 8 channels are what runtimes
+            # are fast at.
             kept = -(-kept // self.wanted.multiple) * self.wanted.multiple
         order = np.argsort(self.scores[group.name], kind="stable")
         return np.sort(order[: size - min(kept, size)])

@@ -91,6 +91,8 @@ def _taylor(program: Program, channels: Channels, examples: int, task: str) -> S
         for group in channels.groups:
             for (name, place), members in group.members.items():
                 if name in products:
+                    # Summed before it is squared: the channel goes as a whole, and its weights may
+                    # make up for each other.
                     total[group.name] += _along(products[name], place)[members].sum(1) ** 2
     return {name: each / examples for name, each in total.items()}
 
@@ -101,6 +103,7 @@ def _products(program: Program, examples: int, task: str) -> Iterator[dict[str, 
 
     found = tasks.find(task or program.spec.name)
     net = copy.deepcopy(program.module)
+    # In eval mode: BatchNorm of a batch of one example would make another net of it.
     learner = found.learner(found.around(net)).eval()
     net.requires_grad_(True)
     given = tasks.Examples(found, 1.0, 0, examples)

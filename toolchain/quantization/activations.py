@@ -35,11 +35,13 @@ class Grid:
     @classmethod
     def of(cls, low: float, high: float) -> Grid | None:
         """The finest that reaches from `low` to `high`, and to 0; None where no scale fits."""
+        # Padding and ReLU make exact zeros, which have to stay so: 0 is always within.
         low, high = min(low, 0.0), max(high, 0.0)
         exact = (high - low) / (HIGHEST - LOWEST)
         if not FINEST <= exact <= COARSEST:
             return None
         scale = np.float16(exact)
+        # Up, never to the nearest: a smaller step would clip the ends that were asked for.
         if scale < exact:
             scale = np.nextafter(scale, np.float16(np.inf))
         zero = min(max(round(LOWEST - low / float(scale)), LOWEST), HIGHEST)
@@ -80,6 +82,7 @@ class OnGrids(nn.Module):
         rounding = _Rounding(self.grids)
         with rounding:
             result = super().forward(*given)
+        # Sites are numbers of calls: one call more or less, and each grid is at the wrong place.
         if rounding.count != self.grids.calls:
             raise BadModule(
                 f"forward made {rounding.count} maps, and {self.grids.calls} when calibrated",
@@ -112,6 +115,8 @@ def jittered(module: OnGrids, jitter: float) -> OnGrids:
 
 def put(module: nn.Module, grids: Grids) -> None:
     """Makes a module put its activations onto grids; paths, numbers and types below it stay."""
+    # The class is changed, not the module wrapped: paths are what encodings, weights files and
+    # exported names go by, and a wrapper would lengthen all of them.
     kind = type(module)
     module.__class__ = type(kind.__name__, (OnGrids, kind), {"__module__": kind.__module__})
     module.grids = grids  # type: ignore[assignment]

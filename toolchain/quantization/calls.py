@@ -41,7 +41,10 @@ class FunctionCall:
 
 
 class Calls(TorchFunctionMode):
-    """Counts the calls that make maps while it is active; subclasses look at them in `made`."""
+    """Counts the calls that make maps while it is active; subclasses look at them in `made`.
+
+    Calls of functions, not of modules: `+`, `torch.cat` and `F.relu` have no hooks.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,15 +132,18 @@ SELECTS = (
 
 def kind_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Kind:
     """What a function of PyTorch, by its name, does to numbers with these arguments."""
+    # `add_`, `relu_` and `__iadd__` do to numbers what `add` and `relu` do.
     name = name.strip("_")
     if name in KERNELS:
         return "kernel" if len(args) > 1 else "other"  # a kernel that is named is left alone
     if name in ("add", "iadd"):
         return "sum" if _is_plain_sum(args, kwargs) else "other"
+    # Only these bounds: integer runtimes have an activation for them, and for no other clipping.
     if name in ("relu", "relu6") or (name == "hardtanh" and _bounds(args, kwargs) == (0, 6)):
         return "rectify"
     if name in SELECTS or (name == "pad" and not kwargs.get("value")):
         return "select"
+    # Bilinear enlarging makes new numbers, which lie between the codes.
     nearest = name == "interpolate" and kwargs.get("mode", "nearest").startswith("nearest")
     return "select" if nearest else "other"
 

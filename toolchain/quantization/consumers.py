@@ -42,9 +42,11 @@ class _CountUses(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         made = _made(args[0]) if args else None
+        # The mark is an attribute of the tensor and dies with it; an id would come again.
         if made and func.__name__.strip("_") in made.through and torch.is_tensor(result):
             result.mlship_result = made  # type: ignore[attr-defined]
             self.count((args[1:], kwargs))
+        # What makes no tensor (a size, a shape) reads no numbers; what returns None may write.
         elif result is None or any(map(torch.is_tensor, tree_leaves(result))):
             self.count((args, kwargs))
         return result
@@ -92,6 +94,7 @@ def find_pairs(
                     lambda m, x, y, p=path, t=through: after_maker(p, t, y)
                 )
                 stack.callback(hook.remove)
+            # The same layer may be a maker for one pair and the reader of another.
             if kind in readers:
                 before = part.register_forward_pre_hook(lambda m, x, p=path: before_reader(p, x))
                 stack.callback(before.remove)

@@ -62,6 +62,7 @@ def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[st
 
     def hook(name: str) -> Callable[..., None]:
         def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
+            # In float64: the moments will be inverted, which multiplies what sums lose in float32.
             found[name] = found.get(name, 0.0) + of(_patches(layer, given[0]).double().numpy())
 
         return watch
@@ -84,6 +85,8 @@ def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
         reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
         size = min(given.shape[2 + axis], layer.stride[axis] * (SIDE - 1) + reach)
         given = given.narrow(2 + axis, (given.shape[2 + axis] - size) // 2, size)
+    # The middle alone: time grows with the places; and no padding is seen there, whose zeros are
+    # no data.
     columns = functional.unfold(
         given, layer.kernel_size, layer.dilation, _missing(layer, given), layer.stride
     )
@@ -107,12 +110,17 @@ def round_by_gptq(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.nd
     rows = kernel.reshape(groups, -1, count).astype(np.float64)
     pruned = (rows == 0) & (not grid.palette or 0.0 in grid.palette)
     result = np.empty_like(rows)
+    # Within a block an error reaches the columns that are left at once; those behind the block get
+    # all of its errors as one matrix product: the same sums, in a fraction of the memory traffic
+    # (Frantar 2023, section 3.2).
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
         errors = np.empty((*rows.shape[:2], end - start))
         for column in range(start, end):
             nearest = _nearest(grid, rows, column, kernel.shape)
             result[..., column] = np.where(pruned[..., column], 0.0, nearest)
+            # With U the Cholesky factor of the inverse, row c stands for the inverse without the
+            # columns before c: the free columns answer best by -(error / U[c, c]) * U[c, c:].
             lost = (rows[..., column] - result[..., column]) / spread[:, column, column, None]
             rows[..., column:end] -= lost[..., None] * spread[:, None, column, column:end]
             errors[..., column - start] = lost
@@ -123,6 +131,7 @@ def round_by_gptq(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.nd
 def _spread(seen: np.ndarray) -> np.ndarray:
     """The upper Cholesky factors of the inverses of the moments, damped."""
     mean = np.diagonal(seen, axis1=1, axis2=2).mean(axis=1)[:, None, None]
+    # The 1e-9 is for a layer that read nothing but zeros, whose moments have no inverse at all.
     damped = seen + np.eye(seen.shape[1]) * (DAMPING * mean + 1e-9)
     return np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
 

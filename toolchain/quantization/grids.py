@@ -52,14 +52,18 @@ def quantize_kernels(
         name = f"{path}.weight" if path else "weight"
         if not isinstance(layer, LAYERS) or path in keep or name in program.encodings:
             continue
+        # By identity: tied layers store one kernel, and its second rounding would be of other
+        # numbers.
         if id(layer.weight) not in chosen:
             kernel = layer.weight.detach().numpy()
             if not kernel.any():
                 continue
             grid = choose(name, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
+            # A palette of 256 numbers takes 512 bytes: more than a small kernel does in float16.
             if grid.bytes(kernel.size) > HALF * kernel.size:
                 continue
             numbers = round_kernel(kernel, grid, seen.get(name))
+            # Not into a bias that is encoded already: its numbers would leave their grid.
             bias = name.removesuffix("weight") + "bias"
             if name in met and layer.bias is not None and bias not in encodings:
                 layer.bias += torch.from_numpy(average_loss(kernel, numbers, met[name]))
@@ -92,6 +96,7 @@ def affine(dtype: str) -> Choose:
     """
 
     def choose(name: str, kernel: np.ndarray, axis: int) -> Encoding:
+        # Pruned numbers are exact zeros and have to stay so, or the file would not compress.
         low, high = min(0.0, float(kernel.min())), max(0.0, float(kernel.max()))
         scale = (high - low) / Encoding(dtype).top
         return Encoding(dtype, (scale,), -round(-low / scale) * scale or 0.0)
@@ -148,6 +153,8 @@ def _scales(rows: np.ndarray, top: int) -> np.ndarray:
     """The float16 scale of each row that loses least, as float32."""
     wide = rows.astype(np.float64)
     largest = np.abs(wide).max(axis=1)
+    # A scale that clips the largest number loses there and gains at all others; which share is
+    # best depends on the tails of the row, so a few are tried.
     tried = np.stack([_half(np.maximum(largest * share / top, FINEST)) for share in SHRUNK])
     errors = [
         ((np.rint(wide / s[:, None]).clip(-top, top) * s[:, None] - wide) ** 2).sum(axis=1)

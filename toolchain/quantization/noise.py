@@ -51,9 +51,12 @@ class _Beside(Calls):
     def made(self, number: int, call: FunctionCall) -> Any:
         layer = self._sites.calls[number].layer
         if layer in self._kernels and number in self._sites.computing:
+            # The floats of the undisturbed run, put onto the grid: the error is this layer's own,
+            # not that of all before it, which would make the last layers look worst.
             read = self._grids[self._sites.grid_read(number)].rounded(call.args[0])
             own = call.again(read, self._kernels[layer])
             self._waiting[self._sites.result_of(number)] = layer, own
+        # The result is rounded behind its ReLU, so the comparison waits for that.
         if number in self._waiting:
             layer, own = self._waiting.pop(number)
             if self._sites.calls[number].kind == "rectify":

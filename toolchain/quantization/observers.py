@@ -38,6 +38,8 @@ def observe(program: Program) -> Mapping[int, Histogram]:
             found = torch.histc(numbers.flatten(), BINS, low, high).numpy().astype(np.float64)
             counts[number] = counts.get(number, np.zeros(BINS)) + found
 
+    # Twice over the pictures: bins need the ends first, and the maps of all calls and pictures
+    # together do not fit into memory.
     for see in (see_ends, see_between):
         feed_pictures(program, see)
     return {n: Histogram(*ends[n], counts.get(n, np.zeros(BINS))) for n in ends}

@@ -42,9 +42,12 @@ def k_means(numbers: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     """
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order].astype(np.float64)
+    # A trace of weight for all: a cluster of numbers that count for nothing has a mean, too.
     weight = weights[order].astype(np.float64) + 1e-12 * float(weights.max())
     sums = np.concatenate(([0.0], np.cumsum(weight)))
     moments = np.concatenate(([0.0], np.cumsum(weight * ordered)))
+    # In one dimension a cluster is a run of the sorted numbers, so its mean is a difference of
+    # running sums: a turn costs the palette's size, not the kernel's.
     filled = np.interp(np.linspace(0, sums[-1], 2 * count + 1)[1::2], sums[1:], ordered)
     spread = np.linspace(ordered[0], ordered[-1], count)
     starts = (filled, spread, _dense(ordered, weight, count))
@@ -66,6 +69,7 @@ def _settled(
         bounds = np.concatenate(([0], edges, [len(ordered)]))
         total = np.diff(sums[bounds])
         means = np.diff(moments[bounds]) / np.maximum(total, 1e-300)
+        # An empty cluster stays where it is: numbers may come to it as its neighbours move.
         moved = np.sort(np.where(total > 0, means, centres))
         if np.array_equal(moved, centres):
             break

@@ -55,6 +55,7 @@ SHARES = tuple(np.linspace(1.0, 0.3, 29).tolist())
 
 def mse(seen: Histogram) -> Range:
     """With the least mean square of what rounding and clipping change."""
+    # An end at 0 stays there: behind a ReLU there is nothing below to clip.
     ends = product(*(SHARES if end else (1.0,) for end in (seen.low, seen.high)))
     ranges = [(seen.low * below, seen.high * above) for below, above in ends]
     return min(ranges, key=lambda ends: _error(seen, *ends))
@@ -88,6 +89,9 @@ def _divergence(seen: Histogram, low: float, high: float) -> float:
     clipped, kept = counts[inside].copy(), counts[inside]
     clipped[0] += counts[: places[0]].sum()
     clipped[-1] += counts[places[-1] + 1 :].sum()
+    # From here on as Migacz has it: quantise the histogram, spread each code evenly over the bins
+    # that it stands for and were filled, and compare. Clipped numbers count at the outermost bins,
+    # so that a narrow range pays for what it cuts off.
     codes = np.rint((middles[inside] - low) / max((high - low) / CODES, 1e-30)).astype(int)
     filled = kept > 0
     bins = np.bincount(codes, filled, CODES + 2)
@@ -110,6 +114,7 @@ def merge(several: Sequence[Histogram]) -> Histogram:
     """What was seen at sites that share a grid."""
     if len(several) == 1:
         return several[0]
+    # Each site counts alike, however many numbers it has: a large map must not drown a small one.
     low, high = min(s.low for s in several), max(s.high for s in several)
     counts = sum(
         np.histogram(s.middles, BINS, (low, high), weights=s.counts / max(1, s.counts.sum()))[0]

@@ -32,6 +32,8 @@ class Sites:
         for call in self.calls:
             self._made.append(self._is_made(call))
         for number in self.computing:
+            # What is read has one scale: where it was joined of several maps, those share a grid,
+            # or the runtime would have to round once more to join them.
             for read in self.calls[number].reads:
                 self._unite(self.under(read))
             self._unite({self.result_of(number)})
@@ -61,6 +63,7 @@ class Sites:
 
     def leader(self, site: Site) -> Site:
         """The site that stands for all that share its grid."""
+        # A union-find without ranks: nets have some hundred sites, and groups are shallow.
         while self._leader[site] != site:
             site = self._leader[site]
         return site
@@ -104,12 +107,15 @@ class Sites:
     def _unite(self, sites: set[Site]) -> None:
         for site in sites:
             self._leader.setdefault(site, site)
+        # The earliest leads, whatever the order of uniting: grids, and so bytes, are reproducible.
         first, *others = sorted(map(self.leader, sites))
         for other in others:
             self._leader[other] = first
 
     def result_of(self, number: int) -> Site:
         """The call, or the activation that alone reads what it makes."""
+        # Runtimes fuse a ReLU into the layer before it and round once, after both: a grid in
+        # between would spend half of its codes on numbers that are about to be clipped.
         readers = self._readers[number]
         fused = len(readers) == 1 and self.calls[readers[0]].kind == "rectify"
         return readers[0] if fused and number not in self.returned else number
@@ -149,4 +155,5 @@ class Sites:
         call = self.calls[value]
         if self._selects(value):
             return call.known and all(map(self._can_be_on_grid, call.reads))
+        # Of several results (a split) each would need its own site; they have one number together.
         return call.single

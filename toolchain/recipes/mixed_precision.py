@@ -48,6 +48,8 @@ def mix(
     if recipe.lossy:
         program, rounding = replace(shipped, encodings={}), replace(rounding, steps=(HALF,))
     judge = sensitivity.select_cases(judge, [case for case in judge.cases if case in failed])
+    # Overflow is seen in float32 runs: in float16 all behind it is infinite, and no layer stands
+    # out.
     overflow = find_overflowing(program, judge)
     damages = [
         damage
