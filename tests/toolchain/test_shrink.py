@@ -48,11 +48,11 @@ def choices_of(seed: int) -> dict[str, list[StorageChoice]]:
     found = {}
     for layer in "abcd":
         size = source.randint(10, 100)
-        damages = sorted((source.random() for _ in range(2)), reverse=True)
+        errors = sorted((source.random() for _ in range(2)), reverse=True)
         found[layer] = [
             StorageChoice(layer, "float16", 4 * size, 0.0),
-            StorageChoice(layer, "int8", 2 * size, damages[1]),
-            StorageChoice(layer, "int4", size, damages[0]),
+            StorageChoice(layer, "int8", 2 * size, errors[1]),
+            StorageChoice(layer, "int4", size, errors[0]),
         ]
     return found
 
@@ -66,13 +66,13 @@ def test_a_plan_fits_and_is_nearly_the_best_there_is(seed: int) -> None:
     found = knapsack.pack(choices, budget)
     assert found is not None
     assert knapsack.total(found) <= budget
-    best = min(damage(p) for p in plans if knapsack.total(p) <= budget)
-    smallest = max(damage(p) for p in plans)
-    assert damage(found) <= best + 0.15 * (smallest - best)
+    best = min(error(p) for p in plans if knapsack.total(p) <= budget)
+    smallest = max(error(p) for p in plans)
+    assert error(found) <= best + 0.15 * (smallest - best)
 
 
-def damage(plan: knapsack.Plan) -> float:
-    return sum(choice.damage for choice in plan.values())
+def error(plan: knapsack.Plan) -> float:
+    return sum(choice.error for choice in plan.values())
 
 
 def test_no_plan_fits_below_the_least_and_the_best_fits_above_the_most() -> None:

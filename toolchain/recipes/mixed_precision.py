@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toolchain.recipes import sensitivity
-from toolchain.recipes.sensitivity import Damage, Judge
+from toolchain.recipes.sensitivity import Judge, LayerSensitivity
 
 if TYPE_CHECKING:
     import torch
@@ -51,14 +51,12 @@ def mix(
     # Overflow is seen in float32 runs: in float16 all behind it is infinite, and no layer stands
     # out.
     overflow = find_overflowing(program, judge)
-    damages = [
-        damage
-        for damage in sensitivity.measure(program, rounding, judge)
-        if damage.layer not in overflow
+    ranked = [
+        one for one in sensitivity.measure(program, rounding, judge) if one.layer not in overflow
     ]
-    first = [Damage(layer, float("inf"), "", 0, 0) for layer in overflow]
+    first = [LayerSensitivity(layer, float("inf"), "", 0, 0) for layer in overflow]
     goal = SHARES[recipe.attempt]
-    kept = sensitivity.choose_kept(program, rounding, judge, [*first, *damages], goal)
+    kept = sensitivity.choose_kept(program, rounding, judge, [*first, *ranked], goal)
     return replace(recipe, keep={**kept, **overflow}, attempt=recipe.attempt + 1)
 
 

@@ -20,7 +20,7 @@ LayerListener = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Damage:
+class LayerSensitivity:
     """What the outputs lose where a recipe rounds this layer alone.
 
     `share` is the worst error in tolerances of its output, `where` that output and case.
@@ -77,8 +77,8 @@ def measure(
     judge: Judge,
     report: LayerListener = lambda done, total: None,
     dropped: Callable[[Program], float] | None = None,
-) -> list[Damage]:
-    """The damage of each layer that the recipe rounds, the largest first."""
+) -> list[LayerSensitivity]:
+    """What each layer that the recipe rounds loses alone, the most first."""
     ready = _after(program, [step for step in recipe.load() if step.exact])
     whole = _rounded(ready, recipe)
     every = list_layers(whole)
@@ -89,8 +89,8 @@ def measure(
         rounded = _rounded(ready, replace(recipe, keep=others))
         share, where = judge.worst(rounded)
         drop = None if dropped is None else dropped(rounded)
-        found.append(Damage(layer, share, where, *_bytes(whole, layer), drop))
-    return sorted(found, key=lambda damage: -damage.share)
+        found.append(LayerSensitivity(layer, share, where, *_bytes(whole, layer), drop))
+    return sorted(found, key=lambda one: -one.share)
 
 
 def _rounded(ready: Program, recipe: Recipe) -> Program:
@@ -115,7 +115,7 @@ def _bytes(program: Program, layer: str) -> tuple[int, int]:
 
 
 def choose_kept(
-    program: Program, recipe: Recipe, judge: Judge, damages: Sequence[Damage], goal: float
+    program: Program, recipe: Recipe, judge: Judge, ranked: Sequence[LayerSensitivity], goal: float
 ) -> dict[str, str]:
     """The fewest layers, worst first, without which the recipe stays within the goal.
 
@@ -125,11 +125,11 @@ def choose_kept(
     ready = _after(program, [step for step in recipe.load() if step.exact])
 
     def within(count: int) -> bool:
-        keep = {damage.layer: "" for damage in damages[:count]}
+        keep = {one.layer: "" for one in ranked[:count]}
         return judge.worst(_rounded(ready, replace(recipe, keep=keep)))[0] <= goal
 
-    count = find_first(within, len(damages))
-    return {damage.layer: reason(damage) for damage in damages[:count]}
+    count = find_first(within, len(ranked))
+    return {one.layer: explain(one) for one in ranked[:count]}
 
 
 def find_first(holds: Callable[[int], bool], most: int) -> int:
@@ -141,8 +141,8 @@ def find_first(holds: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def reason(damage: Damage) -> str:
-    return f"alone it moves {damage.where}, by {damage.share:.2g} of the tolerance"
+def explain(one: LayerSensitivity) -> str:
+    return f"alone it moves {one.where}, by {one.share:.2g} of the tolerance"
 
 
 def select_cases(judge: Judge, names: Iterable[str]) -> Judge:

@@ -61,7 +61,7 @@ def _dot(point: EvaluatedPlan, x: float, y: float, chosen: bool) -> str:
 def _layers(shrunk: Shrunk) -> str:
     rows = "".join(
         f"<tr><td>{escape(c.layer)}</td><td>{c.kind}</td><td>{c.bytes:,}</td>"
-        f"<td>{c.damage:.3g}</td></tr>"
+        f"<td>{c.error:.3g}</td></tr>"
         for c in sorted(shrunk.point.plan.values(), key=lambda c: -c.bytes)
     )
     head = (

@@ -37,7 +37,7 @@ class StorageChoice:
     layer: str
     kind: str
     bytes: int
-    damage: float
+    error: float
 
 
 def list_kinds(targets: Sequence[Target]) -> tuple[str, ...]:
@@ -63,14 +63,14 @@ def measure_choices(
         for kind in allowed if kernel.any() else ():
             grid = KINDS[kind](path, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
             if grid.bytes(kernel.size) < choices[0].bytes:
-                try_it = partial(_damage, layer, grid, seen.get(f"{path}.weight"), outputs)
+                try_it = partial(_error, layer, grid, seen.get(f"{path}.weight"), outputs)
                 lost = remember(f"{path} {kind}", try_it)
                 choices.append(StorageChoice(path, kind, grid.bytes(kernel.size), lost))
         found[path] = choices
     return found
 
 
-def _damage(layer: nn.Module, grid: Encoding, seen: np.ndarray | None, outputs: _Outputs) -> float:
+def _error(layer: nn.Module, grid: Encoding, seen: np.ndarray | None, outputs: _Outputs) -> float:
     """The outputs' error while one layer's kernel is on a grid."""
     weight = layer.weight
     assert isinstance(weight, torch.Tensor)

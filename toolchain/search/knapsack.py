@@ -1,4 +1,4 @@
-"""One choice for each layer, of least damage in all, whose bytes fit a budget."""
+"""One choice for each layer, of least error in all, whose bytes fit a budget."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def pack(choices: Mapping[str, Sequence[StorageChoice]], budget: int) -> Plan | 
 
 
 def _size(choice: StorageChoice) -> tuple[int, float]:
-    return choice.bytes, choice.damage
+    return choice.bytes, choice.error
 
 
 def _at(choices: Mapping[str, Sequence[StorageChoice]], price: float) -> Plan:
     return {
-        layer: min(own, key=lambda c: (c.damage + price * c.bytes, c.bytes))
+        layer: min(own, key=lambda c: (c.error + price * c.bytes, c.bytes))
         for layer, own in choices.items()
     }
 
@@ -49,10 +49,10 @@ def _spend_rest(choices: Mapping[str, Sequence[StorageChoice]], plan: Plan, budg
     while True:
         left = budget - total(plan)
         better = [
-            ((now.damage - other.damage) / max(1, other.bytes - now.bytes), layer, other)
+            ((now.error - other.error) / max(1, other.bytes - now.bytes), layer, other)
             for layer, now in plan.items()
             for other in choices[layer]
-            if other.damage < now.damage and other.bytes - now.bytes <= left
+            if other.error < now.error and other.bytes - now.bytes <= left
         ]
         if not better:
             return plan

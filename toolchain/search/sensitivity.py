@@ -12,7 +12,7 @@ from model_defs.errors import RecipeMismatch
 from toolchain.data import cases
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes.recipes import Recipe
-from toolchain.recipes.sensitivity import Damage, Judge, measure
+from toolchain.recipes.sensitivity import Judge, LayerSensitivity, measure
 
 if TYPE_CHECKING:
     from converters.progress import Say
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def measure_model(
     name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
-) -> list[Damage]:
-    """The damage of each layer of a model on the cases of a build; evaluated on `scenes`, if any.
+) -> list[LayerSensitivity]:
+    """The sensitivity of a model's layers on the cases of a build, and on `scenes`, if any.
 
     Raises RecipeMismatch for a recipe that rounds nothing, and what capturing raises.
     """
@@ -41,8 +41,8 @@ def measure_model(
         base = scorer.score(program)
         dropped = lambda other: base.drop(scorer.score(other))  # noqa: E731
     what = program.spec.name
-    damages = measure(
+    ranked = measure(
         program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped
     )
     say(what, "")
-    return damages
+    return ranked
