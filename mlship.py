@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from model_defs.errors import BadWeights as BadWeights
     from model_defs.errors import CannotWrite as CannotWrite
     from model_defs.errors import ConversionFailed as ConversionFailed
+    from model_defs.errors import GoalOutOfReach as GoalOutOfReach
     from model_defs.errors import InternalError as InternalError
     from model_defs.errors import MlshipError as MlshipError
     from model_defs.errors import ParityFailed as ParityFailed
     from model_defs.errors import PassFailed as PassFailed
+    from model_defs.errors import RecipeMismatch as RecipeMismatch
     from model_defs.errors import TrainingDiverged as TrainingDiverged
     from model_defs.errors import UnknownName as UnknownName
     from model_defs.errors import UnsupportedOperation as UnsupportedOperation
@@ -72,9 +74,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "model_defs.errors": (
         *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
         *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
-        *("CannotWrite", "ConversionFailed", "InternalError", "MlshipError", "ParityFailed"),
-        *("PassFailed", "TrainingDiverged", "UnknownName", "UnsupportedOperation"),
-        "UnsupportedOption",
+        *("CannotWrite", "ConversionFailed", "GoalOutOfReach", "InternalError", "MlshipError"),
+        *("ParityFailed", "PassFailed", "RecipeMismatch", "TrainingDiverged", "UnknownName"),
+        *("UnsupportedOperation", "UnsupportedOption"),
     ),
     "model_defs.spec": ("ModelSpec", "Postprocess", "Preprocess", "Product", "TensorSpec"),
     "toolchain.applications.model": ("Model",),
@@ -89,10 +91,10 @@ __all__ = [
     *("audit", "bench", "blame", "build", "convert", "describe", "load", "parity", "size"),
     *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
     *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
-    *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "InternalError"),
-    *("MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed", "Postprocess"),
-    *("Preprocess", "Product", "Recipe", "Task", "TensorSpec", "TrainingDiverged"),
-    *("UnknownName", "UnsupportedOperation", "UnsupportedOption"),
+    *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "GoalOutOfReach"),
+    *("InternalError", "MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed"),
+    *("Postprocess", "Preprocess", "Product", "Recipe", "RecipeMismatch", "Task", "TensorSpec"),
+    *("TrainingDiverged", "UnknownName", "UnsupportedOperation", "UnsupportedOption"),
 ]
 
 
