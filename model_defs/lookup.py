@@ -54,7 +54,7 @@ def load_as(name: str, kind: type[Kind]) -> Kind:
         raise BadSpec(
             f"{attribute} is a {type(found).__name__}, not a {kind.__name__}",
             where=path,
-            do=f"from {kind.__module__} import {kind.__name__}, and assign one to that name",
+            do=f"from mlship import {kind.__name__}, and assign one to that name",
         )
     return found
 

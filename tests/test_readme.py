@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
@@ -38,6 +40,18 @@ def test_a_model_of_ones_own_is_built_for_every_target(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*asked, "--json"])
     assert result.exit_code == 0, result.output
     assert [entry["ok"] for entry in json.loads(result.stdout)] == [True, True, True]
+
+
+def test_three_lines_of_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(import mlship\n.*?)```", README, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40), "red").save("photo.jpg")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3, stride=8, padding=1), torch.nn.Sigmoid())
+    names = {"net": net, "torch": torch}
+    exec(block, names)
+    assert sorted(path.name for path in Path("dist").iterdir()) == [
+        *("sequential-android", "sequential-ios", "sequential-web")
+    ]
 
 
 def test_a_task_of_ones_own_is_short() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from model_defs.installation import DISTRIBUTION, FOLDER, ROOMS, VERSION
 from setup import LEFT_OUT, renamed
+from toolchain.ci import template
 
 UNWANTED = ("node_modules", "__pycache__")
 DOTTED = re.compile(r"\w+(\.\w+)+(:\w+)?")
@@ -236,11 +237,29 @@ def test_a_package_of_ones_own_goes_before_ours(python: Path, repository: Path) 
     assert said == ["toolchain.build", "mlship.model_defs.spec", "True"]
 
 
+def test_the_workflow_finds_the_folder_of_npm(python: Path, repository: Path) -> None:
+    workflow = (template.HERE / template.FILES[".github/workflows/mlship.yml"]).read_text()
+    (code,) = re.findall(r"NODE: (.*)", workflow)
+    assert 'npm ci --prefix "$(python -P -c "$NODE")"' in workflow
+    folder = Path(ran(python, "-P", "-c", code, folder=repository).strip())
+    assert folder.parts[-4:] == ("mlship", "converters", "tfjs", "node")
+    assert {"package.json", "package-lock.json", ".npmrc"} <= {p.name for p in folder.iterdir()}
+
+
 def test_the_command_works_beside_packages_of_our_names(python: Path, repository: Path) -> None:
     program = python.with_name("mlship")
     assert ran(program, "--version", folder=repository) == f"mlship {VERSION}\n"
     ran(program, "build", "my_net.py:spec", "--target", "ios", folder=repository)
-    ran(program, "inspect", "dist/net-ios", folder=repository)
+    code = """
+        import mlship, my_net, torch
+
+        net = my_net.Net().eval()
+        (built,) = mlship.convert(net, torch.rand(1, 3, 32, 32), targets="ios", out="notebook")
+        assert mlship.ModelSpec is type(my_net.spec), built.ok
+    """
+    ran(python, "-c", dedent(code), folder=repository)
+    for folder in ("dist", "notebook"):
+        ran(program, "inspect", f"{folder}/net-ios", folder=repository)
 
 
 @pytest.mark.slow
