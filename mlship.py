@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from model_defs.installation import VERSION, alias_rooms
 
 if TYPE_CHECKING:
+    from toolchain.parity.run import ParityRun
     from torch import Tensor, nn
 
     from benchmarks.measure.budgets import Budget as Budget
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from toolchain.data.task import Task as Task
     from toolchain.debug.audit import Audited
     from toolchain.debug.blame import Blame
-    from toolchain.parity.run import ParityRun
     from toolchain.recipes.recipes import Recipe as Recipe
     from toolchain.recipes.targets import Target
 

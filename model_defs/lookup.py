@@ -41,8 +41,10 @@ def shipped() -> tuple[str, ...]:
     return tuple(name for name in zoo.MODELS if not zoo.load(name).baseline)
 
 
-def load(name: str) -> ModelSpec:
-    """The specification of one of the names that `expand` returns."""
+def load(name: str | ModelSpec) -> ModelSpec:
+    """The specification of one of the names that `expand` returns; one that is given is it."""
+    if isinstance(name, ModelSpec):
+        return name
     return zoo.load(name) if name in zoo.MODELS else load_as(name, ModelSpec)
 
 

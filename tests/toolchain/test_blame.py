@@ -25,12 +25,13 @@ from converters.intermediates.backends import WATCHES, Guide
 from converters.intermediates.origins import origins
 from model_defs import lookup
 from model_defs.errors import BackendUnavailable
-from toolchain.build.on_demand import Subject
 from toolchain.bundle.bundle import Bundle
 from toolchain.cli.main import main
 from toolchain.data import cases
 from toolchain.debug import stages
 from toolchain.debug.blame import BackendBlame, layers_of
+from toolchain.parity.reference import Reference
+from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
 
 TARGETS = {"coreml": "ios", "tflite": "android", "tfjs": "web"}
@@ -50,7 +51,8 @@ class Known:
         bundle = self.two.bundles[TARGETS[kind]]
         shutil.copytree(bundle.directory, folder, dirs_exist_ok=True)
         copied = Bundle(folder, bundle.manifest)
-        return Subject(copied, {"photo": dict(self.guide.inputs)}, {}, self.program, "PyTorch")
+        reference = Reference({"photo": dict(self.guide.inputs)}, {}, bundle.outputs)
+        return Subject(copied, reference, self.program)
 
     def blamed(self, subject: Subject, backend: str) -> BackendBlame:
         return layers_of(subject, backend, self.guide, None)

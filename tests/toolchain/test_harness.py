@@ -161,6 +161,14 @@ class TestCases:
         found = {r["case"] for r in outcome["rows"] if r["backend"] == "litert"}
         assert found == {"cat.png", "dog.jpg"}
 
+    def test_a_lossy_recipe_is_held_to_its_own_numbers(self, two: Two, tmp_path: Path) -> None:
+        """Its golden vectors are of no picture here, and not the model's own either."""
+        save_picture(tmp_path / "cat.png", np.full((20, 30, 3), 90, np.uint8))
+        asked = (two.model, "--target", "android", "--recipe", "prune-weights=0.5")
+        (outcome,) = parity(*asked, "--cases", tmp_path, "--backend", "litert")
+        assert outcome["reference"] == "PyTorch after prune-weights=0.5"
+        assert {r["verdict"] for r in outcome["rows"] if r["backend"] == "golden"} == {"passed"}
+
     def test_an_empty_folder_is_refused(self, two: Two, tmp_path: Path) -> None:
         result = mlship("parity", two.model, "--target", "android", "--cases", tmp_path)
         assert result.exit_code == 2

@@ -23,10 +23,12 @@ from converters.reference import ReferenceRunner
 from model_defs import lookup
 from model_defs.errors import BackendUnavailable, BadArtifact
 from model_defs.pixels import open_picture
-from toolchain.build.on_demand import Subject
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.data import cases
 from toolchain.parity.harness import BackendChoice, judge
+from toolchain.parity.reference import of_build
+from toolchain.parity.subject import Subject
+from toolchain.recipes import recipes
 
 Answer = Callable[[Program, Tensors], dict[str, np.ndarray]]
 
@@ -35,9 +37,8 @@ Answer = Callable[[Program, Tensors], dict[str, np.ndarray]]
 def subject(two: Two) -> Subject:
     program = capture(lookup.load(lookup.expand(two.model)[0]))
     inputs = cases.build(program.spec.inputs, ("photo", "noise", "checkerboard"))
-    runner = ReferenceRunner(program)
-    expected = {case: runner.run(tensors) for case, tensors in inputs.items()}
-    return Subject(two.bundles["android"], inputs, expected, program, "PyTorch")
+    reference = of_build(recipes.find("fp16"), program, program, inputs)
+    return Subject(two.bundles["android"], reference, program)
 
 
 @dataclass

@@ -18,8 +18,9 @@ from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, UnknownName, worst_code
-from toolchain.build.on_demand import Subject, Wanted, find
+from toolchain.build.on_demand import Wanted, find
 from toolchain.build.request import Built
+from toolchain.parity.subject import Subject
 
 if TYPE_CHECKING:
     from converters.api import Program

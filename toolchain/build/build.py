@@ -34,26 +34,17 @@ from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import DEFAULT_VIA, Target, Via
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from converters.api import Artifact, Export, Program
     from converters.processes.worker import Worker
-    from model_defs.spec import ModelSpec, TensorSpec
+    from model_defs.spec import ModelSpec
     from toolchain.bundle.manifest import Contents, ModelEntry
     from toolchain.bundle.pass_record import PassRecord
+    from toolchain.data.trunks import Trunks
+    from toolchain.parity.reference import Reference
     from toolchain.recipes.targets import Compute
 
 GOLDEN = ("photo", "noise")
 LOADING = Path(__file__).parents[1] / "clients"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The cases, what PyTorch answers to them, and the outputs with what they may differ by."""
-
-    cases: dict[str, dict[str, np.ndarray]]
-    expected: dict[str, dict[str, np.ndarray]]
-    outputs: tuple[TensorSpec, ...]
 
 
 def build(request: BuildRequest, say: Say = silent) -> list[Built]:
@@ -169,16 +160,15 @@ class _Prepared:
         say: Say,
     ) -> _Prepared:
         from converters.capture import capture, export
-        from toolchain.data import cases
+        from toolchain.data.trunks import Trunks
         from toolchain.recipes import pass_report, pipeline
 
         recipe = request.recipe
         with cache.recording() as inputs:
-            spec = lookup.load(model) if isinstance(model, str) else model
+            spec = lookup.load(model)
             file = recipe.weights_of(spec, request.weights)
             captured = capture(spec, file)
-            feeders = _feeders(captured.spec)
-        names = cases.CASES + (feeders[0] if feeders else captured).spec.cases
+            trunks = Trunks.of(spec)
         told = functools.partial(say, title(model))
         evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
         if request.evaluator is not None:
@@ -190,50 +180,18 @@ class _Prepared:
         if file is None and not isinstance(model, str):
             weights = IN_MEMORY
         described = _describe(captured, weights)
-        truth = pool.submit(_truth, feeders, captured, shipped, recipe, names)
+        truth = pool.submit(_truth, recipe, captured, shipped, trunks)
         kept = frozenset(inputs)
         pruned = file not in (request.weights, spec.weights)
-        return cls(captured, shipped, entries, exported, names, truth, kept, described, pruned)
+        return cls(
+            captured, shipped, entries, exported, trunks.case_names, truth, kept, described, pruned
+        )
 
 
-def _feeders(spec: ModelSpec) -> list[Program]:
-    """The trunk of a head, after the trunk of that trunk: what makes its inputs of pictures."""
-    from converters.capture import capture
+def _truth(recipe: Recipe, captured: Program, shipped: Program, trunks: Trunks) -> Reference:
+    from toolchain.parity import reference
 
-    if spec.fed_by is None:
-        return []
-    feeder = capture(lookup.load(spec.fed_by))
-    return [*_feeders(feeder.spec), feeder]
-
-
-def _truth(
-    feeders: list[Program],
-    captured: Program,
-    shipped: Program,
-    recipe: Recipe,
-    names: tuple[str, ...],
-) -> Reference:
-    """What PyTorch makes of the cases, which a head is given by the programs before it."""
-    from toolchain.data import cases
-    from toolchain.quantization import tolerance
-
-    given = cases.build((feeders[0] if feeders else captured).spec.inputs, names)
-    for program in feeders:
-        given = _answers(program, given)
-    expected = _answers(shipped if recipe.lossy else captured, given)
-    outputs = captured.spec.outputs
-    if recipe.integer:
-        outputs = tolerance.widened(outputs, expected, _answers(tolerance.jittered(shipped), given))
-    return Reference(given, expected, outputs)
-
-
-def _answers(
-    program: Program, given: dict[str, dict[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-    from converters.reference import ReferenceRunner
-
-    runner = ReferenceRunner(program)
-    return {case: runner.run(inputs) for case, inputs in given.items()}
+    return reference.of_build(recipe, captured, shipped, trunks.build_cases())
 
 
 def _describe(program: Program, weights: WeightsOrigin) -> ModelEntry:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from converters.progress import Say
 from model_defs.errors import MlshipError
-from toolchain.build.on_demand import Subject
 from toolchain.debug.blame import blame
+from toolchain.parity.subject import Subject
 
 
 def layer_to_blame(subject: Subject, say: Say) -> str:

@@ -13,7 +13,7 @@ from benchmarks.measure.timing.session import Mode
 from converters import backends, formats
 from converters.progress import Say, silent
 from model_defs.errors import BadConfig, MlshipError
-from toolchain.build.on_demand import Subject, Wanted, find
+from toolchain.build.on_demand import Wanted, find
 from toolchain.build.request import Built
 from toolchain.ci import checks as judged
 from toolchain.ci import latency, snapshots
@@ -27,6 +27,7 @@ from toolchain.ci.snapshots import Snapshot
 from toolchain.ci.state import BundleFigures, Measurements
 from toolchain.parity import harness
 from toolchain.parity.harness import BackendChoice, Outcome
+from toolchain.parity.subject import Subject
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
 from toolchain.build.build import GOLDEN
-from toolchain.build.on_demand import Subject
 from toolchain.bundle.files import writing
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
 from toolchain.ci.verdicts import Cause, Verdict
+from toolchain.parity.subject import Subject
 
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""

@@ -42,14 +42,14 @@ def parity(
     A MODEL is built first, for all targets or those given. Without --require, each format's
     main backend must pass (mil, litert, tfjs-wasm), or those given with --backend.
     """
-    from toolchain.parity import run
+    from toolchain.build import judge
     from toolchain.parity.harness import BackendChoice
     from toolchain.report import parity_files, parity_table, terminal
 
     choice = BackendChoice(chosen, required, all_cases, keep=record is not None)
     wanted = replace(wanted, folder=folder)
     with terminal.progress() as say:
-        ran = run.run(subjects, wanted, choice, record=record, against=against, say=say)
+        ran = judge.run(subjects, wanted, choice, record=record, against=against, say=say)
     if report is not None:
         parity_files.write(report, ran.outcomes)
     if as_json:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model_defs import lookup
 from model_defs.pixels import open_picture, to_tensor
 from model_defs.procedures.arrays import Pixels
 from model_defs.spec import ModelSpec
 from toolchain.data import cases
+from toolchain.data.trunks import Trunks
 
 TEXTURES = Path(__file__).parent / "photos" / "textures"
 SCENES = 6
@@ -27,8 +27,11 @@ def inputs_for(spec: ModelSpec) -> list[Inputs]:
     Inputs beside the pictures are the patterns of the cases in turn; a head gets what its trunk
     makes of the pictures; a model without pictures gets the cases alone.
     """
-    if spec.fed_by is not None:
-        return _fed(lookup.load(spec.fed_by))
+    trunks = Trunks.of(spec)
+    return [trunks.feed(given) for given in _of_pictures(trunks.first)]
+
+
+def _of_pictures(spec: ModelSpec) -> list[Inputs]:
     patterns = list(cases.build(spec.inputs).values())
     takers = [tensor for tensor in spec.inputs if tensor.preprocess is not None]
     if not any(tensor.kind == "image" for tensor in takers):
@@ -41,15 +44,6 @@ def inputs_for(spec: ModelSpec) -> list[Inputs]:
                 given[tensor.name] = to_tensor(picture, tensor)[0]
         found.append(given)
     return found
-
-
-def _fed(trunk: ModelSpec) -> list[Inputs]:
-    """What a trunk makes of the pictures."""
-    from converters.capture import capture
-    from converters.reference import ReferenceRunner
-
-    run = ReferenceRunner(capture(trunk)).run
-    return [run(inputs) for inputs in inputs_for(trunk)]
 
 
 @lru_cache(maxsize=1)

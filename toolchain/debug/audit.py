@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters.progress import Say
 from model_defs.errors import BadBundle
-from toolchain.build.on_demand import Subject, Wanted, each
+from toolchain.build.on_demand import Wanted, each
 from toolchain.build.request import Built
+from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
 
 if TYPE_CHECKING:

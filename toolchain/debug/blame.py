@@ -19,9 +19,9 @@ from converters.capture import export
 from converters.intermediates.backends import WATCHES, Guide, Observed
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
-from toolchain.build.on_demand import Subject
 from toolchain.debug import stages
 from toolchain.debug.stages import Stage
+from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from toolchain.parity import compare
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
     from converters.intermediates.backends import Guide
-    from toolchain.build.on_demand import Subject
+    from toolchain.parity.subject import Subject
     from toolchain.passes.base import Pass
 
 

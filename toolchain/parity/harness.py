@@ -15,10 +15,11 @@ from converters.api import Runner, Tensors
 from converters.backends import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
-from toolchain.build.on_demand import Cases, Subject, golden
 from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict
+from toolchain.data.trunks import Cases
 from toolchain.parity import compare, hints, metrics
 from toolchain.parity.hints import Evidence
+from toolchain.parity.subject import Subject, golden
 
 PATIENCE, LIMIT = 2.0, 30.0
 """Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
@@ -53,7 +54,7 @@ class Outcome:
             "bundle": str(self.subject.bundle.directory),
             "name": self.subject.name,
             "digest": self.subject.bundle.manifest.digest,
-            "reference": self.subject.reference,
+            "reference": self.subject.reference.name,
             **self.report.to_json(),
             "problems": list(self.report.problems),
             "seconds": {name: round(s, 3) for name, s in self.seconds.items()},
@@ -123,7 +124,7 @@ def _shown(subject: Subject, choice: BackendChoice) -> Subject:
     """The subject without its arrays, unless they are to be recorded."""
     if choice.keep:
         return subject
-    return replace(subject, inputs={}, expected={}, program=None)
+    return replace(subject, reference=subject.reference.emptied, program=None)
 
 
 def affordable(backend: Backend, macs: int) -> int:
@@ -219,7 +220,7 @@ class _Log:
         if (row.backend, row.output) in self._explained:
             return row
         self._explained.add((row.backend, row.output))
-        spec, program = self._spec(row.output), self.subject.program
+        spec, program = self._spec(row.output), self.subject.reference.program
         tolerance = row.tolerance or float(spec.tolerance or 0.0)
         evidence = Evidence(spec, given, want, got, tolerance, run, program)
         return replace(row, hint=hints.explain(evidence))
@@ -258,14 +259,12 @@ class _GoldenRunner:
 
 def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
     """Whether the golden vectors are what PyTorch computes today."""
-    if subject.program is None:
+    if subject.reference.program is None:
         return ()
-    from converters.reference import ReferenceRunner
-
     inputs, stored = golden(subject.bundle)
-    reference = ReferenceRunner(subject.program)
+    answer = subject.reference.answer
     expected = {
-        case: subject.expected[case] if _is_case(subject, case, given) else reference.run(given)
+        case: subject.expected[case] if _is_case(subject, case, given) else answer(given)
         for case, given in inputs.items()
     }
     runner = _GoldenRunner(inputs, stored)

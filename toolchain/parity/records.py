@@ -17,9 +17,10 @@ import numpy as np
 
 from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
-from toolchain.build.on_demand import Cases, Subject
 from toolchain.bundle.files import writing
+from toolchain.data.trunks import Cases
 from toolchain.parity.harness import GOLDEN, Outcome
+from toolchain.parity.subject import Subject
 
 SCHEMA = 1
 KEY = "mlship-parity"
@@ -136,12 +137,10 @@ def runners(
 
 
 def _expected(record: Record, subject: Subject) -> Cases:
-    if subject.program is None:
+    if subject.reference.program is None:
         return record.expected
-    from converters.reference import ReferenceRunner
-
-    reference = ReferenceRunner(subject.program)
-    return {case: reference.run(tensors) for case, tensors in record.inputs.items()}
+    answer = subject.reference.answer
+    return {case: dict(answer(tensors)) for case, tensors in record.inputs.items()}
 
 
 class RecordedRunner:

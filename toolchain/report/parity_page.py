@@ -53,7 +53,7 @@ def _section(outcome: Outcome) -> str:
     seconds = sum(outcome.seconds.values())
     return (
         f'<h2>{escape(subject.name)} <span class="{kind}">{kind}</span></h2>'
-        f'<p class="faint">{escape(facts)}, compared with {escape(subject.reference)} '
+        f'<p class="faint">{escape(facts)}, compared with {escape(subject.reference.name)} '
         f"in {seconds:.0f} s</p>"
         + _problems(failures(outcome))
         + _table(ran(report.rows))

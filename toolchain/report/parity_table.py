@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from converters import backends
+from toolchain.build.judge import ParityRun
 from toolchain.parity.compare import passing
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import Line, absent, lines, ran
 from toolchain.parity.metrics import FAMILIES
-from toolchain.parity.run import ParityRun
 from toolchain.report import terminal
 from toolchain.report.build_table import show_unbuilt
 
@@ -101,8 +101,8 @@ def show(parity: ParityRun) -> None:
         click.echo(sentence)
     for outcome in parity.outcomes:
         subject = outcome.subject
-        if subject.reference != "PyTorch":
-            click.echo(f"note: {subject.name} was compared with its {subject.reference}")
+        if subject.reference.name != "PyTorch":
+            click.echo(f"note: {subject.name} was compared with its {subject.reference.name}")
         if not outcome.report.rows:
             kind = subject.artifact.format
             known = ", ".join(b.name for b in backends.of_format(kind))

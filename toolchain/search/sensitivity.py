@@ -9,7 +9,7 @@ from converters.capture import capture
 from converters.reference import ReferenceRunner
 from model_defs import lookup
 from model_defs.errors import RecipeMismatch
-from toolchain.data import cases
+from toolchain.data.trunks import Trunks
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.sensitivity import Judge, LayerSensitivity, measure
@@ -32,7 +32,7 @@ def measure_model(
     (name,) = lookup.expand(name)
     spec = lookup.load(name)
     program = capture(spec, recipe.weights_of(spec, weights))
-    inputs = cases.build(program.spec.inputs, cases.CASES + program.spec.cases)
+    inputs = Trunks.of(spec).build_cases()
     runner = ReferenceRunner(program)
     judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
     dropped = None

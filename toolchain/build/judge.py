@@ -1,17 +1,18 @@
-"""The whole of `mlship parity`: find, judge, record, report."""
+"""The whole of `mlship parity`, before it is shown: find or build, judge, record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters.progress import Say, silent
 from model_defs.errors import CannotWrite, worst_code
-from toolchain.build.on_demand import Subject, Wanted, each
+from toolchain.build.on_demand import Named, Wanted, each
 from toolchain.build.request import Built
 from toolchain.parity import harness, records
 from toolchain.parity.harness import BackendChoice, Outcome
+from toolchain.parity.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ParityRun:
 
 
 def run(
-    names: Sequence[str],
+    names: Iterable[Named],
     wanted: Wanted,
     choice: BackendChoice,
     *,

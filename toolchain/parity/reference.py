@@ -1,0 +1,121 @@
+"""What PyTorch makes of a model's inputs: the truth that every backend is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from converters.api import Tensors
+from model_defs.spec import TensorSpec
+from toolchain.data.trunks import Cases
+
+if TYPE_CHECKING:
+    from converters.api import Program
+    from toolchain.recipes.recipes import Recipe
+
+
+class Answers(Mapping[str, Tensors]):
+    """What a program makes of each case, computed when it is asked for and kept."""
+
+    def __init__(self, program: Program, cases: Cases) -> None:
+        from converters.reference import ReferenceRunner
+
+        self._cases = cases
+        self._runner = ReferenceRunner(program)
+        self._known: dict[str, Tensors] = {}
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of the convolutions and matrix products for one case."""
+        from model_defs.counting import counted
+
+        first = next(iter(self._cases))
+        self._known[first], macs = counted(lambda: self._runner.run(self._cases[first]))
+        return macs
+
+    def __getitem__(self, case: str) -> Tensors:
+        if case not in self._known:
+            self._known[case] = self._runner.run(self._cases[case])
+        return self._known[case]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model's inputs by case, what PyTorch expects of each, and what outputs may differ by.
+
+    `program` is what answers: the model, or what a lossy recipe made of it, which `name` says.
+    It is None where only the answers are known.
+    """
+
+    cases: Cases
+    expected: Mapping[str, Tensors]
+    outputs: tuple[TensorSpec, ...]
+    name: str = "PyTorch"
+    program: Program | None = None
+
+    @property
+    def macs(self) -> int:
+        """The program's multiply-adds for one case; 0 where they are not known."""
+        return self.expected.macs if isinstance(self.expected, Answers) else 0
+
+    @property
+    def emptied(self) -> Reference:
+        """The same without its arrays and its program."""
+        return replace(self, cases={}, expected={}, program=None)
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """What PyTorch makes of other inputs, here and now; only where the program is known."""
+        from converters.reference import ReferenceRunner
+
+        assert self.program is not None
+        return ReferenceRunner(self.program).run(inputs)
+
+
+def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
+    """The reference of what is being built, every answer made.
+
+    `shipped` is the model after the recipe. Where a target computes in integers, its outputs may
+    differ by more than the model says: by what rounding otherwise moves them.
+    """
+    from toolchain.quantization import tolerance
+
+    made = _made(recipe, captured, shipped, cases, captured.spec.outputs)
+    expected, outputs = dict(made.expected), made.outputs
+    if recipe.integer:
+        other = dict(Answers(tolerance.jittered(shipped), cases))
+        outputs = tolerance.widened(outputs, expected, other)
+    return replace(made, expected=expected, outputs=outputs)
+
+
+def of_model(
+    recipe: Recipe, captured: Program, cases: Cases, outputs: tuple[TensorSpec, ...]
+) -> Reference:
+    """The reference of what was built with a recipe, whose outputs say what they may differ by.
+
+    Answers are made as they are asked for.
+    """
+    from toolchain.recipes import pipeline
+
+    shipped = pipeline.run(captured, recipe.load()) if recipe.lossy else captured
+    return _made(recipe, captured, shipped, cases, outputs)
+
+
+def _made(
+    recipe: Recipe,
+    captured: Program,
+    shipped: Program,
+    cases: Cases,
+    outputs: tuple[TensorSpec, ...],
+) -> Reference:
+    # What a lossy recipe changes is judged by the metric: its files are held to its own numbers.
+    program = shipped if recipe.lossy else captured
+    name = f"PyTorch after {recipe.name}" if recipe.lossy else "PyTorch"
+    return Reference(cases, Answers(program, cases), outputs, name, program)

@@ -1,0 +1,205 @@
+"""What is compared with PyTorch: a bundle, and what PyTorch makes of its model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from converters.api import Artifact, Tensors
+from model_defs import lookup, zoo
+from model_defs.errors import BadBundle, UnknownName
+from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import file_digest
+from toolchain.bundle.weights import UNTRAINED
+from toolchain.data import cases
+from toolchain.data.trunks import Cases, Trunks
+from toolchain.parity import reference
+from toolchain.parity.reference import Reference
+from toolchain.recipes import recipes
+from toolchain.recipes.recipes import Recipe
+
+if TYPE_CHECKING:
+    from converters.api import Program
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bundle, and the reference that it is compared with.
+
+    `program` is the model before any pass; None where only the bundle is known, which is then
+    compared with its golden vectors.
+    """
+
+    bundle: Bundle
+    reference: Reference
+    program: Program | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.bundle.name}-{self.bundle.target}"
+
+    @property
+    def inputs(self) -> Cases:
+        """The inputs of each case."""
+        return self.reference.cases
+
+    @property
+    def expected(self) -> Mapping[str, Tensors]:
+        """What PyTorch makes of each case."""
+        return self.reference.expected
+
+    @property
+    def macs(self) -> int:
+        """The model's multiply-adds for one case; 0 where they are not known."""
+        return self.reference.macs
+
+    @property
+    def artifact(self) -> Artifact:
+        return self.bundle.artifact
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the bundle was built with."""
+        return recipes.of_manifest(self.bundle.manifest.recipe)
+
+    @property
+    def exact(self) -> bool:
+        """Whether its recipe promises float32's precision."""
+        return self.recipe.exact
+
+
+class Subjects:
+    """Makes subjects of bundles; captures each model once, and runs it once on all its cases.
+
+    `folder` has pictures of the user's own, `weights` are the model's; `case` is the only one
+    that is looked at, "" the first; all if there is none.
+    """
+
+    def __init__(self, folder: Path | None, weights: Path | None, case: str | None) -> None:
+        self._folder, self._weights, self._case = folder, weights, case
+        self._programs: dict[tuple[str | ModelSpec, bool], Program] = {}
+        self._cases: dict[ModelSpec, Cases] = {}
+        self._references: dict[tuple[ModelSpec, bool], Reference] = {}
+
+    def of(self, bundle: Bundle, model: str | ModelSpec | None) -> Subject:
+        """A bundle with its reference; its `model` where the zoo does not have it.
+
+        Raises BadBundle where it is not a bundle of that model.
+        """
+        if model is None and not self._is_known(bundle):
+            inputs, expected = golden(bundle)
+            why = f"golden vectors: {_unknown(bundle)}"
+            return Subject(bundle, Reference(inputs, expected, bundle.outputs, why))
+        if model is None or isinstance(model, str):
+            (model,) = lookup.expand(model or bundle.name)
+        recipe = recipes.of_manifest(bundle.manifest.recipe)
+        program = self._program(model, recipe)
+        _check_same(bundle, program)
+        return Subject(bundle, self._reference(program, recipe, bundle), program)
+
+    def _is_known(self, bundle: Bundle) -> bool:
+        untrained = bundle.manifest.model.weights == UNTRAINED
+        named = bundle.name in zoo.MODELS
+        return named and (self._weights is not None or untrained or _own_weights(bundle))
+
+    def _program(self, model: str | ModelSpec, recipe: Recipe) -> Program:
+        from converters.capture import capture
+
+        key = model, bool(recipe.pruned)
+        if key not in self._programs:
+            spec = lookup.load(model)
+            self._programs[key] = capture(spec, recipe.weights_of(spec, self._weights))
+        return self._programs[key]
+
+    def _reference(self, program: Program, recipe: Recipe, bundle: Bundle) -> Reference:
+        """Kept, but of one model at a time, for the arrays are large; a lossy recipe's is not."""
+        inputs = self._inputs(program.spec)
+        if recipe.lossy:
+            return reference.of_model(recipe, program, inputs, bundle.outputs)
+        key = program.spec, bool(recipe.pruned)
+        if key not in self._references:
+            made = reference.of_model(recipe, program, inputs, bundle.outputs)
+            self._references = {key: made}
+        return self._references[key]
+
+    def _inputs(self, spec: ModelSpec) -> Cases:
+        """The cases of a model, of one at a time."""
+        if spec not in self._cases:
+            trunks = Trunks.of(spec)
+            self._cases = {spec: trunks.feed_all(self._pictures(trunks.first))}
+        return self._cases[spec]
+
+    def _pictures(self, spec: ModelSpec) -> Cases:
+        if self._folder is not None:
+            return self._only(cases.of_folder(self._folder, spec.inputs))
+        names = cases.names_for(spec.inputs)
+        return cases.build(spec.inputs, tuple(self._only(dict.fromkeys(names))))
+
+    def _only(self, found: dict[str, T]) -> dict[str, T]:
+        """The case that was asked for, out of these."""
+        if self._case is None:
+            return found
+        case = self._case or next(iter(found))
+        if case not in found:
+            raise UnknownName.among("case", case, found)
+        return {case: found[case]}
+
+
+def golden(bundle: Bundle) -> tuple[Cases, Cases]:
+    """The bundle's golden vectors: (inputs, PyTorch's outputs when it was built) by case."""
+    from safetensors.numpy import load_file
+
+    inputs, expected = {}, {}
+    for name in bundle.manifest.golden:
+        tensors = load_file(bundle.directory / name)
+        inputs[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.inputs}
+        expected[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.outputs}
+    return inputs, expected
+
+
+def _own_weights(bundle: Bundle) -> bool:
+    spec = lookup.load(bundle.name)
+    known = [path for path in (spec.weights, spec.pruned) if path is not None and path.is_file()]
+    return bundle.manifest.model.weights.sha256 in map(file_digest, known)
+
+
+def _unknown(bundle: Bundle) -> str:
+    if bundle.name in zoo.MODELS:
+        return "built with weights that were not given (--weights FILE)"
+    return f"'{bundle.name}' is not in the zoo (--model path/to/file.py:spec)"
+
+
+def _check_same(bundle: Bundle, program: Program) -> None:
+    """BadBundle unless the model's tensors are those of the bundle."""
+    spec = program.spec
+    for noun, ours, theirs in (
+        ("input", spec.inputs, bundle.inputs),
+        ("output", spec.outputs, bundle.outputs),
+    ):
+        if [(t.name, t.shape) for t in ours] != [(t.name, t.shape) for t in theirs]:
+            raise BadBundle(
+                f"{noun}s {', '.join(t.name for t in theirs)} are not those of {spec.name}",
+                where=str(bundle.directory),
+                do="build the bundle again, or name its model with --model",
+            )
+        for mine, its in zip(ours, theirs, strict=True):
+            _check_rules(noun, mine, its, bundle)
+
+
+def _check_rules(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle) -> None:
+    """BadBundle where pixels become this tensor, or come from it, by other rules."""
+    rules = (ours.preprocess or ours.postprocess, theirs.preprocess or theirs.postprocess)
+    left, right = (asdict(rule) if rule is not None else {} for rule in rules)
+    for name in left | right:
+        if left.get(name) != right.get(name):
+            raise BadBundle(
+                f"{noun} '{ours.name}': the bundle says {name} is {right.get(name, 'unset')}, "
+                f"the model {left.get(name, 'unset')}",
+                where=str(bundle.directory),
+                do="build the bundle again: an app would feed it wrongly",
+            )
