@@ -1,13 +1,13 @@
-"""Squarified treemaps (Bruls, Huizing and van Wijk 2000) as a self-contained HTML page."""
+"""Squarified treemaps (Bruls, Huizing and van Wijk 2000): where each rectangle lies."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 1160, 560
-COLOURS = {"weights": "#3b6ea5", "graph": "#c2703d", "metadata": "#5f8f5a", "padding": "#8a8f98"}
+LETTER = 6.4
+"""Pixels that a letter of the labels is wide."""
 
 
 @dataclass(frozen=True)
@@ -75,32 +75,25 @@ def _place(row: list[float], box: Box) -> tuple[list[Box], Box]:
     return placed, Box(box.x, box.y + height, box.width, max(box.height - height, 1e-9))
 
 
-def svg(cells: Sequence[Cell]) -> str:
-    """The treemap as SVG; each rectangle has a tooltip, the large ones a label."""
+@dataclass(frozen=True)
+class CellLabel:
+    """What fits into a rectangle: the end of a name, and a detail or nothing."""
+
+    name: str
+    detail: str
+
+
+def placed(cells: Sequence[Cell]) -> list[tuple[Cell, Box, CellLabel | None]]:
+    """The cells that have an area, the largest first, where they lie in the whole drawing."""
     ordered = sorted((c for c in cells if c.area > 0), key=lambda c: -c.area)
     boxes = squarify([c.area for c in ordered], Box(0, 0, WIDTH, HEIGHT))
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
-    parts += [_rectangle(cell, box) for cell, box in zip(ordered, boxes, strict=True)]
-    return "\n".join([*parts, "</svg>"])
+    return [(c, box, _label(c, box)) for c, box in zip(ordered, boxes, strict=True)]
 
 
-def _rectangle(cell: Cell, box: Box) -> str:
-    place = f'x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
-    title = html.escape(f"{cell.label}: {cell.detail}")
-    return (
-        f'<g><title>{title}</title><rect {place} fill="{COLOURS[cell.kind]}"/>'
-        f"{_text(cell, box)}</g>"
-    )
-
-
-def _text(cell: Cell, box: Box) -> str:
-    letters = int((box.width - 10) / 6.4)
+def _label(cell: Cell, box: Box) -> CellLabel | None:
+    """Where the rectangle is large enough for one."""
+    letters = int((box.width - 10) / LETTER)
     if letters < 5 or box.height < 32:
-        return ""
-    label = cell.label if len(cell.label) <= letters else "…" + cell.label[1 - letters :]
-    detail = cell.detail if len(cell.detail) <= letters else ""
-    x, y = box.x + 6, box.y + 16
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}">{html.escape(label)}</text>'
-        f'<text x="{x:.1f}" y="{y + 14:.1f}" class="detail">{html.escape(detail)}</text>'
-    )
+        return None
+    name = cell.label if len(cell.label) <= letters else "…" + cell.label[1 - letters :]
+    return CellLabel(name, cell.detail if len(cell.detail) <= letters else "")

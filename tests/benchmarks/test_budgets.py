@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measure.budgets import LIMITS, Budget, budget, readable
+from benchmarks.measure.budgets import LIMITS, Budget, budget
+from benchmarks.measure.units import ms_text
 from model_defs.errors import BadConfig, MlshipError, UnknownName
 from toolchain.parity.metrics import FAMILIES
 
@@ -109,5 +110,5 @@ def test_errors_are_the_user_s() -> None:
     ("ms", "text"),
     [(0.005934, "0.00593"), (0.5, "0.5"), (0, "0.00"), (7.126, "7.13"), (93.0, "93.00")],
 )
-def test_microseconds_are_readable(ms: float, text: str) -> None:
-    assert readable(ms) == text
+def test_microseconds_are_ms_text(ms: float, text: str) -> None:
+    assert ms_text(ms) == text

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.measure.treemap import Box, Cell, squarify, svg
+from benchmarks.measure.treemap import Box, Cell, squarify
+from toolchain.report.size_page import svg
 
 BOX = Box(0, 0, 600, 400)
 areas = st.lists(st.floats(1, 1000), min_size=1, max_size=40).map(lambda a: sorted(a)[::-1])

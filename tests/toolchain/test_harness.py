@@ -310,7 +310,7 @@ class TestReport:
         parity(*asked, code=1)
         page = (tmp_path / "r" / "report.html").read_text()
         assert "1 of 1 bundles failed" in page
-        assert "coreml: &#x27;depth&#x27; was skipped in every case" in page
+        assert "coreml: &#39;depth&#39; was skipped in every case" in page
         suite = ElementTree.parse(tmp_path / "r" / "junit.xml").getroot()[0]
         assert suite.get("failures") == "2"
         assert len(suite.findall("testcase/failure")) == 2

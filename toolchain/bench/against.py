@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure.budgets import readable
 from benchmarks.measure.significance import FEWEST, Comparison, compare
+from benchmarks.measure.units import ms_text
 from model_defs.errors import BadRecord
 from toolchain.bench.run import SCHEMA, BenchRun, key_of
 from toolchain.bundle.files import write_whole
@@ -31,7 +31,7 @@ class Change:
 
     def __str__(self) -> str:
         said = "slower" if self.worse else "not slower"
-        times = f"{readable(self.before)} ms to {readable(self.after)} ms, {self.ratio:.2f} times"
+        times = f"{ms_text(self.before)} ms to {ms_text(self.after)} ms, {self.ratio:.2f} times"
         return f"{self.key}: {said}: {times}, p = {self.p:.2g}"
 
     def to_json(self) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.measure.budgets import LIMITS, TIME, Budget
+from benchmarks.measure.budgets import LIMITS, Budget
 from benchmarks.measure.significance import P
+from benchmarks.measure.units import TIME, bytes_text
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
 from toolchain.ci.verdicts import Cause, CheckKind, Verdict
@@ -238,6 +239,4 @@ def _layer(change: LayerChange | None, budget: Budget, otherwise: str) -> str:
 
 def amount(value: float, what: str) -> str:
     """Bytes or milliseconds of a layer."""
-    from benchmarks.measure.budgets import BYTES
-
-    return BYTES.show(value) if what == "bytes" else f"{value:.3f} ms"
+    return bytes_text(value) if what == "bytes" else f"{value:.3f} ms"

@@ -54,7 +54,7 @@ def ci(
 def _say(ran: object, folder: Path, as_json: bool) -> None:
     from toolchain.bundle.files import writing
     from toolchain.ci.run import CiRun
-    from toolchain.report import ci_text, terminal
+    from toolchain.report import ci_markdown, ci_text, terminal
 
     assert isinstance(ran, CiRun)
     if as_json:
@@ -71,4 +71,4 @@ def _say(ran: object, folder: Path, as_json: bool) -> None:
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with writing(Path(summary)), open(summary, "a", encoding="utf-8") as file:
-            file.write(ci_text.markdown(ran))
+            file.write(ci_markdown.markdown(ran))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.measure.budgets import BYTES, SHARE
+from benchmarks.measure.units import BYTES, SHARE
 from toolchain.cli.command import command
 from toolchain.recipes import targets
 

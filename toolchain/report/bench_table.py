@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.measure.budgets import readable
+from benchmarks.measure.units import ms_text
 from toolchain.bench.against import Change
 from toolchain.bench.run import BenchRow, BenchRun
 from toolchain.report import terminal
@@ -65,9 +65,9 @@ def _cells(row: BenchRow) -> tuple[str, ...]:
     own = "" if times.own_memory is None else f" (+{times.own_memory / 1e6:.0f})"
     return (
         row.runtime.name,
-        readable(times.median),
-        f"{readable(low)} to {readable(high)}",
-        readable(times.p90),
+        ms_text(times.median),
+        f"{ms_text(low)} to {ms_text(high)}",
+        ms_text(times.p90),
         f"{times.first:.1f}",
         f"{times.load:.0f}",
         str(len(times.runs)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.measure.units import bytes_text
 from toolchain.build.request import Built
 from toolchain.bundle.parity_report import ParityRow
 from toolchain.report import terminal
@@ -34,7 +35,7 @@ def _build_row(built: Built) -> tuple[str, ...]:
     return (
         str(built.bundle.directory) + (" [dim](cached)[/]" if built.cached else ""),
         str(manifest.artifact.path),
-        terminal.size(built.bundle.artifact_bytes),
+        bytes_text(built.bundle.artifact_bytes),
         manifest.recipe.name,
         parity_summary(built),
     )

@@ -1,8 +1,8 @@
-"""A run of `mlship ci` as Markdown for a pull request, as annotations, and for a terminal."""
+"""A run of `mlship ci` in words and tables: what its page, its Markdown and the terminal share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from benchmarks.measure.budgets import LIMITS
@@ -40,49 +40,6 @@ def worse(ran: CiRun) -> list[Check]:
     return sorted(found, key=lambda c: order.index(c.verdict))
 
 
-def markdown(ran: CiRun) -> str:
-    """The whole run; what got worse comes first."""
-    parts = [f"## mlship: {headline(ran)}", ""]
-    parts += [_item(check) for check in worse(ran)]
-    parts += ["", *_bundles(ran), ""]
-    for result in ran.results.values():
-        parts += _layers(result.difference)
-    parts += ["<details><summary>All checks</summary>", "", *_all(ran.checks), "", "</details>"]
-    parts += ["", f"<sub>{ran.state.machine}{_since(ran)}</sub>"]
-    return "\n".join(parts) + "\n"
-
-
-def _since(ran: CiRun) -> str:
-    if ran.baseline is None:
-        return "; no baseline yet: `mlship ci --update-baseline`"
-    same = ran.baseline.fingerprint == ran.state.fingerprint
-    return "" if same else f"; the baseline is of {ran.baseline.machine}"
-
-
-def _item(check: Check) -> str:
-    where = f". {_capital(check.layer)}" if check.layer else ""
-    return f"- **{check.bundle}, {check.name}** {check.verdict}: {check.why}{where}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _bundles(ran: CiRun) -> Iterator[str]:
-    """One line a bundle: the figures that people ask for, before and after."""
-    yield f"| bundle | | {' | '.join(TITLES[key] for key in SHOWN)} |"
-    yield "|---|---|" + "---:|" * len(SHOWN)
-    for name, verdict in rows(ran).items():
-        cells = [""] * len(SHOWN)
-        if name in ran.results:
-            cells = [figure(ran.results[name].difference, key) for key in SHOWN]
-        yield f"| {name} | {_bold(verdict)} | {' | '.join(cells)} |"
-
-
-def _bold(verdict: str) -> str:
-    return verdict if verdict == "passed" else f"**{verdict}**"
-
-
 def verdicts(ran: CiRun) -> dict[str, str]:
     """The worst verdict of each bundle; what need not be checked does not count."""
     order = ("failed", "warned", "skipped", "passed")
@@ -99,6 +56,13 @@ def rows(ran: CiRun) -> dict[str, str]:
     return {k: v for k, v in verdicts(ran).items() if k in ran.results or v != "passed"}
 
 
+def cells(ran: CiRun, name: str) -> list[str]:
+    """A bundle's figures that people ask for, before and after."""
+    if name not in ran.results:
+        return ["-"] * len(SHOWN)
+    return [figure(ran.results[name].difference, key) for key in SHOWN]
+
+
 def figure(changed: Difference, key: str) -> str:
     """`1.39 MB`, or `1.39 MB → 1.46 MB (+5.1%)` where it changed."""
     after = changed.after.figures.get(key)
@@ -110,19 +74,6 @@ def figure(changed: Difference, key: str) -> str:
         return show(after)
     growth = f" ({after / before - 1:+.1%})" if before and key != "parity" else ""
     return f"{show(before)} → {show(after)}{growth}"
-
-
-def _layers(changed: Difference) -> Iterator[str]:
-    for title, what, changes in tables(changed):
-        yield f"<details><summary>{changed.after.bundle}: {title}</summary>"
-        yield ""
-        yield "| layer | before | after |"
-        yield "|---|---:|---:|"
-        for change in changes[:MOST_LAYERS]:
-            yield f"| `{change.name}` | {side(change.before, what)} | {side(change.after, what)} |"
-        if len(changes) > MOST_LAYERS:
-            yield f"| {len(changes) - MOST_LAYERS} more | | |"
-        yield from ("", "</details>", "")
 
 
 def tables(changed: Difference) -> Iterator[tuple[str, str, tuple[LayerChange, ...]]]:
@@ -137,15 +88,6 @@ def tables(changed: Difference) -> Iterator[tuple[str, str, tuple[LayerChange, .
 
 def side(value: float | None, what: str) -> str:
     return "-" if value is None else amount(value, what)
-
-
-def _all(checks: Sequence[Check]) -> Iterator[str]:
-    yield "| bundle | check | before | now | allowed | |"
-    yield "|---|---|---:|---:|---:|---|"
-    for check in checks:
-        cells = (check.bundle, check.name, check.before, check.after, check.allowed)
-        note = f": {check.why}" if check.verdict == "skipped" else ""
-        yield f"| {' | '.join(cells)} | {check.verdict}{note} |"
 
 
 def workflow_commands(ran: CiRun) -> Iterator[str]:
@@ -169,8 +111,5 @@ def terminal_table(ran: CiRun) -> Table:
     right = tuple(TITLES[key] for key in SHOWN)
     made = terminal.table("", "bundle", *right, "verdict", right=right)
     for name, verdict in rows(ran).items():
-        cells = ["-"] * len(SHOWN)
-        if name in ran.results:
-            cells = [figure(ran.results[name].difference, key) for key in SHOWN]
-        made.add_row(name, *cells, marks[verdict])
+        made.add_row(name, *cells(ran, name), marks[verdict])
     return made

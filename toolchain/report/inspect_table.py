@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from benchmarks.measure.units import bytes_text
 from model_defs.spec import TensorSpec
 from toolchain.bench.size import stored_bytes, weigh
 from toolchain.bundle.bundle import Bundle
@@ -46,9 +47,9 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
 def _size(bundle: Bundle) -> str:
     total, numbers = bundle.artifact_bytes, stored_bytes(bundle)
     return (
-        f"{terminal.size(total)} ({total / numbers:.3f} x its numbers)"
+        f"{bytes_text(total)} ({total / numbers:.3f} x its numbers)"
         if numbers
-        else (terminal.size(total))
+        else (bytes_text(total))
     )
 
 
@@ -60,7 +61,7 @@ def _pass_report(entries: Sequence[PassRecord]) -> Table:
     for entry in entries:
         made.add_row(
             entry.after,
-            terminal.size(entry.bytes),
+            bytes_text(entry.bytes),
             f"{entry.parameters:,}",
             f"{entry.macs / 1e9:.3f}",
             f"{entry.moved:.3g}",
@@ -76,10 +77,10 @@ def _layers(bundle: Bundle) -> Table:
     made = terminal.table("layer by layer", "layer", "stored as", *heads, right=heads)
     for layer in row.layers:
         kinds = ", ".join(dict.fromkeys(item.dtype for item in layer.tensors))
-        made.add_row(layer.name, kinds, terminal.size(layer.bytes), f"{layer.bytes / row.disk:.1%}")
+        made.add_row(layer.name, kinds, bytes_text(layer.bytes), f"{layer.bytes / row.disk:.1%}")
     for kind in ("graph", "padding"):
         count = row.kinds.get(kind, 0)
-        made.add_row(f"[dim]{kind}", "", terminal.size(count), f"{count / row.disk:.1%}")
+        made.add_row(f"[dim]{kind}", "", bytes_text(count), f"{count / row.disk:.1%}")
     return made
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolchain.bundle.files import writing
 from toolchain.parity.harness import Outcome
-from toolchain.report.junit import junit
+from toolchain.report.junit import JUnitCase, junit
 from toolchain.report.parity_page import page
 
 
@@ -18,5 +18,23 @@ def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps([outcome.to_json() for outcome in outcomes], indent=2)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "junit.xml").write_text(junit(outcomes), encoding="utf-8")
+        (folder / "junit.xml").write_text(xml(outcomes), encoding="utf-8")
         (folder / "report.html").write_text(page(outcomes), encoding="utf-8")
+
+
+def xml(outcomes: Sequence[Outcome]) -> str:
+    """JUnit's: a suite for each bundle."""
+    suites = {outcome.subject.name: list(_cases(outcome)) for outcome in outcomes}
+    return junit("mlship parity", suites)
+
+
+def _cases(outcome: Outcome) -> Iterator[JUnitCase]:
+    """A test case for each comparison, and one for each problem that is no comparison's."""
+    bundle = outcome.subject.name
+    for row in outcome.report.rows:
+        failed = "; ".join(filter(None, [f"{row.note} {row.where}".strip(), row.hint]))
+        said = {"passed": "", "failed": failed, "skipped": row.note}[row.verdict]
+        group, name = f"{bundle}.{row.backend}", f"{row.output} on {row.case}"
+        yield JUnitCase(group, name, row.verdict, said)
+    for problem in outcome.report.absences:
+        yield JUnitCase(bundle, problem, "failed", problem)

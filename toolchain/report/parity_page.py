@@ -3,104 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
-from pathlib import Path
-from string import Template
+from collections.abc import Sequence
+from typing import Any
 
-from model_defs.spec import TensorSpec
+import numpy as np
+
+from benchmarks.measure.units import bytes_text
 from toolchain.parity.harness import Example, Outcome
 from toolchain.parity.lines import Line, ran
 from toolchain.report import pictures
 from toolchain.report.parity_table import absences, failures, metric_text
+from toolchain.report.pictures import Tile
+from toolchain.report.render import render
 
-TEMPLATE = Path(__file__).parent / "page.html"
 DECADES = 3
 """How far below the tolerance the bars begin, in powers of ten."""
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """The page of a run: verdicts, problems, and the worst cases as pictures."""
-    body = "".join(map(_section, outcomes))
-    return render("Parity with PyTorch", _summary(outcomes) + body)
-
-
-def render(title: str, body: str) -> str:
-    """A title and a body in our template."""
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=escape(title), body=body)
-
-
-def _summary(outcomes: Sequence[Outcome]) -> str:
-    bad = [outcome.subject.name for outcome in outcomes if not outcome.report.ok]
+    bad = sum(not outcome.report.ok for outcome in outcomes)
     rows = [row for outcome in outcomes for row in outcome.report.rows]
-    counts = ", ".join(
-        f"{sum(row.verdict == v for row in rows)} {v}" for v in ("passed", "failed", "skipped")
-    )
-    verdict = f"{len(bad)} of {len(outcomes)} bundles failed" if bad else "all bundles passed"
-    kind = "failed" if bad else "passed"
-    return (
-        f'<p><span class="verdict {kind}">{verdict}</span> '
-        f'<span class="faint">{counts} comparisons</span></p>'
+    verdicts = ("passed", "failed", "skipped")
+    return render(
+        "parity.html.j2",
+        title="Parity with PyTorch",
+        kind="failed" if bad else "passed",
+        verdict=f"{bad} of {len(outcomes)} bundles failed" if bad else "all bundles passed",
+        counts=", ".join(f"{sum(row.verdict == v for row in rows)} {v}" for v in verdicts),
+        sections=[_section(outcome) for outcome in outcomes],
+        metrics=_metrics,
+        width=_width,
     )
 
 
-def _section(outcome: Outcome) -> str:
-    subject, report = outcome.subject, outcome.report
+def _section(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": outcome.subject.name,
+        "kind": "passed" if outcome.report.ok else "failed",
+        "facts": _facts(outcome),
+        "problems": failures(outcome),
+        "lines": ran(outcome.report.rows),
+        "absences": absences([outcome]),
+        "worst": [_worst(outcome, example) for example in _shown(outcome)],
+    }
+
+
+def _facts(outcome: Outcome) -> str:
+    subject, seconds = outcome.subject, sum(outcome.seconds.values())
     manifest = subject.bundle.manifest
-    kind = "passed" if report.ok else "failed"
-    size = f"{subject.bundle.artifact_bytes / 1e6:.2f} MB"
-    facts = f"{manifest.artifact.path}, {size}, recipe {manifest.recipe.name}"
-    seconds = sum(outcome.seconds.values())
     return (
-        f'<h2>{escape(subject.name)} <span class="{kind}">{kind}</span></h2>'
-        f'<p class="faint">{escape(facts)}, compared with {escape(subject.reference.name)} '
-        f"in {seconds:.0f} s</p>"
-        + _problems(failures(outcome))
-        + _table(ran(report.rows))
-        + "".join(f"<p class=faint>{escape(line)}</p>" for line in absences([outcome]))
-        + "".join(_worst(outcome, example) for example in _shown(outcome))
+        f"{manifest.artifact.path}, {bytes_text(subject.bundle.artifact_bytes)}, "
+        f"recipe {manifest.recipe.name}, compared with {subject.reference.name} "
+        f"in {seconds:.0f} s"
     )
 
 
-def _problems(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="problems">{items}</ul>' if items else ""
+def _metrics(line: Line) -> str:
+    return ", ".join(metric_text(name, value) for name, value in line.metrics.items())
 
 
-def _table(found: Sequence[Line]) -> str:
-    head = (
-        "<th>backend</th><th>output</th><th class=number>cases</th><th>worst case</th>"
-        "<th class=number>error</th><th class=number>tolerance</th><th></th>"
-        "<th>worst metrics</th><th>verdict</th>"
-    )
-    body = "".join(map(_row, found))
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _row(line: Line) -> str:
-    row = line.worst
-    error = "" if row.error is None else f"{row.error:.1e}"
-    tolerance = "" if row.tolerance is None else f"{row.tolerance:.0e}"
-    metrics = ", ".join(metric_text(name, value) for name, value in line.metrics.items())
-    why = f"<br><span class=faint>{escape(row.note)}</span>" if line.verdict == "skipped" else ""
-    return (
-        f"<tr><td>{escape(line.backend)}</td><td>{escape(line.output)}</td>"
-        f"<td class=number>{line.passed}</td><td>{escape(row.case)}</td>"
-        f"<td class=number>{error}</td><td class=number>{tolerance}</td>"
-        f"<td class=bar>{_bar(line)}</td><td class=faint>{escape(metrics)}</td>"
-        f'<td class="{line.verdict}">{line.verdict}{why}</td></tr>'
-    )
-
-
-def _bar(line: Line) -> str:
-    """The error on a logarithmic scale; the mark is the tolerance, at three quarters."""
+def _width(line: Line) -> float | None:
+    """The error on a logarithmic scale, in per cent; the tolerance stands at three quarters."""
     row = line.worst
     if row.error is None or not row.tolerance:
-        return ""
+        return None
     share = math.log10(max(row.error / row.tolerance, 1e-9))
-    width = min(100.0, max(0.0, (share + DECADES) / DECADES * 75))
-    kind = "failed" if line.verdict == "failed" else ""
-    return f'<div class="track {kind}"><i style="width:{width:.0f}%"></i><b></b></div>'
+    return min(100.0, max(0.0, (share + DECADES) / DECADES * 75))
 
 
 def _shown(outcome: Outcome) -> list[Example]:
@@ -119,38 +88,20 @@ def _share(example: Example) -> float:
     return (example.row.error or 0.0) / (example.row.tolerance or 1.0)
 
 
-def _worst(outcome: Outcome, example: Example) -> str:
-    row = example.row
-    bundle = outcome.subject.bundle
-    spec = next(t for t in bundle.outputs if t.name == row.output)
-    tiles = [_tile(t, example.inputs[t.name], t.name) for t in bundle.inputs]
-    tiles += [
-        _tile(spec, example.want, "PyTorch"),
-        _tile(spec, example.got, row.backend, like=example.want),
-        _difference(example),
+def _worst(outcome: Outcome, example: Example) -> tuple[str, list[Tile]]:
+    """A title, and as pictures: the inputs, both outputs, what they differ by."""
+    row, bundle = example.row, outcome.subject.bundle
+    title = f"{row.output} on {row.backend}, case {row.case}: {row.verdict}"
+    inputs = [(spec, np.asarray(example.inputs[spec.name])) for spec in bundle.inputs]
+    tiles = [
+        Tile(pictures.of_tensor(spec, values), spec.name)
+        for spec, values in inputs
+        if values.ndim == 4
     ]
-    what = f"{row.output} on {row.backend}, case {row.case}: {row.verdict}"
-    shown = "".join(tile for tile in tiles if tile)
-    return f'<div class="worst"><h3>{escape(what)}</h3><div class="pictures">{shown}</div></div>'
-
-
-def _tile(spec: TensorSpec, values: object, caption: str, like: object = None) -> str:
-    import numpy as np
-
-    array = np.asarray(values)
-    if array.ndim != 4:
-        return ""
-    uri = pictures.of_tensor(spec, array, None if like is None else np.asarray(like))
-    return figure(uri, caption)
-
-
-def _difference(example: Example) -> str:
     if example.want.ndim != 4:
-        return ""
-    uri, top = pictures.of_difference(example.want, example.got, example.row.tolerance or 0.0)
-    return figure(uri, f"difference, darkest is {top:.2g}")
-
-
-def figure(uri: str, caption: str) -> str:
-    text = escape(caption)
-    return f'<figure><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        return title, tiles
+    spec = next(t for t in bundle.outputs if t.name == row.output)
+    tiles.append(Tile(pictures.of_tensor(spec, example.want), "PyTorch"))
+    tiles.append(Tile(pictures.of_tensor(spec, example.got, example.want), row.backend))
+    uri, top = pictures.of_difference(example.want, example.got, row.tolerance or 0.0)
+    return title, [*tiles, Tile(uri, f"difference, darkest is {top:.2g}")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,14 @@ SHADES = (
     (250, 175, 80),
     (250, 245, 190),
 )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture of a page, as a data URI, and what stands below it."""
+
+    uri: str
+    caption: str
 
 
 def of_tensor(spec: TensorSpec, values: np.ndarray, like: np.ndarray | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.measure.size import SPEEDS, SizeRow
+from benchmarks.measure.units import bytes_text
 from toolchain.bundle.bundle import Bundle
 from toolchain.report import terminal
 
@@ -22,9 +23,9 @@ def show(rows: list[tuple[Bundle, SizeRow]]) -> None:
         way, count = next(iter(row.wire.items()))
         made.add_row(
             str(found.directory),
-            terminal.size(row.disk),
-            f"{terminal.size(count)} ({way})",
-            terminal.size(row.ideal),
+            bytes_text(row.disk),
+            f"{bytes_text(count)} ({way})",
+            bytes_text(row.ideal),
             f"{row.overhead:.1%}",
             *(f"{row.seconds(speed):.1f} s" for speed in SPEEDS),
         )
@@ -32,21 +33,21 @@ def show(rows: list[tuple[Bundle, SizeRow]]) -> None:
     for found, row in rows:
         for same in row.duplicates:
             names = ", ".join(item.name for item in same)
-            wasted = terminal.size(same[0].bytes * (len(same) - 1))
+            wasted = bytes_text(same[0].bytes * (len(same) - 1))
             terminal.show(f"{found.directory}: {wasted} stored twice or more: {names}")
 
 
 def _layers(found: Bundle, row: SizeRow) -> Table:
-    kinds = ", ".join(f"{kind} {terminal.size(count)}" for kind, count in row.kinds.items())
+    kinds = ", ".join(f"{kind} {bytes_text(count)}" for kind, count in row.kinds.items())
     made = terminal.table(
         f"{found.name} for {found.target}", "layer", "bytes", "share", right=("bytes", "share")
     )
     for layer in row.layers[:MOST_LAYERS]:
-        made.add_row(layer.name, terminal.size(layer.bytes), f"{layer.bytes / row.disk:.1%}")
+        made.add_row(layer.name, bytes_text(layer.bytes), f"{layer.bytes / row.disk:.1%}")
     rest = row.layers[MOST_LAYERS:]
     if rest:
         count = sum(layer.bytes for layer in rest)
         label = f"[dim]{len(rest)} more layers"
-        made.add_row(label, terminal.size(count), f"{count / row.disk:.1%}")
+        made.add_row(label, bytes_text(count), f"{count / row.disk:.1%}")
     made.caption, made.caption_justify = kinds, "left"
     return made

@@ -67,10 +67,3 @@ def progress() -> Iterator[Say]:
                 tasks[what] = bars.add_task(what, total=None, stage=stage)
 
         yield say
-
-
-def size(count: int) -> str:
-    """Bytes as people read them, in powers of 1000: 15.8 MB."""
-    if count < 1000:
-        return f"{count} B"
-    return f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:.2f} MB"

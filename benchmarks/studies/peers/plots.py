@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure.templates import environment
 
 Ratios = Mapping[str, Mapping[str, float]]
 """Tool -> model -> its figure over ours."""
@@ -26,18 +29,24 @@ def dots(title: str, models: Sequence[str], found: Ratios) -> str:
     """A line a model, a dot a tool; the axis is logarithmic, and ours stands at 1."""
     values = [value for row in found.values() for value in row.values()]
     scale = _Scale(min([0.9, *values]) * 0.95, max([1.1, *values]) * 1.05)
-    height = TOP + ROW * len(models) + BOTTOM
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        f'width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(12, 24, title, size=15),
-        *_legend(found),
-        *_axis(scale, height - BOTTOM),
-        *_rows(models, found, scale),
-        "</svg>",
-    ]
-    return "\n".join(lines) + "\n"
+    bottom = TOP + ROW * len(models)
+    ticks = [tick for tick in TICKS if scale.low <= tick <= scale.high]
+    return (
+        environment(Path(__file__).parent)
+        .get_template("dots.svg.j2")
+        .render(
+            title=title,
+            legend=list(_legend(found)),
+            ticks=[{"x": scale(t), "ours": t == 1, "said": _tick(t)} for t in ticks],
+            rows=list(_rows(models, found, scale)),
+            colours=COLOURS,
+            left=LEFT,
+            width=WIDTH,
+            top=TOP,
+            bottom=bottom,
+            height=bottom + BOTTOM,
+        )
+    )
 
 
 class _Scale:
@@ -51,45 +60,22 @@ class _Scale:
         return LEFT + share * (WIDTH - LEFT - 24)
 
 
-def _text(x: float, y: float, text: str, *, size: int = 12, anchor: str = "start") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-        f'fill="#333333">{escape(text)}</text>'
-    )
-
-
-def _dot(x: float, y: float, tool: str, label: str) -> str:
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[tool]}" fill-opacity="0.8">'
-        f"<title>{escape(label)}</title></circle>"
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}"/>'
-
-
-def _legend(found: Ratios) -> Iterator[str]:
+def _legend(found: Ratios) -> Iterator[dict[str, Any]]:
     x = 12.0
     for tool in found:
-        yield _dot(x + 5, 46, tool, tool)
-        yield _text(x + 15, 50, tool)
+        yield {"x": x, "tool": tool}
         x += 34 + 7 * len(tool)
 
 
-def _axis(scale: _Scale, bottom: float) -> Iterator[str]:
-    for tick in TICKS:
-        if scale.low <= tick <= scale.high:
-            x = scale(tick)
-            yield _line(x, TOP - 8, x, bottom, "#333333" if tick == 1 else "#dddddd")
-            yield _text(x, bottom + 18, "mlship" if tick == 1 else f"{tick:g}x", anchor="middle")
+def _tick(value: float) -> str:
+    return "mlship" if value == 1 else f"{value:g}x"
 
 
-def _rows(models: Sequence[str], found: Ratios, scale: _Scale) -> Iterator[str]:
+def _rows(models: Sequence[str], found: Ratios, scale: _Scale) -> Iterator[dict[str, Any]]:
     for index, model in enumerate(models):
-        y = TOP + ROW * (index + 0.5)
-        yield _line(LEFT, y, WIDTH - 24, y, "#eeeeee")
-        yield _text(LEFT - 10, y + 4, model, anchor="end")
-        for tool, row in found.items():
-            if model in row:
-                yield _dot(scale(row[model]), y, tool, f"{model}, {tool}: {row[model]:.2f}x")
+        dots = [
+            {"x": scale(row[model]), "tool": tool, "said": f"{model}, {tool}: {row[model]:.2f}x"}
+            for tool, row in found.items()
+            if model in row
+        ]
+        yield {"y": TOP + ROW * (index + 0.5), "model": model, "dots": dots}
