@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from model_defs.installation import VERSION, alias_rooms
 
 if TYPE_CHECKING:
-    from toolchain.parity.run import ParityRun
     from torch import Tensor, nn
 
     from benchmarks.measure.budgets import Budget as Budget
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from model_defs.spec import TensorSpec as TensorSpec
     from toolchain.applications.model import Model as Model
     from toolchain.bench.run import BenchRun
+    from toolchain.build.judge import ParityRun
     from toolchain.build.on_demand import Wanted
     from toolchain.build.request import Built as Built
     from toolchain.bundle.bundle import Bundle as Bundle
@@ -233,12 +233,12 @@ def parity(
     `model` is the bundles' own where the zoo does not have it, `cases` a folder of pictures.
     """
     from converters.progress import silent
-    from toolchain.parity import run
+    from toolchain.build import judge
     from toolchain.parity.harness import BackendChoice
 
     wanted = _wanted(targets, recipe, weights, model, cases)
     choice = BackendChoice(tuple(backends), tuple(require))
-    return run.run(_names(subjects), wanted, choice, say=say or silent)
+    return judge.run(_names(subjects), wanted, choice, say=say or silent)
 
 
 def blame(
