@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test slow check format setup setup-test browser zoo parity-zoo cards dist constraints clean
+.PHONY: help ship test quick slow check format setup setup-test browser zoo parity-zoo cards dist constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ ship: setup  ## set up, then build the depth model for iOS and prove it
 
 test: setup-test  ## set up, then run all tests
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+quick: setup-test  ## the tests that build no net, for the loop while you work
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m quick $(ARGS)
 
 slow: setup-test  ## the tests with thousands of random cases
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)

@@ -13,6 +13,29 @@ from own_models import tiny
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
+QUICK = frozenset((Path(__file__).parent / "quick.txt").read_text(encoding="utf-8").split())
+"""The files of tests that are for the loop while one works: `make quick`. They build no net."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        is_listed = item.path.relative_to(config.rootpath).as_posix() in QUICK
+        if is_listed and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
+@pytest.fixture(autouse=True)
+def _builds_no_net(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick test that starts a converter fails, whichever tests it is run with."""
+    if request.node.get_closest_marker("quick") is not None:
+        from converters.processes.worker import Worker
+
+        def refuse(*_: object) -> None:
+            pytest.fail(f"a quick test builds a net: take {request.path.name} out of quick.txt")
+
+        monkeypatch.setattr(Worker, "__init__", refuse)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts with an empty cache, unless it shares one on purpose."""

@@ -21,7 +21,7 @@ def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
         bundle.manifest.recipe.name,
         str(bundle.manifest.model.weights),
         artifact_digest(bundle),
-        {**_sizes(row), **_quality(report)},
+        {**sizes(row), **_quality(report)},
         {layer.name: layer.bytes for layer in row.layers} | _rest(row),
     )
 
@@ -30,7 +30,7 @@ def _rest(row: SizeRow) -> dict[str, int]:
     return {f"({kind})": n for kind, n in row.kinds.items() if kind != "weights" and n}
 
 
-def _sizes(row: SizeRow) -> dict[str, float]:
+def sizes(row: SizeRow) -> dict[str, float]:
     wasted = sum(same[0].bytes * (len(same) - 1) for same in row.duplicates)
     return {
         "disk": row.disk,
