@@ -219,7 +219,7 @@ def load(bundle: str | Path | Bundle | Built) -> Model:
 def parity(
     subjects: Subjects | Iterable[Subjects],
     *,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
@@ -230,7 +230,8 @@ def parity(
 ) -> ParityRun:
     """`mlship parity`: bundles, or models that are built first, on every backend here.
 
-    `model` is the bundles' own where the zoo does not have it, `cases` a folder of pictures.
+    `model` is the bundles' own where the zoo does not have it: "path/to/file.py:spec", or what
+    `describe` makes of a module in memory. `cases` is a folder of pictures.
     """
     from converters.progress import silent
     from toolchain.build import judge
@@ -244,7 +245,7 @@ def parity(
 def blame(
     subjects: Subjects | Iterable[Subjects],
     *,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
@@ -265,7 +266,7 @@ def blame(
 def audit(
     subjects: Subjects | Iterable[Subjects],
     *,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     recipe: str | Recipe = "fp32",
     weights: str | Path | None = None,
     cases: str | Path | None = None,
@@ -298,7 +299,7 @@ def size(
 def bench(
     subjects: Subjects | Iterable[Subjects],
     *,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
@@ -360,7 +361,7 @@ def _wanted(
     targets: str | Sequence[str],
     recipe: str | Recipe,
     weights: str | Path | None,
-    model: str | None = None,
+    model: str | ModelSpec | None = None,
     cases: str | Path | None = None,
     case: str | None = None,
 ) -> Wanted:
