@@ -1,1 +1,1 @@
-"""Which channels a net can do without."""
+"""Which channels, and which numbers of kernels, a net can do without."""

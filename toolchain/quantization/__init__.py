@@ -1,1 +1,1 @@
-"""What the passes that round share: grids, observers, ranges, sensitivity."""
+"""What the passes that round share: grids, GPTQ, observers, ranges, sites."""

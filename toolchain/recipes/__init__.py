@@ -1,1 +1,1 @@
-"""Which passes run for which target, and the pipeline that runs and checks them."""
+"""Which passes run for which target, what runs and checks them, and which layers they leave."""

@@ -1,1 +1,1 @@
-"""What fits a budget: shrinking and pruning step by step."""
+"""What fits a budget: shrinking and pruning step by step; which layers lose what."""

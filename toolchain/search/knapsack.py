@@ -22,6 +22,9 @@ def pack(choices: Mapping[str, Sequence[StorageChoice]], budget: int) -> Plan | 
     smallest = {layer: min(own, key=_size) for layer, own in choices.items()}
     if total(smallest) > budget:
         return None
+    # The Lagrange multiplier of the budget: at each price the layers decide alone, so that a plan
+    # costs one pass over the choices. As the price rises, the bytes fall, in steps; no price meets
+    # the budget exactly, and plans off the convex hull of the choices have none.
     low, high = 0.0, 1.0
     while total(_at(choices, high)) > budget and high < 1e300:
         high *= 16
@@ -46,6 +49,7 @@ def _at(choices: Mapping[str, Sequence[StorageChoice]], price: float) -> Plan:
 def _spend_rest(choices: Mapping[str, Sequence[StorageChoice]], plan: Plan, budget: int) -> Plan:
     """Spends what is left, each time where a byte gains most."""
     plan = dict(plan)
+    # Those off the hull are found here: single swaps, the best for its bytes first, while any fits.
     while True:
         left = budget - total(plan)
         better = [

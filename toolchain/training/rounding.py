@@ -112,10 +112,13 @@ def _rounded(layer: Any, grid: Encoding, norm: nn.Module | None) -> Tensor:
     sizes[grid.axis] = -1
     factor: Any = 1.0 if norm is None else _factor(norm).reshape(sizes)
     kernel = layer.weight * factor
+    # The grid is chosen anew at each step, as the pass will: on a fixed one kernels could not grow.
     chosen = symmetric(grid.dtype)("", kernel.detach().cpu().numpy(), grid.axis)
     scales = torch.tensor(chosen.scales, device=kernel.device)
     zeros = torch.zeros_like(scales, dtype=torch.int32)
     codes = -grid.top, grid.top
+    # Divided by the factor again: the BatchNorm behind multiplies by it, and the gradient of the
+    # kernel is then that of a layer without rounding.
     return torch.fake_quantize_per_channel_affine(kernel, scales, zeros, grid.axis, *codes) / factor
 
 
