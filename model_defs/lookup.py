@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from model_defs import zoo
 from model_defs.errors import BadSpec, MlshipError, UnknownName
+from model_defs.installation import PREFIX, ROOMS
 from model_defs.spec import ModelSpec
 
 Kind = TypeVar("Kind")
@@ -61,6 +62,17 @@ def load_as(name: str, kind: type[Kind]) -> Kind:
     return found
 
 
+def _about_names(error: Exception, folder: Path) -> str:
+    """What to do where a checkout of ours hides a package of the user's that has its name."""
+    missing = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    if PREFIX or missing not in ROOMS or not (folder / missing).is_dir():
+        return ""
+    return (
+        f"{missing}/ is also the name of a folder of the checkout that mlship runs from: install "
+        "mlship from a wheel (make dist), which shares no name with your folders"
+    )
+
+
 def _attribute(path: Path, attribute: str, kind: type) -> object:
     if not path.is_file():
         raise BadSpec("there is no such file", where=str(path))
@@ -80,6 +92,7 @@ def _attribute(path: Path, attribute: str, kind: type) -> object:
         raise BadSpec(
             f"the file cannot be imported: {type(error).__name__}: {error}",
             where=f"{path}:{line}" if line else str(path),
+            do=_about_names(error, path.parent),
         ) from error
     finally:
         sys.path.remove(str(path.parent))

@@ -39,6 +39,21 @@ def test_a_file_may_import_its_neighbours(tmp_path: Path, write_tiny: Callable[.
     assert lookup.load(lookup.expand(name)[0]).name == "tiny"
 
 
+def test_a_package_that_a_checkout_hides_needs_a_wheel(
+    tmp_path: Path, write_tiny: Callable[..., str]
+) -> None:
+    name = write_tiny()
+    path = tmp_path / "net.py"
+    path.write_text("from converters.my_blocks import block\n" + path.read_text())
+    with pytest.raises(BadSpec) as caught:
+        lookup.load(name)
+    assert caught.value.do == ""
+    (tmp_path / "converters").mkdir()
+    (tmp_path / "converters" / "my_blocks.py").write_text("block = 1\n")
+    with pytest.raises(BadSpec, match="install mlship from a wheel"):
+        lookup.load(name)
+
+
 @pytest.mark.parametrize("name", ["net.py", "net.py:", "net.py:a b", "dir/net.pyc:spec"])
 def test_a_file_without_an_attribute_is_refused(name: str) -> None:
     with pytest.raises(BadSpec, match=r"path/to/file\.py:spec"):
