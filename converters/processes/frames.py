@@ -7,7 +7,9 @@ numpy type and shape of each array that follows, in C order, one after the other
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +28,27 @@ def pack(header: dict[str, Any], tensors: Tensors) -> bytes:
     ]
     text = json.dumps({**header, "tensors": described}).encode()
     return b"".join([struct.pack("<I", len(text)), text, *(a.tobytes() for a in tensors.values())])
+
+
+def standard() -> tuple[Callable[[bytes], None], Callable[[int], bytes]]:
+    """(write, take) of standard output and input, which nothing else may write to from now on.
+
+    What others print goes to standard error; where the input ends, so does this process.
+    """
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def write(frame: bytes) -> None:
+        output.write(frame)
+        output.flush()
+
+    def take(count: int) -> bytes:
+        data = sys.stdin.buffer.read(count)
+        if len(data) < count:
+            sys.exit(0)
+        return data
+
+    return write, take
 
 
 def read(take: Callable[[int], bytes]) -> Frame:

@@ -7,8 +7,6 @@ and its answer says what the file declares.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -106,18 +104,7 @@ def _declared(signature: SignatureRunner) -> dict[str, Any]:
 
 def main() -> None:
     """Serve on standard input and output, which nothing else may write to."""
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-
-    def answer(frame: bytes) -> None:
-        output.write(frame)
-        output.flush()
-
-    def take(count: int) -> bytes:
-        data = sys.stdin.buffer.read(count)
-        if len(data) < count:
-            sys.exit(0)
-        return data
+    answer, take = frames.standard()
 
     import ai_edge_litert.interpreter  # noqa: F401 - loaded while there is no file yet
 

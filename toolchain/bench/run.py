@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measure.machine import Machine, this
 from benchmarks.measure.timing.process import TimedFile
 from benchmarks.measure.timing.runtime import Runtime
-from benchmarks.measure.timing.runtimes import PEAKS, RUNTIMES, of_format
-from benchmarks.measure.timing.session import Mode, measure
+from benchmarks.measure.timing.runtimes import RUNTIMES, of_format
+from benchmarks.measure.timing.session import Mode, measure_beside_peaks
 from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
 from converters.progress import Say, silent
@@ -184,9 +184,8 @@ def _timed(
             skipped[one.key] = f"{error.what} ({error.do})" if error.do else error.what
         else:
             entries[one.key] = one.entry
-    peaks = {name: TimedFile(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
     asked = [*entries] if layers else []
-    session = measure(entries | peaks, mode, layers=asked, say=say)
+    session = measure_beside_peaks(entries, mode, layers=asked, say=say)
     return session, [_row(one, session, skipped) for one in candidates]
 
 

@@ -44,13 +44,13 @@ def writing(destination: Path) -> Iterator[None]:
         ) from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
-            fresh.write_text(text, encoding="utf-8")
+            fresh.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
             fresh.rename(path)
         finally:
             fresh.unlink(missing_ok=True)

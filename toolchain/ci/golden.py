@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole
 
 KEY = "mlship"
 LEVELS = 255
@@ -24,10 +25,15 @@ def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
+def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values between `low` and `high` as 0 to 1; NaN and what lies below are 0."""
+    return np.nan_to_num((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
+
+
 def packed(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """(1, C, H, W) values as 8-bit levels, (H, W, C); NaN and what lies below are 0."""
-    share = np.nan_to_num((values[0].astype(np.float64) - low) / (high - low)).clip(0, 1)
-    return np.rint(share * LEVELS).astype(np.uint8).transpose(1, 2, 0)
+    """(1, C, H, W) values as 8-bit levels, (H, W, C)."""
+    levels = np.rint(scaled(values[0], low, high) * LEVELS)
+    return levels.astype(np.uint8).transpose(1, 2, 0)
 
 
 def unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -36,14 +42,10 @@ def unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def write(path: Path, values: np.ndarray, low: float, high: float) -> None:
     """Write values between `low` and `high`. Raises CannotWrite."""
-    pixels = packed(values, low, high)
-    text = PngImagePlugin.PngInfo()
+    file, text = io.BytesIO(), PngImagePlugin.PngInfo()
     text.add_text(KEY, json.dumps({"low": low, "high": high}))
-    partial = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.squeeze()).save(partial, "PNG", pnginfo=text)
-        partial.replace(path)
+    Image.fromarray(packed(values, low, high).squeeze()).save(file, "PNG", pnginfo=text)
+    write_whole(path, file.getvalue())
 
 
 def read(path: Path) -> tuple[np.ndarray, float, float]:

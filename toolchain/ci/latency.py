@@ -9,12 +9,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from benchmarks.measure.significance import FEWEST, compare, confirmed
 from benchmarks.measure.timing.process import TimedFile
-from benchmarks.measure.timing.runtimes import PEAKS, main_of
-from benchmarks.measure.timing.session import Mode, measure
+from benchmarks.measure.timing.runtimes import main_of
+from benchmarks.measure.timing.session import Mode, measure_beside_peaks
 from benchmarks.measure.timing.times import Session
 from converters.progress import Say
 from model_defs.errors import BackendUnavailable, BadBundle
@@ -122,9 +121,7 @@ def _timed(
             old = find_artifact(subject.before.artifact)
             if old is not None:
                 entries[_before(name)] = _entry(old)
-    names = [*entries]
-    peaks = {name: TimedFile(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
-    session = measure(entries | peaks, mode, layers=names, say=say)
+    session = measure_beside_peaks(entries, mode, layers=[*entries], say=say)
     failed = absent | dict(session.failed)
     return {s.measured.bundle: _latency(s, session, failed, machine) for s in subjects}
 

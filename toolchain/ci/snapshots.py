@@ -20,7 +20,7 @@ from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
 from toolchain.build.build import GOLDEN
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole, writing
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
@@ -211,7 +211,4 @@ def _accept(kept: Path, path: Path, state: State) -> None:
         if state == "gone":
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        shutil.copyfile(kept, partial)
-        partial.replace(path)
+        write_whole(path, kept.read_bytes())

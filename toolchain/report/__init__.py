@@ -1,1 +1,1 @@
-"""What is shown of a parity run: on the terminal, as a page, and for a CI server."""
+"""Pages, tables, JUnit and Markdown: all that a person, or a CI server, is shown."""

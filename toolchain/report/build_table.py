@@ -10,6 +10,7 @@ import click
 from benchmarks.measure.units import bytes_text
 from toolchain.build.request import Built
 from toolchain.bundle.parity_report import ParityRow
+from toolchain.parity.lines import lines
 from toolchain.report import terminal
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def case_table(rows: Sequence[ParityRow]) -> Table:
     title = "parity with PyTorch"
     if len(rows) > MOST_ROWS:
         title += f" (the worst case of each output; --json has all {len(rows)} rows)"
-        rows = _worst_rows(rows)
+        rows = [line.worst for line in lines(rows)]
     right = ("error", "tolerance")
     made = terminal.table(
         title, "backend", "case", "output", *right, "verdict", "note", right=right
@@ -80,17 +81,6 @@ def case_table(rows: Sequence[ParityRow]) -> Table:
             row.note + (f" {row.where}" if row.verdict == "failed" and row.where else ""),
         )
     return made
-
-
-def _worst_rows(rows: Sequence[ParityRow]) -> list[ParityRow]:
-    order = {"failed": 2, "passed": 1, "skipped": 0}
-    worst: dict[tuple[str, str], ParityRow] = {}
-    for row in rows:
-        key = (row.backend, row.output)
-        rank = (order[row.verdict], row.error or 0.0)
-        if key not in worst or rank > (order[worst[key].verdict], worst[key].error or 0.0):
-            worst[key] = row
-    return list(worst.values())
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model_defs.spec import TensorSpec
-from toolchain.ci.golden import bounds
+from toolchain.ci.golden import bounds, scaled
 
 WIDTH = 220
 HEAT = ((255, 255, 255), (253, 224, 160), (240, 150, 70), (190, 45, 60), (60, 5, 50))
@@ -39,7 +39,7 @@ def of_tensor(spec: TensorSpec, values: np.ndarray, like: np.ndarray | None = No
     look the same only if they are.
     """
     like = values if like is None else like
-    plane = _scaled(values, *bounds(spec, like))
+    plane = scaled(values, *bounds(spec, like))
     if spec.kind == "image" and values.shape[1] == 3:
         turn = spec.preprocess is not None and spec.preprocess.colour == "BGR"
         pixels = plane[0].transpose(1, 2, 0)[..., :: -1 if turn else 1]
@@ -56,10 +56,6 @@ def of_difference(want: np.ndarray, got: np.ndarray, tolerance: float) -> tuple[
     top = max(float(finite.max(initial=0.0)), tolerance)
     worst = np.minimum(difference[0].max(axis=0), top)
     return _uri(_coloured(worst / top, HEAT)), top
-
-
-def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    return np.nan_to_num((values.astype(np.float64) - low) / (high - low)).clip(0, 1)
 
 
 def _coloured(plane: np.ndarray, ramp: tuple[tuple[int, int, int], ...]) -> np.ndarray:

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.significance import FEWEST
 from benchmarks.measure.timing.process import Process, TimedFile
+from benchmarks.measure.timing.runtimes import PEAKS
 from benchmarks.measure.timing.times import Session, Times
 from converters.progress import Say, silent
 from model_defs.errors import MlshipError
@@ -131,6 +133,14 @@ def measure(
                 _try(name, logs, failed, lambda log: log.layers.append(log.process.layers()))
         say("timing", "")
         return Session({name: log.times() for name, log in logs.items()}, failed)
+
+
+def measure_beside_peaks(
+    entries: Mapping[str, TimedFile], mode: Mode, *, layers: Iterable[str], say: Say
+) -> Session:
+    """The same beside what this machine can do at most; no process at all for no entries."""
+    peaks = {name: TimedFile(runtime, Path()) for name, runtime in PEAKS.items()} if entries else {}
+    return measure({**entries, **peaks}, mode, layers=layers, say=say)
 
 
 def _in_rounds(

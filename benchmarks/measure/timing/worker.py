@@ -14,7 +14,6 @@ answer is the outputs.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -33,18 +32,10 @@ WARM, WARM_MS = 3, 2_000.0
 
 def main() -> None:
     """Serve on standard input and output, which nothing else may write to."""
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    write, take = frames.standard()
 
     def answer(header: dict[str, Any], tensors: Tensors) -> None:
-        output.write(frames.pack(header, tensors))
-        output.flush()
-
-    def take(count: int) -> bytes:
-        data = sys.stdin.buffer.read(count)
-        if len(data) < count:
-            sys.exit(0)
-        return data
+        write(frames.pack(header, tensors))
 
     try:
         serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), answer, take)
