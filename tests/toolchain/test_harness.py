@@ -235,7 +235,7 @@ class TestRecords:
         about = json.loads(header(record)[records.KEY])
         del about["bundles"]
         with_header(record, load_file(record), {records.KEY: json.dumps(about)})
-        with pytest.raises(BadRecord, match="lacks 'bundles'"):
+        with pytest.raises(BadRecord, match="bundles is missing"):
             records.load(record)
 
 

@@ -25,6 +25,9 @@ def project(locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return copied(locked, tmp_path, monkeypatch)
 
 
+OTHER = {"kind": "file", "file": "w.pt", "sha256": "0" * 64}
+
+
 def change(folder: Path, edit: Any) -> None:
     path = folder / "mlship.lock"
     data = json.loads(path.read_text())
@@ -65,8 +68,8 @@ def test_a_changed_model_is_named_when_it_is_rebuilt(project: Path) -> None:
     ("edit", "said"),
     [
         (lambda d: d["tools"].update(torch="1.0"), "version of torch is not as locked"),
-        (lambda d: d["bundles"]["tiny-web"].update(weights="w"), "tiny-web: weights is not"),
-        (lambda d: d["bundles"]["tiny-web"].update(spec="s"), "tiny-web: spec is not"),
+        (lambda d: d["bundles"]["tiny-web"].update(weights=OTHER), "tiny-web: weights is not"),
+        (lambda d: d["bundles"]["tiny-web"].update(spec="0" * 64), "tiny-web: spec is not"),
         (lambda d: d["bundles"]["tiny-web"].update(recipe=["fp32"]), "tiny-web: recipe is not"),
         (lambda d: d["bundles"]["tiny-web"]["files"].popitem(), "not none"),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 from benchmarks.measure.significance import FEWEST, Comparison, compare
 from benchmarks.measure.units import ms_text
 from model_defs.errors import BadRecord
-from toolchain.bench.run import SCHEMA, BenchRun, key_of
+from toolchain.bench.kept import REMEDY, KeptRun
+from toolchain.bench.run import BenchRun
 from toolchain.bundle.files import write_whole
-
-REMEDY = "keep them again, on this machine: mlship bench ... --save FILE"
 
 
 @dataclass(frozen=True)
@@ -43,53 +42,35 @@ def save(path: Path, ran: BenchRun) -> None:
     write_whole(path, json.dumps(ran.to_json(), indent=1) + "\n")
 
 
-def load(path: Path) -> dict[str, Any]:
-    """A kept run; BadRecord for what is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
-            raise BadRecord(f"schema {found['schema']}, not {SCHEMA}", where=str(path), do=REMEDY)
-        for row in found["rows"]:
-            _ = row["subject"], row["runtime"]
-        _ = found["machine"]["fingerprint"], found["machine"]["processor"], found["peaks"]
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        what = f"these are no latencies that mlship bench kept: {error}"
-        raise BadRecord(what, where=str(path), do=REMEDY) from error
-    return dict(found)
-
-
-def changes(kept: Mapping[str, Any], ran: BenchRun, limit: float, path: Path) -> dict[str, Change]:
+def changes(kept: KeptRun, ran: BenchRun, limit: float, path: Path) -> dict[str, Change]:
     """What became of each row that both runs have, by its key; BadRecord where nobody can say.
 
     A machine that is slower today than it was then is taken out: the product of matrices of
     both runs says by how much, and what is worse only before that or only after is not worse.
     """
-    if kept["machine"]["fingerprint"] != ran.machine.fingerprint:
+    if kept.machine.fingerprint != ran.machine.fingerprint:
         raise BadRecord(
-            f"those latencies are of another machine: {kept['machine']['processor']} "
-            f"({kept['machine']['fingerprint']}), and this is {ran.machine}",
+            f"those latencies are of another machine: {kept.machine.processor} "
+            f"({kept.machine.fingerprint}), and this is {ran.machine}",
             where=str(path),
             do=REMEDY,
         )
     now = {(row.key, row.times.device): row.times.blocks for row in ran.rows if row.times}
-    then = {_key(row): row.get("blocks_ms", ()) for row in kept["rows"]}
+    then = {row.key: row.blocks_ms for row in kept.rows}
     shared = [key for key in then if key in now and len(then[key]) >= FEWEST]
-    if not shared:
+    if not shared or not kept.peaks:
         raise BadRecord("nothing was timed both then and now", where=str(path), do=REMEDY)
-    drift = _peak(kept) / _peak(ran.to_json())
+    drift = _peak(peak.gmacs_1_thread for peak in kept.peaks) / _peak(
+        session.roof.gmacs_single for session in ran.sessions if session.roof
+    )
     return {
         name: _change(name, then[name, device], now[name, device], 1 if device else drift, limit)
         for name, device in shared
     }
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str]:
-    """A file on a runtime, and the phone: another phone's times are not compared."""
-    return key_of(row["subject"], row["runtime"]), row.get("device", "")
-
-
-def _peak(run: Mapping[str, Any]) -> float:
-    return statistics.median(peak["gmacs_1_thread"] for peak in run["peaks"])
+def _peak(gmacs: Iterable[float]) -> float:
+    return statistics.median(gmacs)
 
 
 def _change(

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from model_defs.errors import BadBundle
+from model_defs.errors import BadBundle, BadRecord
 from model_defs.installation import FOLDER
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
@@ -111,12 +111,14 @@ def find(query: CacheQuery) -> Bundle | None:
     """The bundle of a query, if none of the files that its build read has changed since."""
     if not query.model:
         return None
+    from toolchain.build import cache_record
+
     try:
-        record = json.loads(_record(query).read_text(encoding="utf-8"))
-        current = {path: file_digest(Path(path)) for path in record["inputs"]}
-        return open_object(record["key"]) if current == record["inputs"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        record = cache_record.read(_record(query))
+        current = {path: file_digest(Path(path)) for path in record.inputs}
+    except (OSError, BadRecord):
         return None
+    return open_object(record.key) if current == record.inputs else None
 
 
 def open_object(object_key: str) -> Bundle | None:
@@ -144,14 +146,14 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
                 shutil.rmtree(partial, ignore_errors=True)
         if not query.model:
             return
-        record = {
-            "inputs": {str(path): file_digest(path) for path in sorted(inputs)},
-            "key": object_key,
-        }
+        from toolchain.build import cache_record
+
+        digests = {str(path): file_digest(path) for path in sorted(inputs)}
+        record = cache_record.CacheRecord(inputs=digests, key=object_key)
         path = _record(query)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-        partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        partial.write_text(cache_record.text_of(record), encoding="utf-8")
         partial.rename(path)
 
 

@@ -206,6 +206,12 @@ def digest_of(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def with_own_digest(manifest: Manifest) -> Manifest:
+    """The same with the digest of what it says today: what a file that was upgraded holds."""
+    data = manifest.to_json()
+    return parse(_text_of({**data, "digest": digest_of(data)}), MANIFEST)
+
+
 def complete(contents: Contents, files: Mapping[str, FileEntry]) -> Manifest:
     """The manifest of these contents and files, as it will be read."""
     data = {
@@ -217,7 +223,7 @@ def complete(contents: Contents, files: Mapping[str, FileEntry]) -> Manifest:
 
 
 def text_of(manifest: Manifest) -> str:
-    """What the file holds. An upgraded manifest gets a digest of its own: see `complete`."""
+    """What the file holds. One that was upgraded needs `with_own_digest` first."""
     return _text_of(manifest.to_json())
 
 

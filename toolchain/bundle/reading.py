@@ -5,7 +5,6 @@ The only module that knows pydantic's errors. It is imported where a file is rea
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from model_defs.errors import BadSpec, MlshipError
+from model_defs.errors import BadSpec, MlshipError, UnknownName
 
 T = TypeVar("T")
 Step = int | str
@@ -40,7 +39,11 @@ class StrictModel(BaseModel):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file that is read, for messages: what it is, where it lies, and what helps."""
+    """A file that is read, for messages: what it is, where it lies, and what helps.
+
+    Of a file that a person writes, nothing is said but what is wrong in it, so `what` is empty;
+    its fields are keys, and a key that is not known is an UnknownName.
+    """
 
     what: str
     where: str
@@ -50,7 +53,16 @@ class DataFile:
     def refuse(self, why: str, at: str = "", do: str = "") -> MlshipError:
         """The error for what is wrong with it, at a place in it."""
         where = f"{self.where}: {at}" if at else self.where
-        return self.error(f"{self.what} cannot be read: {why}", where=where, do=do or self.do)
+        said = f"{self.what} cannot be read: {why}" if self.what else why
+        return self.error(said, where=where, do=do or self.do)
+
+    def unknown(self, name: str, known: Sequence[str], at: str) -> MlshipError:
+        """The error for a field that is none of those known."""
+        noun = "field" if self.what else "key" if at else "table"
+        error = UnknownName.among(noun, name, known)
+        if self.what:
+            return self.refuse(error.what, at, error.do)
+        return UnknownName(error.what, where=f"{self.where}: {at}".rstrip(": "), do=error.do)
 
 
 def json_object(text: str, file: DataFile) -> dict[str, Any]:
@@ -115,10 +127,18 @@ def _of_upgrade(error: Exception) -> str:
 
 
 def validated(kind: type[T], data: Mapping[str, Any], file: DataFile) -> T:
-    """The data as a model. Raises the file's error, at the field."""
+    """Data of JSON as a model. Raises the file's error, at the field."""
+    return _checked(kind, file, lambda adapter: adapter.validate_json(json.dumps(data)))
+
+
+def validated_table(kind: type[T], data: Mapping[str, Any], file: DataFile) -> T:
+    """Data of TOML as a model, whose lists are lists. Raises the file's error, at the key."""
+    return _checked(kind, file, lambda adapter: adapter.validate_python(data))
+
+
+def _checked(kind: type[T], file: DataFile, validate: Callable[[TypeAdapter[T]], T]) -> T:
     try:
-        found: T = TypeAdapter(kind).validate_json(json.dumps(data))
-        return found
+        return validate(TypeAdapter(kind))
     except ValidationError as error:
         raise of_validation(error, kind, file) from error
     except BadSpec as error:
@@ -132,6 +152,9 @@ def of_validation(error: ValidationError, kind: type[Any], file: DataFile) -> Ml
     details = error.errors(include_url=False)
     first = next((d for d in details if d["type"] in UNKNOWN), details[0])
     place = tuple(step for step in first["loc"] if step != "[key]")
+    if first["type"] in UNKNOWN:
+        known = [*_schema_at(kind, place[:-1]).get("properties", {})]
+        return file.unknown(str(place[-1]), known, path_of(place[:-1]))
     why, do = _said(first, place, kind)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return file.refuse(why + more, path_of(place), do)
@@ -159,29 +182,24 @@ NOUNS = {
 def _said(first: ErrorDetails, place: Sequence[Step], kind: type[Any]) -> tuple[str, str]:
     """What is wrong with a field, and what to do where that is known."""
     name, sort, given = path_of(place) or "it", first["type"], _shown(first["input"])
-    if sort in UNKNOWN:
-        known = [*_schema_at(kind, place[:-1]).get("properties", {})]
-        return f"unknown field '{place[-1]}'", _nearest(str(place[-1]), known)
     if sort in MISSING:
         return f"{name} is missing", ""
+    if sort == "string_type" and isinstance(place[-1] if place else None, int):
+        return f"{path_of(place[:-1])} is not a list of names: it has {given}", ""
     if sort in ("literal_error", "enum"):
         schema = _schema_at(kind, place)
         allowed = [str(one) for one in schema.get("enum", [schema.get("const")])]
-        return f"{name} is {given}", _nearest(str(first["input"]), allowed)
+        return f"{name} is {given}", UnknownName.among("", str(first["input"]), allowed).do
     if sort == "string_pattern_mismatch":
         return f"{name} is {given}, not of the form {first['ctx']['pattern']}", ""
     if sort == "value_error":
         return f"{name}: {first['ctx']['error']}" if place else str(first["ctx"]["error"]), ""
     noun = NOUNS.get(sort, NOUNS.get(sort.partition("_")[0], ""))
+    if noun == "a list" and _schema_at(kind, place).get("items") == {"type": "string"}:
+        noun = "a list of names"
     if noun:
         return f"{name} is not {noun}: {given}", ""
     return f"{name} is {given}: {first['msg'][:1].lower()}{first['msg'][1:]}", ""
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"{hint}known: {', '.join(known) or 'none'}"
 
 
 def path_of(place: Sequence[Step]) -> str:

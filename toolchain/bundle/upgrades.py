@@ -41,3 +41,24 @@ def _manifest_of_1(data: dict[str, Any]) -> dict[str, Any]:
 
 
 MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1}
+
+
+def _lock_of_1(data: dict[str, Any]) -> dict[str, Any]:
+    bundles = {
+        name: {**one, "weights": weights_of(one["weights"])}
+        for name, one in data["bundles"].items()
+    }
+    return {**data, "schema": 2, "bundles": bundles}
+
+
+LOCK: Mapping[int, Upgrade] = {1: _lock_of_1}
+
+
+def _baseline_of_1(data: dict[str, Any]) -> dict[str, Any]:
+    bundles = [{**one, "weights": weights_of(one["weights"])} for one in data["bundles"]]
+    return {**data, "schema": 2, "bundles": bundles}
+
+
+BASELINE: Mapping[int, Upgrade] = {1: _baseline_of_1}
+PROJECT: Mapping[int, Upgrade] = {1: lambda data: {**data, "schema": 2}}
+"""An mlship.toml of schema 1 says nothing of its schema; nothing else has changed."""

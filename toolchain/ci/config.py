@@ -22,30 +22,60 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from benchmarks.measure.budgets import Budget, Level, budget, level_of
 from converters import backends
 from model_defs import lookup
 from model_defs.errors import BadConfig, MlshipError, UnknownName
+from toolchain.bundle import upgrades
+from toolchain.bundle.reading import DataFile, StrictModel, upgraded, validated_table
 from toolchain.recipes import recipes, targets
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import TARGETS, Target
 
 NAME = "mlship.toml"
-TABLES = ("project", "models", "budgets")
-PROJECT: dict[str, type] = {
-    "targets": list,
-    "recipe": str,
-    "out": str,
-    "baseline": str,
-    "snapshots": str,
-    "cases": str,
-    "require": list,
-}
-MODEL: dict[str, type] = {"spec": str, "weights": str, "targets": list, "recipe": str}
-WORDS: dict[Any, str] = {list: "a list of names", str: "a text"}
+SCHEMA = 2
 Budgets = Mapping[tuple[str, str], tuple[Budget, ...]]
+
+
+class ProjectTable(StrictModel):
+    """[project]: what holds for all models, and where things lie."""
+
+    targets: list[str] = Field(default_factory=lambda: ["all"])
+    recipe: str = recipes.DEFAULT
+    out: str = "dist"
+    baseline: str = "mlship.baseline.json"
+    snapshots: str = "snapshots"
+    cases: str | None = None
+    require: list[str] = Field(default_factory=list)
+
+
+class ModelTable(StrictModel):
+    """[models.NAME]: what is not set is as in [project]."""
+
+    spec: str | None = None
+    weights: str | None = None
+    targets: list[str] | None = None
+    recipe: str | None = None
+
+
+class ProjectFile(StrictModel):
+    """An mlship.toml; `budgets` are checked against the models, their keys and units."""
+
+    version: Literal[2] = Field(default=2, alias="schema")
+    project: ProjectTable = ProjectTable()
+    models: dict[str, ModelTable] = Field(default_factory=dict, validate_default=True)
+    budgets: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _are_some(cls, models: object) -> object:
+        if not isinstance(models, dict) or not models:
+            raise ValueError("the project has no model: write [models.NAME], e.g. depth")
+        return models
 
 
 @dataclass(frozen=True)
@@ -82,60 +112,58 @@ def read(path: Path) -> Project:
     if not path.is_file():
         raise BadConfig(f"there is no {path.name}", where=str(path.parent), do="mlship init")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"this is no TOML: {error}", where=str(path)) from error
-    return _Reader(path, data).project()
+    return _Reader(path, parse(text, path)).project()
+
+
+def parse(text: str, path: Path) -> ProjectFile:
+    """The tables of an mlship.toml, an older one as today's. Raises BadConfig, UnknownName."""
+    file = DataFile("", str(path), BadConfig)
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise file.refuse(f"this is no TOML: {error}") from error
+    data = upgraded({"schema": 1, **data}, SCHEMA, upgrades.PROJECT, file)
+    return validated_table(ProjectFile, data, file)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Checks a file's tables; every error says in which one."""
+    """Checks what a file's tables name; every error says in which one."""
 
     path: Path
-    data: Mapping[str, Any]
+    data: ProjectFile
 
     def project(self) -> Project:
-        self._known("table", self.data, TABLES, "")
-        common = self._table("project", PROJECT)
-        found = self._models(common)
+        common = self.data.project
+        found = tuple(self._model(name, table) for name, table in self.data.models.items())
         folder = self.path.parent
-        cases = common.get("cases")
+        self._known("backend", common.require, backends.BACKENDS, "[project] require")
         return Project(
             folder,
             found,
-            folder / common.get("out", "dist"),
-            folder / common.get("baseline", "mlship.baseline.json"),
-            folder / common.get("snapshots", "snapshots"),
-            folder / cases if cases is not None else None,
-            self._required(common),
+            folder / common.out,
+            folder / common.baseline,
+            folder / common.snapshots,
+            folder / common.cases if common.cases is not None else None,
+            tuple(common.require),
             self._budgets({model.name: model for model in found}),
         )
 
-    def _required(self, common: Mapping[str, Any]) -> tuple[str, ...]:
-        names = tuple(common.get("require", ()))
-        self._known("backend", names, backends.BACKENDS, "[project] require")
-        return names
-
-    def _models(self, common: Mapping[str, Any]) -> tuple[Model, ...]:
-        tables = self.data.get("models", {})
-        if not isinstance(tables, dict) or not tables:
-            raise self._error("the project has no model", "", "write [models.NAME], e.g. depth")
-        return tuple(self._model(name, common) for name in tables)
-
-    def _model(self, name: str, common: Mapping[str, Any]) -> Model:
-        where = f"[models.{name}]"
-        table = self._checked(self.data["models"][name], MODEL, where)
-        spec, _, attribute = table.get("spec", name).partition(":")
+    def _model(self, name: str, table: ModelTable) -> Model:
+        where, common = f"[models.{name}]", self.data.project
+        spec, _, attribute = (table.spec or name).partition(":")
         spec = f"{self.path.parent / spec}:{attribute}" if spec.endswith(".py") else spec
         (expanded, *more) = self._named(lambda: lookup.expand(spec), where)
         if more:
             raise self._error(f"'{name}' is several models", where, f"one table each: {expanded}")
-        weights = self.path.parent / table["weights"] if "weights" in table else None
+        weights = self.path.parent / table.weights if table.weights is not None else None
         if weights is not None and not weights.is_file():
-            raise self._error(f"there is no file {table['weights']}", f"{where} weights")
-        chosen = tuple(table.get("targets", common.get("targets", ("all",))))
-        text = table.get("recipe", common.get("recipe", recipes.DEFAULT))
+            raise self._error(f"there is no file {table.weights}", f"{where} weights")
+        chosen = tuple(common.targets if table.targets is None else table.targets)
+        text = common.recipe if table.recipe is None else table.recipe
         places = self._named(lambda: targets.find(chosen), f"{where} targets")
         recipe = self._named(lambda: recipes.find(text), f"{where} recipe")
         self._named(lambda: targets.check_recipe(places, recipe), f"{where} recipe")
@@ -143,7 +171,7 @@ class _Reader:
 
     def _budgets(self, known: Mapping[str, Model]) -> Budgets:
         """The budgets of each bundle: those of all, of its model, of itself; the last one wins."""
-        tables = self._dict(self.data.get("budgets", {}), "[budgets]")
+        tables = self.data.budgets
         for name, value in tables.items():
             if isinstance(value, dict) and name not in known and "limit" not in value:
                 self._known("model", [name], known, "[budgets]")
@@ -177,19 +205,6 @@ class _Reader:
             if key != "level" and key not in inner:
                 found[key] = budget(key, value, level, f"{self.path}: {where} {key}")
         return found, level
-
-    def _table(self, name: str, kinds: Mapping[str, type]) -> dict[str, Any]:
-        return self._checked(self.data.get(name, {}), kinds, f"[{name}]")
-
-    def _checked(self, table: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
-        """A table with known keys only, each of its type."""
-        found = self._dict(table, where)
-        self._known("key", found, kinds, where)
-        for key, value in found.items():
-            items = value if isinstance(value, list) else []
-            if not isinstance(value, kinds[key]) or not all(isinstance(x, str) for x in items):
-                raise self._error(f"{key} is not {WORDS[kinds[key]]}: {value!r}", where)
-        return found
 
     def _dict(self, table: Any, where: str) -> dict[str, Any]:
         if not isinstance(table, dict):

@@ -1,7 +1,7 @@
 """mlship.lock: what a project's bundles were built of, and whether that still gives these bytes.
 
-{"schema": 1, "tools": {"torch": "2.13.0", ...},
- "bundles": {"edges-ios": {"spec": ..., "weights": ..., "recipe": [...], "files": {...}}}}
+{"schema": 2, "tools": {"torch": "2.13.0", ...},
+ "bundles": {"edges-ios": {"spec": ..., "weights": {...}, "recipe": [...], "files": {...}}}}
 """
 
 from __future__ import annotations
@@ -17,28 +17,36 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+from pydantic import Field
+
 from converters.progress import Say
 from model_defs.errors import BadRecord, MlshipError
 from toolchain.build.build import build, tools
 from toolchain.build.request import BuildRequest, destination
 from toolchain.bundle import bundle as bundles
+from toolchain.bundle import upgrades
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import write_whole
+from toolchain.bundle.manifest import Digest, InsidePath
+from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.weights import WeightsOrigin
 from toolchain.ci.config import Project
 
 NAME = "mlship.lock"
-SCHEMA = 1
+SCHEMA = 2
 REMEDY = "mlship lock"
 
 
-@dataclass(frozen=True)
-class Locked:
-    """What one bundle was built of, and the SHA-256 of each file that ships."""
+class Locked(StrictModel):
+    """What one bundle was built of, and the SHA-256 of each file that ships.
 
-    spec: str
-    weights: str
+    `spec` is the digest of its tensors as the manifest writes them.
+    """
+
+    spec: Digest
+    weights: WeightsOrigin
     recipe: tuple[str, ...]
-    files: Mapping[str, str]
+    files: Mapping[InsidePath, Digest]
 
     @classmethod
     def of(cls, found: Bundle) -> Locked:
@@ -46,26 +54,22 @@ class Locked:
         tensors = [[tensor.to_json() for tensor in side] for side in (found.inputs, found.outputs)]
         text = json.dumps(tensors, sort_keys=True)
         return cls(
-            hashlib.sha256(text.encode()).hexdigest(),
-            str(manifest.model.weights),
-            (manifest.recipe.name, *manifest.recipe.passes),
-            {name: entry.sha256 for name, entry in manifest.artifact_files.items()},
+            spec=hashlib.sha256(text.encode()).hexdigest(),
+            weights=manifest.model.weights,
+            recipe=(manifest.recipe.name, *manifest.recipe.passes),
+            files={name: entry.sha256 for name, entry in manifest.artifact_files.items()},
         )
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(StrictModel):
     """The versions of the tools, and every bundle of a project by name."""
 
+    version: Literal[2] = Field(default=2, alias="schema")
     tools: Mapping[str, str]
     bundles: Mapping[str, Locked]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "tools": dict(self.tools),
-            "bundles": {name: asdict(one) for name, one in self.bundles.items()},
-        }
+        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,15 @@ class LockFinding:
 
 def write(project: Project, say: Say) -> Lock:
     """Build a project's bundles and lock them. Raises what building raises, and CannotWrite."""
-    lock = Lock(tools(), {name: Locked.of(b) for name, b in _built(project, project.out, say)})
-    write_whole(project.folder / NAME, json.dumps(lock.to_json(), indent=1) + "\n")
+    bundles = {name: Locked.of(b) for name, b in _built(project, project.out, say)}
+    lock = Lock(tools=tools(), bundles=bundles)
+    write_whole(project.folder / NAME, text_of(lock))
     return lock
+
+
+def text_of(lock: Lock) -> str:
+    """What the file holds."""
+    return json.dumps(lock.to_json(), indent=1) + "\n"
 
 
 def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]]:
@@ -101,17 +111,18 @@ def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]
 
 def read(path: Path) -> Lock:
     """The lock in a file. Raises BadRecord."""
+    file = DataFile("the lock", str(path), BadRecord, REMEDY)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != SCHEMA:
-            raise BadRecord(f"schema {data['schema']}, not {SCHEMA}", where=str(path), do=REMEDY)
-        found = {
-            name: Locked(**{**one, "recipe": tuple(one["recipe"]), "files": dict(one["files"])})
-            for name, one in data["bundles"].items()
-        }
-        return Lock(dict(data["tools"]), found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadRecord(f"this is no lock: {error}", where=str(path), do=REMEDY) from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise file.refuse(str(error)) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> Lock:
+    """The lock in a text, an older one as today's. Raises BadRecord."""
+    file = DataFile("the lock", where, BadRecord, REMEDY)
+    return validated(Lock, upgraded(json_object(text, file), SCHEMA, upgrades.LOCK, file), file)
 
 
 def verify(project: Project, *, rebuild: bool, say: Say) -> list[LockFinding]:
@@ -158,8 +169,8 @@ def _compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding
 
 
 def _parts(name: str, locked: Locked, found: Locked) -> Iterator[LockFinding]:
-    for what in ("spec", "weights"):
-        yield _same(name, what, getattr(locked, what), getattr(found, what))
+    yield _same(name, "spec", locked.spec, found.spec)
+    yield _same(name, "weights", str(locked.weights), str(found.weights))
     yield _same(name, "recipe", ", ".join(locked.recipe), ", ".join(found.recipe))
     for file in dict.fromkeys([*locked.files, *found.files]):
         yield _same(name, file, locked.files.get(file, "none"), found.files.get(file, "none"))

@@ -19,7 +19,7 @@ def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
         bundle.name,
         bundle.target,
         bundle.manifest.recipe.name,
-        str(bundle.manifest.model.weights),
+        bundle.manifest.model.weights,
         artifact_digest(bundle),
         {**sizes(row), **_quality(report)},
         {layer.name: layer.bytes for layer in row.layers} | _rest(row),

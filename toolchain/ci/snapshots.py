@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import RootModel
 
 from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
 from toolchain.build.build import GOLDEN
 from toolchain.bundle.files import write_whole, writing
+from toolchain.bundle.manifest import InsidePath
+from toolchain.bundle.reading import DataFile, json_object, validated
 from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
@@ -30,6 +33,10 @@ from toolchain.parity.subject import Subject
 FOLDER = "snapshots"
 """Where a report keeps the pictures of its run, for `mlship approve`."""
 State = Literal["same", "changed", "new", "gone"]
+
+
+class SnapshotIndex(RootModel[Mapping[InsidePath, State]]):
+    """What became of each picture of a run, by its file below the folder."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +193,7 @@ def keep(folder: Path, snapshots: Iterable[Snapshot]) -> None:
 def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[str, State]]:
     """What the last run saw becomes golden, of these models or of all. Raises BadRecord."""
     folder = report / FOLDER
-    try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadRecord("no run has been kept", where=str(report), do="mlship ci") from error
+    index = _index_of(folder / "index.json")
     chosen = list(names)
     known = [model.name for model in project.models]
     for name in chosen:
@@ -204,6 +208,16 @@ def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[
     with writing(folder):
         (folder / "index.json").write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
     return accepted
+
+
+def _index_of(path: Path) -> dict[str, State]:
+    """What became of which picture. Raises BadRecord, also for a path that leaves the folder."""
+    file = DataFile("what the run kept", str(path), BadRecord, "mlship ci")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRecord("no run has been kept", where=str(path.parent), do="mlship ci") from error
+    return dict(validated(SnapshotIndex, json_object(text, file), file).root)
 
 
 def _accept(kept: Path, path: Path, state: State) -> None:

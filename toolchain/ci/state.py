@@ -6,14 +6,19 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from model_defs.errors import BadRecord
+from toolchain.bundle import upgrades
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.weights import WeightsOrigin
 
-SCHEMA = 1
+SCHEMA = 2
 REMEDY = "write it again: mlship ci --update-baseline"
 
 
@@ -29,7 +34,7 @@ class BundleFigures:
     model: str
     target: str
     recipe: str
-    weights: str
+    weights: WeightsOrigin
     artifact: str
     figures: Mapping[str, float]
     layer_bytes: Mapping[str, int] = field(default_factory=dict)
@@ -38,9 +43,23 @@ class BundleFigures:
     blocks: tuple[float, ...] = ()
     peak: float = 0.0
 
+
+class BaselineFile(StrictModel):
+    """What a baseline holds, and a report as its `state`."""
+
+    version: Literal[2] = Field(default=2, alias="schema")
+    fingerprint: str
+    machine: str
+    bundles: tuple[BundleFigures, ...]
+
+    @field_validator("bundles")
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> BundleFigures:
-        return cls(**{**data, "blocks": tuple(data["blocks"])})
+    def _each_once(cls, bundles: tuple[BundleFigures, ...]) -> tuple[BundleFigures, ...]:
+        names = [one.bundle for one in bundles]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands twice")
+        return bundles
 
 
 @dataclass(frozen=True)
@@ -52,34 +71,27 @@ class Measurements:
     bundles: Mapping[str, BundleFigures]
 
     def to_json(self) -> dict[str, Any]:
-        bundles = [_rounded(asdict(one)) for one in self.bundles.values()]
-        return {
-            "schema": SCHEMA,
-            "fingerprint": self.fingerprint,
-            "machine": self.machine,
-            "bundles": bundles,
-        }
-
-    @classmethod
-    def from_json(cls, data: Any, where: str) -> Measurements:
-        """BadRecord for what is no state."""
-        try:
-            if data["schema"] != SCHEMA:
-                raise BadRecord(f"schema {data['schema']}, not {SCHEMA}", where=where, do=REMEDY)
-            bundles = [BundleFigures.from_json(one) for one in data["bundles"]]
-            return cls(data["fingerprint"], data["machine"], {one.bundle: one for one in bundles})
-        except (KeyError, TypeError, AttributeError) as error:
-            what = f"this is no baseline and no report of mlship ci: {error}"
-            raise BadRecord(what, where=where, do=REMEDY) from error
+        bundles = tuple(self.bundles.values())
+        file = BaselineFile(fingerprint=self.fingerprint, machine=self.machine, bundles=bundles)
+        rounded: dict[str, Any] = _rounded(file.model_dump(mode="json"))
+        return rounded
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers to six digits: a baseline is committed, and noise is no news."""
+    """Measured numbers to six digits: a baseline is committed, and noise is no news.
+
+    Counts stay what they are.
+    """
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return value if value.is_integer() else float(f"{value:.6g}")
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def text_of(measured: Measurements) -> str:
+    """What a baseline file holds."""
+    return json.dumps(measured.to_json(), indent=1) + "\n"
 
 
 def read(path: Path) -> Measurements:
@@ -92,14 +104,15 @@ def read(path: Path) -> Measurements:
 
 
 def parse(text: str, where: str) -> Measurements:
-    """The state in a text; that of a report lies under `state`."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise BadRecord(f"this is no JSON: {error}", where=where, do=REMEDY) from error
-    return Measurements.from_json(
-        data.get("state", data) if isinstance(data, dict) else data, where
-    )
+    """The state in a text, an older one as today's; that of a report lies under `state`."""
+    file = DataFile("the baseline", where, BadRecord, REMEDY)
+    data = json_object(text, file)
+    state = data.get("state", data)
+    if not isinstance(state, dict):
+        raise file.refuse("state is not a table of fields", "state")
+    found = validated(BaselineFile, upgraded(state, SCHEMA, upgrades.BASELINE, file), file)
+    bundles = {one.bundle: one for one in found.bundles}
+    return Measurements(found.fingerprint, found.machine, bundles)
 
 
 def of_revision(revision: str, path: Path) -> Measurements:

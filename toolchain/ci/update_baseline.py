@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from toolchain.bundle.files import write_whole
@@ -10,6 +9,7 @@ from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
 from toolchain.ci.run import CiRun
+from toolchain.ci.state import text_of
 
 
 def updated(project: Project, ran: CiRun) -> CiRun:
@@ -26,7 +26,7 @@ def updated(project: Project, ran: CiRun) -> CiRun:
     for one in ran.snapshots:
         if one.state == "new":
             snapshots.write(project.snapshots, one)
-    write_whole(project.baseline, json.dumps(ran.state.to_json(), indent=1) + "\n")
+    write_whole(project.baseline, text_of(ran.state))
     rest = tuple(one for one in ran.snapshots if one.state != "new")
     return replace(left, baseline=ran.state, snapshots=rest)
 

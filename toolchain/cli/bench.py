@@ -46,20 +46,20 @@ def bench(
     """
     from benchmarks.measure.significance import confirmed
     from benchmarks.measure.timing.session import MODES
-    from toolchain.bench import against as kept
-    from toolchain.bench import run
+    from toolchain.bench import against as latencies
+    from toolchain.bench import kept, run
     from toolchain.report import bench_table, terminal
 
-    before = kept.load(against) if against else None
+    before = kept.read(against) if against else None
     mode = MODES["full" if full else "quick"]
-    changes: dict[str, kept.Change] = {}
+    changes: dict[str, latencies.Change] = {}
     with terminal.progress() as say:
         timed = partial(run.run, subjects, wanted, chosen, mode, say=say)
         ran = timed(layers=layers)
         if save is not None:
-            kept.save(save, ran)
+            latencies.save(save, ran)
         if before and against:
-            told = partial(kept.changes, before, limit=limit, path=against)
+            told = partial(latencies.changes, before, limit=limit, path=against)
             changes = confirmed(told(ran), lambda keys: told(timed(only=keys)))
     if as_json:
         found = {**ran.to_json(), "changes": [change.to_json() for change in changes.values()]}

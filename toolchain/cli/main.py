@@ -41,6 +41,7 @@ COMMANDS = {
         "diff": "toolchain.cli.diff:diff",
         "lock": "toolchain.cli.lock:lock",
         "verify": "toolchain.cli.verify:verify",
+        "upgrade": "toolchain.cli.upgrade:upgrade",
     },
     "This machine": {
         "doctor": "toolchain.cli.doctor:doctor",

@@ -6,18 +6,20 @@ A .safetensors file whose header says of which bundles and what the tensors' dig
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
 from toolchain.bundle.files import writing
+from toolchain.bundle.manifest import Digest
+from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
 from toolchain.data.trunks import Cases
 from toolchain.parity.harness import GOLDEN, Outcome
 from toolchain.parity.subject import Subject
@@ -25,6 +27,23 @@ from toolchain.parity.subject import Subject
 SCHEMA = 1
 KEY = "mlship-parity"
 REMEDY = "record again: mlship parity BUNDLE --record FILE"
+
+
+class RecordedBundle(StrictModel):
+    """A bundle by its name and its manifest's digest, and the backends that answered."""
+
+    name: str
+    bundle: Digest
+    backends: tuple[str, ...]
+
+
+class RecordHeader(StrictModel):
+    """What a file of records says of itself; `sha256` is the digest of its tensors."""
+
+    version: Literal[1] = Field(default=1, alias="schema")
+    machine: str
+    bundles: tuple[RecordedBundle, ...]
+    sha256: Digest
 
 
 @dataclass(frozen=True)
@@ -54,33 +73,28 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         for backend, by_case in answers.items():
             _put(tensors, f"{number}/answers/{backend}", by_case)
         digest = subject.bundle.manifest.digest
-        entries.append({"name": subject.name, "bundle": digest, "backends": sorted(answers)})
+        backends = tuple(sorted(answers))
+        entries.append(RecordedBundle(name=subject.name, bundle=digest, backends=backends))
     if not tensors:
         raise BadRecord("no backend answered, so there is nothing to record", where=str(path))
-    about = {
-        "schema": SCHEMA,
-        "machine": f"{platform.system()}-{platform.machine()}",
-        "bundles": entries,
-        "sha256": _digest(tensors),
-    }
+    about = RecordHeader(
+        machine=f"{platform.system()}-{platform.machine()}",
+        bundles=tuple(entries),
+        sha256=_digest(tensors),
+    )
     with writing(path):
-        path.write_bytes(packed(tensors, {KEY: json.dumps(about)}))
+        path.write_bytes(packed(tensors, {KEY: about.model_dump_json()}))
 
 
 def load(path: Path) -> list[Record]:
     """The records in a file; BadRecord for a truncated, edited or foreign one."""
     about, tensors = _read(path)
-    try:
-        if about["schema"] != SCHEMA:
-            raise BadRecord(f"the record has schema {about['schema']}, not {SCHEMA}", do=REMEDY)
-        if about["sha256"] != _digest(tensors):
-            raise BadRecord("the record was changed: its digest does not match", where=str(path))
-        return [_record(i, entry, about, tensors) for i, entry in enumerate(about["bundles"])]
-    except (KeyError, TypeError) as error:
-        raise BadRecord(f"the record lacks {error}", where=str(path), do=REMEDY) from error
+    if about.sha256 != _digest(tensors):
+        raise BadRecord("the record was changed: its digest does not match", where=str(path))
+    return [_record(i, entry, about, tensors) for i, entry in enumerate(about.bundles)]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path) -> tuple[RecordHeader, dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -93,22 +107,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         ) from error
     if KEY not in metadata:
         raise BadRecord("not a record of mlship parity", where=str(path), do=REMEDY)
-    try:
-        return json.loads(metadata[KEY]), tensors
-    except ValueError as error:
-        raise BadRecord(f"the record's header is damaged: {error}", where=str(path)) from error
+    return parse_header(metadata[KEY], str(path)), tensors
 
 
-def _record(
-    number: int, entry: Mapping[str, Any], about: Mapping[str, Any], tensors: Tensors
-) -> Record:
+def parse_header(text: str, where: str) -> RecordHeader:
+    """What a record says of itself. Raises BadRecord."""
+    file = DataFile("the record", where, BadRecord, REMEDY)
+    data = upgraded(json_object(text, file), SCHEMA, {}, file)
+    return validated(RecordHeader, data, file)
+
+
+def _record(number: int, entry: RecordedBundle, about: RecordHeader, tensors: Tensors) -> Record:
     return Record(
-        entry["name"],
-        entry["bundle"],
-        about["machine"],
+        entry.name,
+        entry.bundle,
+        about.machine,
         _take(tensors, f"{number}/inputs"),
         _take(tensors, f"{number}/expected"),
-        {b: _take(tensors, f"{number}/answers/{b}") for b in entry["backends"]},
+        {b: _take(tensors, f"{number}/answers/{b}") for b in entry.backends},
     )
 
 

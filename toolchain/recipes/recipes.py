@@ -9,7 +9,7 @@ come words: `palettize=4/sensitive`. A recipe is steps with commas between them,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -194,28 +194,31 @@ def _unknown(text: str, name: str) -> UnknownName:
 
 
 def of_manifest(recipe: RecipeEntry) -> Recipe:
-    """The recipe that a bundle's manifest says it was built with."""
+    """The recipe that a bundle's manifest says it was built with; UnknownName for a pass."""
+    _check_passes(recipe.passes)
     pruned: Pruned = "required" if recipe.pruned else ""
     return Recipe(recipe.name, recipe.passes, layers=recipe.layers, keep=recipe.keep, pruned=pruned)
 
 
 def read(path: Path) -> Recipe:
     """The recipe in a file that `mlship shrink` wrote; BadRecipe for any other."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        steps, layers = tuple(map(str, data["passes"])), dict(data["layers"])
-        name = str(data["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadRecipe(
-            f"the recipe cannot be read: {error}", where=str(path), do="run mlship shrink again"
-        ) from None
+    from toolchain.recipes import recipe_file
+
+    found = recipe_file.read(path)
+    _check_passes(found.passes)
+    return Recipe(found.name, found.passes, layers=found.layers)
+
+
+def _check_passes(steps: Iterable[str]) -> None:
     for step in steps:
         if step.partition("=")[0] not in PASSES:
             raise UnknownName.among("pass", step, PASSES)
-    return Recipe(name, steps, layers=layers)
 
 
 def text_of(recipe: Recipe) -> str:
     """What a file holds for `read`."""
-    data = {"name": recipe.name, "passes": list(recipe.steps), "layers": dict(recipe.layers)}
-    return json.dumps(data, indent=1) + "\n"
+    from toolchain.recipes import recipe_file
+
+    layers = dict(recipe.layers)
+    file = recipe_file.RecipeFile(name=recipe.name, passes=recipe.steps, layers=layers)
+    return recipe_file.text_of(file)

@@ -36,7 +36,7 @@ def _figures(one: Difference) -> Table:
         change = f"{after / before - 1:+.1%}" if before else "-"
         made.add_row(key, show(before), show(after), change)
     for name in ("recipe", "weights"):
-        old, new = getattr(one.before, name), getattr(one.after, name)
+        old, new = str(getattr(one.before, name)), str(getattr(one.after, name))
         if old != new:
             made.add_row(name, _short(old), _short(new), "")
     return made
