@@ -105,6 +105,19 @@ def test_a_defect_ends_with_4_and_says_how_to_report_it() -> None:
     assert not result.stdout
 
 
+def test_a_command_that_cannot_be_imported_is_a_defect_too() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['toolchain.cli.lock'] = None\n"
+        "sys.argv = ['mlship', 'lock']\n"
+        "from toolchain.cli.main import program\n"
+        "program()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 4
+    assert "error: ModuleNotFoundError" in ran.stderr
+
+
 @pytest.mark.usefixtures("defect")
 def test_a_defect_is_json_where_that_is_asked_for() -> None:
     result = CliRunner().invoke(main, ["doctor", "--json"])

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.measure.timing import runtimes
 from benchmarks.measure.timing.runtime import Runtime
-from toolchain.ci.checks import Check
+from model_defs.errors import BadSpec, ConversionFailed, MlshipError, PassFailed
+from toolchain.ci.checks import Check, exit_code, not_built
 from toolchain.ci.run import CiRun
 from toolchain.ci.state import Measurements
 from toolchain.ci.update_baseline import updated
@@ -53,6 +54,27 @@ def test_a_new_baseline_forgives_what_only_compares_with_the_old_one(
 def test_and_nothing_else_whatever_its_sentence_says(tmp_path: Path, kept: Check) -> None:
     assert update(tmp_path, kept).checks == (kept,)
     assert not (tmp_path / "baseline.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(BadSpec("no inputs"), 1), (ConversionFailed("it crashed"), 4), (PassFailed("NaN"), 4)],
+)
+def test_a_tool_that_failed_is_told_from_a_model_that_is_wrong(
+    error: MlshipError, code: int
+) -> None:
+    failed = not_built("a-ios", error)
+    assert failed.why == f"not built: {error.what}"
+    assert exit_code([Check("b-ios", "bundle", "bundle", "passed"), failed]) == code
+    limit = Check("b-ios", "wire", "budget", "failed", cause="over-limit")
+    assert exit_code([failed, limit]) == code
+
+
+def test_a_check_that_was_not_made_does_not_hide_one_that_failed() -> None:
+    skipped = Check("a-ios", "latency", "budget", "skipped", cause="not-measured")
+    assert exit_code([skipped]) == 3
+    assert exit_code([skipped, Check("a-ios", "wire", "budget", "failed")]) == 1
+    assert exit_code([]) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.measure.budgets import LIMITS, Budget
 from benchmarks.measure.significance import P
 from benchmarks.measure.units import TIME, bytes_text
+from model_defs.errors import MlshipError, worst_code
 from toolchain.ci.differences import Difference, LayerChange, culprit
 from toolchain.ci.latency import Latency
 from toolchain.ci.verdicts import Cause, CheckKind, Verdict
@@ -44,6 +45,10 @@ class Check:
     required: bool = True
 
     @property
+    def failed(self) -> bool:
+        return self.verdict == "failed"
+
+    @property
     def sentence(self) -> str:
         """Why it did not pass, and in which layer."""
         where = f"; {self.layer}" if self.layer else ""
@@ -66,12 +71,21 @@ class Check:
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """1 if one failed, 3 if nothing was checked or a required check could not be made."""
+    """4 if a tool failed, 1 if a check did, 3 if nothing, or not all that must, was checked."""
     verdicts = {check.verdict for check in checks}
-    if "failed" in verdicts:
-        return 1
+    codes = {4 if check.cause == "tool-failed" else 1 for check in checks if check.failed}
     unmade = any(check.verdict == "skipped" and check.required for check in checks)
-    return 3 if unmade or not verdicts & {"passed", "warned"} else 0
+    if unmade or not verdicts & {"passed", "warned"}:
+        codes.add(3)
+    return worst_code(codes)
+
+
+def not_built(bundle: str, error: MlshipError) -> Check:
+    """That a bundle could not be built, and whether a tool is to blame or the input."""
+    where = f" ({error.where})" if error.where else ""
+    cause: Cause = "tool-failed" if error.exit_code == 4 else "not-built"
+    why = f"not built: {error.what}{where}"
+    return Check(bundle, "bundle", "bundle", "failed", cause=cause, why=why)
 
 
 def of_parity(outcome: Outcome) -> Iterator[Check]:

@@ -139,10 +139,8 @@ def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Sn
     except BadConfig:
         raise
     except MlshipError as error:
-        where = f" ({error.where})" if error.where else ""
         for target in model.targets:
-            name, why = f"{model.name}-{target.name}", error.what + where
-            yield Check(name, "bundle", "bundle", "failed", cause="not-built", why=why)
+            yield judged.not_built(f"{model.name}-{target.name}", error)
         return
     if subjects:
         yield from snapshots.of_model(subjects[0], context.project.snapshots)
@@ -162,9 +160,7 @@ def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> I
     """Why there is no bundle, and the layer to blame where one was made and rejected."""
     name = f"{built.model}-{built.target}"
     if built.error is not None:
-        where = f" ({built.error.where})" if built.error.where else ""
-        why = f"not built: {built.error.what}{where}"
-        yield Check(name, "bundle", "bundle", "failed", cause="not-built", why=why)
+        yield judged.not_built(name, built.error)
         return
     why = "; ".join(built.report.problems if built.report else ()) or "not equal to PyTorch"
     layer = ""

@@ -21,7 +21,7 @@ def updated(project: Project, ran: CiRun) -> CiRun:
     """
     kept = tuple(check for check in ran.checks if not _compares(check))
     left = replace(ran, checks=kept)
-    if left.exit_code == 1:
+    if any(check.failed for check in kept):
         return left
     for one in ran.snapshots:
         if one.state == "new":

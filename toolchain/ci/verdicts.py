@@ -10,6 +10,7 @@ CheckKind = Literal["bundle", "parity", "picture", "budget"]
 Cause = Literal[
     "",
     "not-built",
+    "tool-failed",
     "removed",
     "differs",
     "not-run",
@@ -20,6 +21,7 @@ Cause = Literal[
     "changed",
     "new",
 ]
-"""Why a check did not pass; "" for one that did. `removed`: the baseline, or the golden pictures,
+"""Why a check did not pass; "" for one that did. `tool-failed`: a bundle was not built, and no
+input is to blame. `removed`: the baseline, or the golden pictures,
 have what nothing makes any more. `new`: a picture without a golden one. `other-machine`: the
 baseline's milliseconds are of another one."""

@@ -9,7 +9,7 @@ import sys
 import click
 
 from model_defs.installation import VERSION
-from toolchain.cli.command import EXIT_CODES
+from toolchain.cli.command import EXIT_CODES, print_defect
 from toolchain.cli.group import LazyGroup
 
 COMMANDS = {
@@ -66,13 +66,17 @@ def program() -> None:
 
     PyTorch takes up to 0.7 s to take itself apart, of a build that takes 5 s.
     """
+    code: object = 0
     try:
         main()
     except SystemExit as end:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        code = end.code
+    except Exception as error:  # a command's file cannot be imported
+        code = print_defect(error, as_json=False)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
