@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT, REPORT, REPORTS
 
 
@@ -25,7 +24,7 @@ def approve(models: tuple[str, ...], project: Path, report: Path | None, as_json
     found = config.read(project)
     accepted = snapshots.approve(found, report or found.folder / REPORTS, models)
     if as_json:
-        click.echo(json.dumps([{"picture": f, "was": s} for f, s in accepted], indent=2))
+        print_json([{"picture": f, "was": s} for f, s in accepted])
     else:
         for file, state in accepted:
             click.echo(f"{'removed' if state == 'gone' else 'approved'} {file} ({state})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from model_defs.errors import worst_code
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import of_subjects
 from toolchain.recipes import targets
 
@@ -39,7 +38,7 @@ def audit(
     with terminal.progress() as say:
         audited, unbuilt = audit.run(subjects, wanted, say)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in audited], indent=2))
+        print_json([one.to_json() for one in audited])
     else:
         audit_table.show(audited)
     build_table.show_unbuilt(unbuilt)

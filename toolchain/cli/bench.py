@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from model_defs.errors import worst_code
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def bench(
             changes = confirmed(told(ran), lambda keys: told(timed(only=keys)))
     if as_json:
         found = {**ran.to_json(), "changes": [change.to_json() for change in changes.values()]}
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
     else:
         bench_table.show(ran, [*changes.values()])
     worse = any(change.worse for change in changes.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from model_defs.errors import worst_code
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def blame(
     if node_data is not None:
         blame_files.write_node_data(node_data, blamed)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in blamed], indent=2))
+        print_json([one.to_json() for one in blamed])
     else:
         blame_table.show(blamed, top)
     return worst_code([one.exit_code for one in blamed] + [b.exit_code for b in unbuilt])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from model_defs.errors import worst_code
-from toolchain.cli.command import command, print_error
+from toolchain.cli.command import command, print_error, print_json
 from toolchain.recipes import recipes, targets
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def build(
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:
-        click.echo(json.dumps([_built_json(b) for b in built], indent=2))
+        print_json([_built_json(b) for b in built])
     else:
         _show_built(built)
     return worst_code([b.exit_code for b in built])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT, REPORT, REPORTS
 
 
@@ -58,7 +57,7 @@ def _say(ran: object, folder: Path, as_json: bool) -> None:
 
     assert isinstance(ran, CiRun)
     if as_json:
-        click.echo(json.dumps(ran.to_json(), indent=2))
+        print_json(ran.to_json())
     else:
         terminal.show(ci_text.terminal_table(ran))
         for check in ci_text.worse(ran):

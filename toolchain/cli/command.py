@@ -52,6 +52,20 @@ def command(function: Callable[..., int]) -> click.Command:
     return run
 
 
+def print_json(data: Any) -> None:
+    """On standard output, to be read by programs and by people."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def print_result(data: Any, text: str, as_json: bool) -> int:
+    """The data, or the sentence that says the same; returns the exit code of what went well."""
+    if as_json:
+        print_json(data)
+    else:
+        click.echo(text)
+    return 0
+
+
 def print_defect(error: Exception, as_json: bool) -> int:
     """What an error that nobody foresaw is, and how to report it; returns its exit code."""
     traceback.print_exc()
@@ -65,7 +79,7 @@ def print_error(error: MlshipError, as_json: bool) -> None:
     if as_json:
         kind = type(error).__name__
         body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}
-        click.echo(json.dumps({"ok": False, "error": body}, indent=2))
+        print_json({"ok": False, "error": body})
     else:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 
 @command
@@ -25,7 +24,7 @@ def diff(before: Path, after: Path, timed: bool, as_json: bool) -> int:
     with terminal.progress() as say:
         found = diffing.between(before, after, timed=timed, say=say)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in found], indent=2))
+        print_json([one.to_json() for one in found])
     else:
         diff_table.show(found)
     return 0

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-import click
-
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 
 @command
@@ -17,7 +13,7 @@ def doctor(as_json: bool) -> int:
 
     findings = doctor.examine()
     if as_json:
-        click.echo(json.dumps([f.to_json() for f in findings], indent=2))
+        print_json([f.to_json() for f in findings])
     else:
         doctor_table.show(findings)
     return 1 if any(f.needed and not f.ok for f in findings) else 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 
 @command
@@ -45,7 +44,7 @@ def eval_(
             how: dict[str, Any] = {"backend": backend, "weights": weights, "file": file}
             results.append(run.evaluate(what, **how, scenes=scenes, only=only, say=say))
     if as_json:
-        click.echo(json.dumps([result.to_json() for result in results], indent=2))
+        print_json([result.to_json() for result in results])
     else:
         for result in results:
             eval_table.show(result)

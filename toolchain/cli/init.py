@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 
 @command
@@ -21,7 +20,7 @@ def init(folder: Path, as_json: bool) -> int:
 
     written = template.init(folder)
     if as_json:
-        click.echo(json.dumps([str(path) for path in written], indent=2))
+        print_json([str(path) for path in written])
     else:
         for path in written:
             click.echo(f"wrote {path}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 
 @command
@@ -21,7 +20,7 @@ def inspect(bundle: Path, why: bool, as_json: bool) -> int:
 
     found = read(bundle)
     if as_json:
-        click.echo(json.dumps(inspection.facts(found), indent=2))
+        print_json(inspection.facts(found))
     else:
         inspect_table.show(found, why=why)
     return 0

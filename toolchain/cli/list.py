@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 
 if TYPE_CHECKING:
     from model_defs.catalogue import CatalogueRow
@@ -21,7 +18,7 @@ def list_(as_json: bool) -> int:
 
     rows = catalogue.read()
     if as_json:
-        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+        print_json([row.to_json() for row in rows])
     else:
         _show(rows)
     return 0

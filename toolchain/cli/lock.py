@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
-
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_result
 from toolchain.cli.options import PROJECT
 
 
@@ -21,10 +18,6 @@ def lock(project: Path, as_json: bool) -> int:
     found = config.read(project)
     with terminal.progress() as say:
         locked = lock.write(found, say)
-    if as_json:
-        click.echo(json.dumps(locked.to_json(), indent=2))
-    else:
-        files = sum(len(one.files) for one in locked.bundles.values())
-        where = found.folder / lock.NAME
-        click.echo(f"wrote {where}: {len(locked.bundles)} bundles, {files} files")
-    return 0
+    files = sum(len(one.files) for one in locked.bundles.values())
+    said = f"wrote {found.folder / lock.NAME}: {len(locked.bundles)} bundles, {files} files"
+    return print_result(locked.to_json(), said, as_json)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def parity(
     if report is not None:
         parity_files.write(report, ran.outcomes)
     if as_json:
-        click.echo(json.dumps([outcome.to_json() for outcome in ran.outcomes], indent=2))
+        print_json([outcome.to_json() for outcome in ran.outcomes])
     else:
         parity_table.show(ran)
     return ran.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_result
 from toolchain.cli.training import training
 
 if TYPE_CHECKING:
@@ -92,13 +91,11 @@ def prune(
             found, wanted, settings, folder, stages=stages, base=weights, resume=resume, say=say
         )
     before, after = result.before, result.after
-    if as_json:
-        facts = {"weights": str(result.weights), "metric": result.metric}
-        click.echo(json.dumps(facts | {"before": asdict(before), "after": asdict(after)}, indent=2))
-        return 0
-    click.echo(
+    facts = {"weights": str(result.weights), "metric": result.metric}
+    said = (
         f"{result.weights}: {after.macs / before.macs:.0%} of the multiply-adds, "
         f"{after.parameters / before.parameters:.0%} of the parameters, {result.metric} "
         f"{after.score:.4f} on held-out examples (before: {before.score:.4f})"
     )
-    return 0
+    facts_of_both = facts | {"before": asdict(before), "after": asdict(after)}
+    return print_result(facts_of_both, said, as_json)

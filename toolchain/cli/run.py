@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_result
 
 
 @command
@@ -38,8 +37,5 @@ def run(
     from toolchain.applications.run import run_bundle
 
     result = run_bundle(bundle, picture, extra, wanted, out)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        click.echo(f"{result['out']}: {result['output']} of {bundle} on {result['backend']}")
-    return 0
+    said = f"{result['out']}: {result['output']} of {bundle} on {result['backend']}"
+    return print_result(result, said, as_json)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.recipes import recipes, targets
 
 
@@ -41,7 +40,7 @@ def sensitivity(
     with terminal.progress() as say:
         found = measure_model(model, chosen, weights, scenes if metric else 0, say)
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in found], indent=2))
+        print_json([one.to_json() for one in found])
     else:
         sensitivity_table.show(model, chosen, found[:top])
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchmarks.measure.units import BYTES, SHARE
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.recipes import targets
 
 
@@ -85,7 +85,7 @@ def shrink(
     if html is not None:
         write_whole(html, shrink_page.page(found))
     if as_json:
-        click.echo(shrink.as_text(found))
+        print_json(found.to_json())
     else:
         shrink_table.show(found)
     return found.exit_code

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import of_subjects
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def size(
     if html is not None:
         write_whole(html, size_page.page(rows))
     if as_json:
-        click.echo(json.dumps([size.to_json(*row) for row in rows], indent=2))
+        print_json([size.to_json(*row) for row in rows])
     else:
         size_table.show(rows)
     return 0

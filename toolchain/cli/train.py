@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_result
 from toolchain.cli.training import training
 
 if TYPE_CHECKING:
@@ -64,8 +63,5 @@ def train(
         "metric": result.metric,
         "score": round(result.score, 4),
     }
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-    else:
-        click.echo(f"{result.weights}: {result.metric} {result.score:.4f} on held-out examples")
-    return 0
+    said = f"{result.weights}: {result.metric} {result.score:.4f} on held-out examples"
+    return print_result(facts, said, as_json)

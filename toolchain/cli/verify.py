@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT
 
 
@@ -24,7 +23,7 @@ def verify(project: Path, rebuild: bool, as_json: bool) -> int:
         findings = lock.verify(found, rebuild=rebuild, say=say)
     bad = [one for one in findings if one.verdict == "failed"]
     if as_json:
-        click.echo(json.dumps([one.to_json() for one in findings], indent=2))
+        print_json([one.to_json() for one in findings])
     else:
         for one in bad:
             name = f"{one.bundle}: " if one.bundle else ""

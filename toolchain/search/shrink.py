@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,7 +169,3 @@ def _too_small(search: Search, wanted: int, sizes: dict[str, int], numbers: int)
         where=search.program.spec.name,
         do="raise --max-bytes, leave out the target that stores the widest types, or prune first",
     )
-
-
-def as_text(shrunk: Shrunk) -> str:
-    return json.dumps(shrunk.to_json(), indent=2)

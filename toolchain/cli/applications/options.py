@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from model_defs.errors import BadPicture
+from toolchain.cli.command import print_result
 
 INFINITE = float("inf")
 
@@ -77,12 +77,8 @@ class Ratio(click.ParamType):
 
 
 def say(result: dict[str, Any], as_json: bool) -> int:
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        facts = ", ".join(f"{key} {value}" for key, value in result.items() if key != "out")
-        click.echo(f"{result['out']}: {facts}")
-    return 0
+    facts = ", ".join(f"{key} {value}" for key, value in result.items() if key != "out")
+    return print_result(result, f"{result['out']}: {facts}", as_json)
 
 
 def check(out: Path) -> None:
