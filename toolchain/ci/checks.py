@@ -84,8 +84,7 @@ def not_built(bundle: str, error: MlshipError) -> Check:
     """That a bundle could not be built, and whether a tool is to blame or the input."""
     where = f" ({error.where})" if error.where else ""
     cause: Cause = "tool-failed" if error.exit_code == 4 else "not-built"
-    why = f"not built: {error.what}{where}"
-    return Check(bundle, "bundle", "bundle", "failed", cause=cause, why=why)
+    return Check(bundle, "bundle", "bundle", "failed", cause=cause, why=error.what + where)
 
 
 def of_parity(outcome: Outcome) -> Iterator[Check]:
