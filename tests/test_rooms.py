@@ -23,6 +23,11 @@ INSIDE = {
         *("build", "evaluation", "search", "bench", "debug", "applications", "ci", "report"),
         "cli",
     ),
+    "converters": (
+        *("processes", "channels", "mil", "lowering", "coreml", "tflite", "tfjs", "browser"),
+        "intermediates",
+    ),
+    "benchmarks": ("measure", "studies"),
 }
 """The same for the rooms inside a room."""
 
@@ -59,7 +64,8 @@ def imports(source: str, known: Mapping[str, str]) -> set[str]:
 def wrong_rooms(source: str, room: str, order: tuple[str, ...], depth: int = 0) -> set[str]:
     """The rooms of an order, to the right of this one, that a file imports."""
     parts = [name.split(".") for name in imports(source, modules())]
-    inside = {p[depth] for p in parts if len(p) > depth and (not depth or p[0] in INSIDE)}
+    outer = next((name for name in INSIDE if depth and INSIDE[name] == order), "")
+    inside = {p[depth] for p in parts if len(p) > depth and (not depth or p[0] == outer)}
     return inside & {*order[order.index(room) + 1 :], "tests"}
 
 
@@ -86,9 +92,13 @@ def test_a_room_inside_a_room_imports_only_those_to_its_left(outer: str, room: s
 
 def test_every_folder_of_a_room_has_its_place_in_the_order() -> None:
     for outer, order in INSIDE.items():
-        folders = {name.split(".")[1] for name in modules() if name.startswith(f"{outer}.")}
+        folders = {path.parent.name for path in (ROOT / outer).glob("*/__init__.py")}
         assert folders == set(order)
         assert len(order) <= 20
+
+
+def test_the_toolchain_has_no_file_beside_its_rooms() -> None:
+    assert [path.name for path in (ROOT / "toolchain").glob("*.py")] == ["__init__.py"]
 
 
 def test_no_file_imports_what_imports_it() -> None:
