@@ -79,7 +79,7 @@ class ProjectFile(StrictModel):
 
 
 @dataclass(frozen=True)
-class Model:
+class ProjectModel:
     """One model of a project: what `mlship build` calls it, and how it is built."""
 
     name: str
@@ -97,7 +97,7 @@ class Project:
     """
 
     folder: Path
-    models: tuple[Model, ...]
+    models: tuple[ProjectModel, ...]
     out: Path
     baseline: Path
     snapshots: Path
@@ -152,7 +152,7 @@ class _Reader:
             self._budgets({model.name: model for model in found}),
         )
 
-    def _model(self, name: str, table: ModelTable) -> Model:
+    def _model(self, name: str, table: ModelTable) -> ProjectModel:
         where, common = f"[models.{name}]", self.data.project
         spec, _, attribute = (table.spec or name).partition(":")
         spec = f"{self.path.parent / spec}:{attribute}" if spec.endswith(".py") else spec
@@ -167,9 +167,9 @@ class _Reader:
         places = self._named(lambda: targets.find(chosen), f"{where} targets")
         recipe = self._named(lambda: recipes.find(text), f"{where} recipe")
         self._named(lambda: targets.check_recipe(places, recipe), f"{where} recipe")
-        return Model(name, expanded, weights, places, recipe)
+        return ProjectModel(name, expanded, weights, places, recipe)
 
-    def _budgets(self, known: Mapping[str, Model]) -> Budgets:
+    def _budgets(self, known: Mapping[str, ProjectModel]) -> Budgets:
         """The budgets of each bundle: those of all, of its model, of itself; the last one wins."""
         tables = self.data.budgets
         for name, value in tables.items():
@@ -189,7 +189,7 @@ class _Reader:
             self._check_targets(model, own, where)
         return found
 
-    def _check_targets(self, model: Model, table: Mapping[str, Any], where: str) -> None:
+    def _check_targets(self, model: ProjectModel, table: Mapping[str, Any], where: str) -> None:
         built = {target.name for target in model.targets}
         for name in table.keys() & TARGETS.keys() - built:
             raise self._error(f"{model.name} is not built for {name}", f"{where[:-1]}.{name}]")

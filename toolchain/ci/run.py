@@ -19,7 +19,7 @@ from toolchain.ci import checks as judged
 from toolchain.ci import latency, snapshots
 from toolchain.ci.blaming import layer_to_blame
 from toolchain.ci.checks import Check
-from toolchain.ci.config import Model, Project
+from toolchain.ci.config import Project, ProjectModel
 from toolchain.ci.differences import Difference, difference
 from toolchain.ci.latency import Latency
 from toolchain.ci.measure import measured
@@ -125,7 +125,7 @@ def _missing(
             yield Check(name, "bundle", "bundle", "failed", cause="removed", why=why)
 
 
-def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Snapshot]:
+def _of_model(model: ProjectModel, context: _Context) -> Iterator[Check | CiResult | Snapshot]:
     wanted = Wanted(model.targets, model.recipe, context.project.cases, weights=model.weights)
     subjects: list[Subject] = []
     try:
@@ -147,7 +147,7 @@ def _of_model(model: Model, context: _Context) -> Iterator[Check | CiResult | Sn
     yield from _judged(subjects, context)
 
 
-def _check_name(model: Model, found: Subject, project: Project) -> None:
+def _check_name(model: ProjectModel, found: Subject, project: Project) -> None:
     if found.bundle.name != model.name:
         raise BadConfig(
             f"the model is called '{found.bundle.name}'",
@@ -156,7 +156,9 @@ def _check_name(model: Model, found: Subject, project: Project) -> None:
         )
 
 
-def _unbuilt(built: Built, model: Model, wanted: Wanted, context: _Context) -> Iterator[Check]:
+def _unbuilt(
+    built: Built, model: ProjectModel, wanted: Wanted, context: _Context
+) -> Iterator[Check]:
     """Why there is no bundle, and the layer to blame where one was made and rejected."""
     name = f"{built.model}-{built.target}"
     if built.error is not None:
