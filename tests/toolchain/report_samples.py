@@ -75,7 +75,7 @@ def blamed(name: str) -> Blame:
     def layer(index: int) -> LayerError:
         traced = TracedLayer("x", "conv", f"{name}.{index}", f"{name}.py:{index}", (), True)
         off = index == 20
-        added = 0.3 if off else 10.0 ** (-index % 7 - 3)
+        added = 0.3 if off else 10.0 ** (-(index % 7) - 3)
         total = 0.4 if index >= 20 else 1e-3
         return LayerError("x", (traced,), added, total, off, name)
 

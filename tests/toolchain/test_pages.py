@@ -17,14 +17,18 @@ from benchmarks.measure.templates import ILLEGAL, environment, legible
 from benchmarks.studies.peers import plots
 from toolchain.report import (
     blame_page,
+    blame_table,
     ci_files,
     ci_markdown,
     ci_page,
     ci_text,
     parity_files,
     parity_page,
+    parity_table,
     shrink_page,
     size_page,
+    size_table,
+    terminal,
 )
 from toolchain.report.junit import JUnitCase, junit
 from toolchain.report.render import render
@@ -107,6 +111,23 @@ def test_junit_is_valid_and_holds_the_name(kind: str, name: str) -> None:
     root = ElementTree.fromstring(text.encode("utf-8"))
     assert [e.tag for e in root.iter()] == [e.tag for e in usual.iter()]
     assert root[0].get("name") == f"{legible(name)}-ios"
+
+
+SHOWN: dict[str, Callable[[str], None]] = {
+    "parity": lambda name: terminal.show(parity_table.parity_table([outcome(name)])),
+    "blame": lambda name: blame_table.show([blamed(name)], 5),
+    "ci": lambda name: terminal.show(ci_text.terminal_table(ci_run(name))),
+    "size": lambda name: size_table.show([*weighed(name)]),
+}
+
+
+@pytest.mark.parametrize("name", ["[/a]", "[red]a[/red]", ":cat:", "a[0]"])
+@pytest.mark.parametrize("kind", SHOWN)
+def test_a_terminal_takes_no_name_for_a_style(
+    kind: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SHOWN[kind](name)
+    assert name in capsys.readouterr().out
 
 
 @hostile

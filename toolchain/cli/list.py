@@ -37,7 +37,7 @@ def _show(rows: Sequence[CatalogueRow]) -> None:
             _shapes(row.inputs),
             _shapes(row.outputs),
             ", ".join(row.products),
-            row.summary + (" [dim](baseline)[/]" if row.baseline else ""),
+            terminal.styled(row.summary, (" (baseline)" if row.baseline else "", "dim")),
         )
     untrained = [row.name for row in rows if not row.trained]
     names = "all of them" if len(untrained) == len(rows) else ", ".join(untrained)

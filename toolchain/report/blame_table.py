@@ -58,7 +58,7 @@ def _stages(one: Blame) -> Table:
         mark = terminal.MARKS["failed" if stage.parted else "passed"]
         cells = (f"{stage.error:.1e}", f"{stage.tolerance:.1e}")
         note = f" {stage.note}{f' in {stage.layer}' if stage.layer else ''}".rstrip()
-        made.add_row(stage.name, stage.output, *cells, mark + note)
+        made.add_row(stage.name, stage.output, *cells, terminal.styled(mark, note))
     return made
 
 
@@ -71,7 +71,7 @@ def _layers(one: Blame, backend: BackendBlame, top: int) -> Table:
         right=("added", "total"),
     )
     for layer in sorted(backend.ranked, key=lambda x: not x.off)[:top]:
-        mark = f"[red]off[/] {layer.note}" if layer.off else ""
+        mark = terminal.styled(("off", "red"), f" {layer.note}") if layer.off else ""
         cells = (_short(layer.source), f"{layer.added:.1e}", f"{layer.total:.1e}")
         made.add_row(layer.name, *cells, mark)
     return made

@@ -15,6 +15,7 @@ from toolchain.report import terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 MOST_ROWS = 40
 
@@ -27,14 +28,14 @@ def build_table(results: Sequence[Built]) -> Table:
     return made
 
 
-def _build_row(built: Built) -> tuple[str, ...]:
+def _build_row(built: Built) -> tuple[str | Text, ...]:
     name = f"{built.model}-{built.target}"
     if built.bundle is None:
-        verdict = "[red]FAILED[/]" if built.error is None else "[red]not built[/]"
-        return name, "-", "-", "-", verdict
+        verdict = "FAILED" if built.error is None else "not built"
+        return name, "-", "-", "-", terminal.styled((verdict, "red"))
     manifest = built.bundle.manifest
     return (
-        str(built.bundle.directory) + (" [dim](cached)[/]" if built.cached else ""),
+        terminal.styled(str(built.bundle.directory), (" (cached)" if built.cached else "", "dim")),
         str(manifest.artifact.path),
         bytes_text(built.bundle.artifact_bytes),
         manifest.recipe.name,
@@ -77,7 +78,7 @@ def case_table(rows: Sequence[ParityRow]) -> Table:
             row.output,
             _number(row.error),
             _number(row.tolerance),
-            terminal.MARKS[row.verdict],
+            terminal.styled(terminal.MARKS[row.verdict]),
             row.note + (f" {row.where}" if row.verdict == "failed" and row.where else ""),
         )
     return made

@@ -107,9 +107,8 @@ def terminal_table(ran: CiRun) -> Table:
     """The table that `mlship ci` prints: a line a bundle."""
     from toolchain.report import terminal
 
-    marks = {**terminal.MARKS, "warned": "[yellow]warned[/]"}
     right = tuple(TITLES[key] for key in SHOWN)
     made = terminal.table("", "bundle", *right, "verdict", right=right)
     for name, verdict in rows(ran).items():
-        made.add_row(name, *cells(ran, name), marks[verdict])
+        made.add_row(name, *cells(ran, name), terminal.styled(terminal.MARKS[verdict]))
     return made

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def show(found: Sequence[Difference]) -> None:
     """Figures that differ, and the layers; or that nothing does."""
-    terminal.show(f"[dim]{machine.this()}[/]")
+    terminal.show(terminal.styled((str(machine.this()), "dim")))
     for one in found:
         if one.before is not None and one.before.artifact == one.after.artifact:
             click.echo(f"{one.after.bundle}: the same artifact, byte for byte")
@@ -54,6 +54,7 @@ def _layers(one: Difference) -> list[Table]:
         for change in changes[:MOST_LAYERS]:
             layer_table.add_row(change.name, side(change.before, what), side(change.after, what))
         if len(changes) > MOST_LAYERS:
-            layer_table.add_row(f"[dim]{len(changes) - MOST_LAYERS} more", "", "")
+            more = f"{len(changes) - MOST_LAYERS} more"
+            layer_table.add_row(terminal.styled((more, "dim")), "", "")
         made.append(layer_table)
     return made

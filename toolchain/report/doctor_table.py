@@ -10,6 +10,6 @@ def show(findings: list[EnvironmentCheck]) -> None:
     """The findings as a table."""
     made = terminal.table("", "", "what", "found", "do")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else ("[red]no[/]" if finding.needed else "-")
-        made.add_row(mark, finding.what, finding.found, finding.do)
+        mark = ("ok", "green") if finding.ok else ("no", "red") if finding.needed else "-"
+        made.add_row(terminal.styled(mark), finding.what, finding.found, finding.do)
     terminal.show(made)

@@ -80,7 +80,9 @@ def _layers(bundle: Bundle) -> Table:
         made.add_row(layer.name, kinds, bytes_text(layer.bytes), f"{layer.bytes / row.disk:.1%}")
     for kind in ("graph", "padding"):
         count = row.kinds.get(kind, 0)
-        made.add_row(f"[dim]{kind}", "", bytes_text(count), f"{count / row.disk:.1%}")
+        made.add_row(
+            terminal.styled((kind, "dim")), "", bytes_text(count), f"{count / row.disk:.1%}"
+        )
     return made
 
 

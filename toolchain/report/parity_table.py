@@ -18,6 +18,7 @@ from toolchain.report.build_table import show_unbuilt
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 UNITS = {metric.name: metric.unit for family in FAMILIES.values() for metric in family}
 SHOWN = 2
@@ -55,9 +56,9 @@ def absences(outcomes: Sequence[Outcome]) -> list[str]:
     return [f"skipped: {', '.join(names)}: {reason}" for reason, names in found.items()]
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: Line) -> tuple[str | Text, ...]:
     row = line.worst
-    why = f" [dim]{row.note}[/]" if line.verdict == "skipped" else ""
+    why = f" {row.note}" if line.verdict == "skipped" else ""
     shown = [metric_text(n, v) for n, v in list(line.metrics.items())[:SHOWN]]
     return (
         line.backend,
@@ -67,7 +68,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         "-" if row.error is None else f"{row.error:.1e}",
         "-" if row.tolerance is None else f"{row.tolerance:.1e}",
         ", ".join(shown),
-        terminal.MARKS[line.verdict] + why,
+        terminal.styled(terminal.MARKS[line.verdict], (why, "dim")),
     )
 
 

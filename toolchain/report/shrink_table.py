@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from benchmarks.measure.units import bytes_text
 from toolchain.report import terminal
 from toolchain.search.search import EvaluatedPlan
 from toolchain.search.shrink import Shrunk
@@ -19,10 +20,10 @@ def show(shrunk: Shrunk) -> None:
         title, "numbers", metric.name, "drop", "layers", right=("numbers", metric.name, "drop")
     )
     for point in _rows(shrunk):
-        mark = "[bold]" if point is shrunk.point else ""
+        style = "bold" if point is shrunk.point else None
         layers = ", ".join(f"{n} {kind}" for kind, n in point.counts.items())
-        cells = (f"{point.bytes / 1e6:.3f} MB", f"{point.score.value:.4f}", f"{point.drop:.2%}")
-        made.add_row(*(mark + cell for cell in (*cells, layers)))
+        cells = (bytes_text(point.bytes), f"{point.score.value:.4f}", f"{point.drop:.2%}")
+        made.add_row(*cells, layers, style=style)
     terminal.show(made)
     if shrunk.problem:
         click.secho(shrunk.problem, fg="red", err=True)

@@ -47,7 +47,7 @@ def _layers(found: Bundle, row: SizeRow) -> Table:
     rest = row.layers[MOST_LAYERS:]
     if rest:
         count = sum(layer.bytes for layer in rest)
-        label = f"[dim]{len(rest)} more layers"
+        label = terminal.styled((f"{len(rest)} more layers", "dim"))
         made.add_row(label, bytes_text(count), f"{count / row.disk:.1%}")
     made.caption, made.caption_justify = kinds, "left"
     return made

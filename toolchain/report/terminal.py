@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from converters.progress import Say, silent
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
-MARKS = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]", "skipped": "[yellow]skipped[/]"}
+Styled = str | tuple[str, str]
+"""A text, or one with its style."""
+MARKS: Mapping[str, Styled] = {
+    "passed": ("passed", "green"),
+    "failed": ("FAILED", "red"),
+    "warned": ("warned", "yellow"),
+    "skipped": ("skipped", "yellow"),
+}
 
 
-def show(*tables: Table | str) -> None:
-    """Print tables and lines, wide enough not to cut anything when piped."""
+def show(*tables: Table | Text | str) -> None:
+    """Print tables and lines, wide enough not to cut anything when piped.
+
+    A text is shown as it is: what has a style is `styled`, and no name can be taken for one.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, markup=False, emoji=False, width=160)
     for table in tables:
         console.print(table)
 
@@ -35,6 +46,13 @@ def table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+def styled(*parts: Styled) -> Text:
+    """A cell of texts, each with its own style or none."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
 
 
 @contextlib.contextmanager
@@ -51,8 +69,8 @@ def progress() -> Iterator[Say]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("[dim]{task.fields[stage]}"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[stage]}", style="dim", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmarks.measure.units import bytes_text
 from converters.encodings import HALF
 from converters.progress import Say
 from toolchain.build import cache
@@ -119,7 +120,7 @@ class Search:
         if plan is None:
             return None
         kinds = {layer: choice.kind for layer, choice in plan.items()}
-        self.say(self.program.spec.name, f"evaluating {budget / 1e6:.2f} MB")
+        self.say(self.program.spec.name, f"evaluating {bytes_text(budget)}")
         what = "plan " + json.dumps(kinds, sort_keys=True)
         value = self.memory(what, lambda: self.scorer.score(self._applied(kinds)).value)
         self.say(self.program.spec.name, "")
