@@ -21,7 +21,7 @@ from converters.processes.worker import Worker
 from model_defs.errors import BadArtifact, CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.installation import FOLDER
 from model_defs.pixels import save_picture
-from toolchain.build import build
+from toolchain.build import build, ship
 from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
 from toolchain.bundle.home import cache_home
@@ -501,7 +501,7 @@ def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable
 def test_the_golden_cases_exist() -> None:
     from toolchain.data.cases import CASES
 
-    assert set(build.GOLDEN) <= set(CASES)
+    assert set(ship.GOLDEN) <= set(CASES)
 
 
 @pytest.mark.parametrize(("target", "format"), [("ios", "coreml"), ("android", "tflite")])

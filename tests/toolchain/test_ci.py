@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from own_models import TWO
 
+from converters.api import Artifact
 from tests.toolchain.layer_faults import FAULTS, Fault, weight
 from tests.toolchain.projects import bad, ci, copied, edit, made, mlship, report
-from toolchain.build import build
+from toolchain.build import produce
+from toolchain.build.prepare import Prepared
 
 LARGE = TWO.replace("32, 48", "192, 192")
 """The model `two`, large enough to be timed."""
@@ -52,19 +54,14 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
     """Puts a fault into every file that is converted from now on."""
 
     def plant(fault: Fault) -> None:
-        convert = build._convert
-        prepared = build._build_target
+        convert = produce.convert
 
-        def noticing(one: Any, *rest: Any) -> Any:
-            def faulty(worker: Any, export: Any, stage: Path, name: str, via: Any) -> Any:
-                artifact = convert(worker, export, stage, name, via)
-                fault.put(artifact.format, artifact.path, one.program)
-                return artifact
+        def faulty(prepared: Prepared, *rest: Any) -> Artifact:
+            artifact = convert(prepared, *rest)
+            fault.put(artifact.format, artifact.path, prepared.program)
+            return artifact
 
-            monkeypatch.setattr(build, "_convert", faulty)
-            return prepared(one, *rest)
-
-        monkeypatch.setattr(build, "_build_target", noticing)
+        monkeypatch.setattr(produce, "convert", faulty)
         monkeypatch.setattr("toolchain.build.cache.environment", lambda: "faulty")
 
     return plant

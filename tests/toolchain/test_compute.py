@@ -19,7 +19,7 @@ from converters import backends
 from converters.coreml import convert
 from model_defs.pixels import FILTERS
 from model_defs.spec import Colour, Postprocess, Preprocess, Resize
-from toolchain.build.build import LOADING
+from toolchain.build.ship import LOADING
 from toolchain.bundle import bundle
 from toolchain.cli.main import main
 from toolchain.recipes.targets import Compute

@@ -19,7 +19,7 @@ from converters.tfjs.runner import NODE
 from model_defs.pixels import open_picture, place, to_picture, to_tensor
 from model_defs.spec import Postprocess, Preprocess, TensorSpec
 from toolchain.applications.run import run_bundle
-from toolchain.build.build import LOADING
+from toolchain.build.ship import LOADING
 from toolchain.data.cases import PHOTO
 
 HERE = Path(__file__).parent / "loading"

@@ -53,10 +53,6 @@ class BuildRequest:
         check_compute(self.targets, self.compute)
         check_recipe(self.targets, self.recipe)
 
-    def destination(self, model: str, target: Target) -> Path:
-        """Where a model's bundle goes, by the name in its specification."""
-        return destination(self.out, model, target.name)
-
 
 def destination(out: Path, model: str, target: str) -> Path:
     """Where the bundle of a model for a target goes: `out/model-target`."""

@@ -21,8 +21,9 @@ from pydantic import Field
 
 from converters.progress import Say
 from model_defs.errors import BadRecord, MlshipError
-from toolchain.build.build import build, tools
+from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, destination
+from toolchain.build.ship import tools
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle import upgrades
 from toolchain.bundle.bundle import Bundle

@@ -20,7 +20,7 @@ from pydantic import RootModel
 from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
-from toolchain.build.build import GOLDEN
+from toolchain.build.ship import GOLDEN
 from toolchain.bundle.files import write_whole, writing
 from toolchain.bundle.manifest import InsidePath
 from toolchain.bundle.reading import DataFile, json_object, validated

@@ -1,0 +1,121 @@
+"""What all targets of one build share: the model captured, its recipe run, and its reference."""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converters.progress import Say
+from model_defs import lookup
+from toolchain.build import cache
+from toolchain.build.request import BuildRequest, title
+from toolchain.bundle.weights import IN_MEMORY, WeightsOrigin
+
+if TYPE_CHECKING:
+    from converters.api import Export, Program
+    from model_defs.spec import ModelSpec
+    from toolchain.bundle.manifest import ModelEntry
+    from toolchain.bundle.pass_record import PassRecord
+    from toolchain.data.trunks import Trunks
+    from toolchain.parity.reference import Reference
+    from toolchain.recipes.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model before and after a recipe, exported; its reference is made while targets convert.
+
+    `inputs` are the files that were read for it. `pruned` says that the recipe chose weights with
+    fewer channels.
+    """
+
+    request: BuildRequest
+    captured: Program
+    program: Program
+    records: tuple[PassRecord, ...]
+    export: Export
+    cases: tuple[str, ...]
+    reference: Future[Reference]
+    inputs: frozenset[Path]
+    model: ModelEntry
+    pruned: bool
+
+    @property
+    def name(self) -> str:
+        return self.program.spec.name
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.request.recipe
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What decides a bundle's bytes beside the graph and its numbers."""
+        return {
+            "model": self.model.model_dump(),
+            "export": self.export.to_json() | {"directory": ""},
+            "keep": dict(self.recipe.keep),
+            "cases": list(self.cases),
+        }
+
+
+def prepare(
+    model: str | ModelSpec, request: BuildRequest, work: Path, pool: Executor, say: Say
+) -> Prepared:
+    """Capture a model, run the request's recipe and export into `work`.
+
+    Raises what these raise.
+    """
+    from converters.capture import capture, export
+    from toolchain.data.trunks import Trunks
+    from toolchain.recipes import pass_report, pipeline
+
+    recipe = request.recipe
+    with cache.recording() as inputs:
+        spec = lookup.load(model)
+        file = recipe.weights_of(spec, request.weights)
+        captured = capture(spec, file)
+        trunks = Trunks.of(spec)
+    told = functools.partial(say, title(model))
+    evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
+    if request.evaluator is not None:
+        evaluate = request.evaluator(captured, told)
+    shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
+    needs_onnx = any(t.needs_onnx for t in request.targets)
+    exported = export(shipped, work, onnx=needs_onnx)
+    weights = WeightsOrigin.of(file)
+    if file is None and not isinstance(model, str):
+        weights = IN_MEMORY
+    return Prepared(
+        request,
+        captured,
+        shipped,
+        entries,
+        exported,
+        trunks.case_names,
+        pool.submit(_reference, recipe, captured, shipped, trunks),
+        frozenset(inputs),
+        _describe(captured, weights),
+        pruned=file not in (request.weights, spec.weights),
+    )
+
+
+def _reference(recipe: Recipe, captured: Program, shipped: Program, trunks: Trunks) -> Reference:
+    from toolchain.parity import reference
+
+    return reference.of_build(recipe, captured, shipped, trunks.build_cases())
+
+
+def _describe(program: Program, weights: WeightsOrigin) -> ModelEntry:
+    from model_defs.counting import parameters
+    from toolchain.bundle.manifest import ModelEntry
+
+    return ModelEntry(
+        name=program.spec.name,
+        summary=program.spec.summary,
+        parameters=parameters(program.module),
+        weights=weights,
+    )

@@ -1,0 +1,63 @@
+"""An artifact for one target: converted, and proved to be what PyTorch computes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
+from toolchain.bundle.parity_report import ParityReport
+from toolchain.recipes.targets import DEFAULT_VIA, Target
+
+if TYPE_CHECKING:
+    from converters.api import Artifact, Export
+    from converters.processes.worker import Worker
+    from toolchain.build.prepare import Prepared
+
+
+def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path) -> Artifact:
+    """The artifact in its place in `stage`; an operation that is refused names the user's line."""
+    via = prepared.request.via
+    try:
+        options = {} if via == DEFAULT_VIA else {"via": via}
+        artifact = worker.convert(prepared.export, stage, options)
+    except UnsupportedOperation as error:
+        raise _with_source(error, prepared.export) from error
+    path = stage / f"{prepared.name}{target.suffix}"
+    artifact.path.rename(path)
+    return replace(artifact, path=path)
+
+
+def _with_source(error: UnsupportedOperation, export: Export) -> UnsupportedOperation:
+    """The same error at the user's line instead of at an ONNX node's path."""
+    from converters.capture import source_of
+
+    node = re.match(r"node '(/.+)/(.+?)(_\d+)?'", error.where)
+    line = source_of(export, node[1], node[2]) if node else ""
+    return UnsupportedOperation(error.what, where=line or error.where, do=error.do)
+
+
+def prove(artifact: Artifact, prepared: Prepared) -> ParityReport:
+    """The artifact compared with its reference, on its format's main backend."""
+    from converters import formats
+    from toolchain.parity import compare
+
+    reference = prepared.reference.result()
+    try:
+        runner = formats.open_runner(artifact)
+    except BadArtifact as error:  # of our own making: no input of the user's is to blame
+        what = f"the {artifact.format} converter wrote what does not run: {error.what}"
+        raise ConversionFailed(what, where=error.where, do=error.do) from error
+    try:
+        rows = compare.check(
+            runner,
+            reference.outputs,
+            reference.cases,
+            reference.expected,
+            exact=prepared.recipe.exact,
+        )
+    finally:
+        runner.close()
+    return ParityReport(rows, required=(runner.backend,))

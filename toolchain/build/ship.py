@@ -1,0 +1,102 @@
+"""A bundle's way out: sealed with its manifest, or copied out of the cache."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_defs.errors import MlshipError
+from model_defs.installation import VERSION
+from toolchain.build.request import Built, destination
+from toolchain.bundle import bundle
+from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.parity_report import ParityReport
+from toolchain.recipes.targets import Target
+
+if TYPE_CHECKING:
+    from converters.api import Artifact
+    from toolchain.build.prepare import Prepared
+    from toolchain.bundle.manifest import Contents
+    from toolchain.parity.reference import Reference
+
+GOLDEN = ("photo", "noise")
+"""The cases that a bundle holds as golden vectors."""
+LOADING = Path(__file__).parents[1] / "clients"
+
+
+def seal(prepared: Prepared, target: Target, artifact: Artifact, report: ParityReport) -> Bundle:
+    """The bundle of a proved artifact, in the folder that it was staged in."""
+    stage = artifact.path.parent
+    for name in target.loading:
+        shutil.copy(LOADING / name, stage / name)
+    return bundle.seal(stage, _contents(prepared, target, artifact, report))
+
+
+def _contents(
+    prepared: Prepared, target: Target, artifact: Artifact, report: ParityReport
+) -> Contents:
+    from toolchain.bundle.manifest import Contents, ProofEntry, RecipeEntry
+    from toolchain.quantization import tolerance
+
+    spec, recipe = prepared.program.spec, prepared.recipe
+    reference = prepared.reference.result()
+    stage = artifact.path.parent
+    return Contents(
+        model=prepared.model,
+        target=target.name,
+        recipe=RecipeEntry(
+            name=recipe.name,
+            passes=recipe.steps,
+            layers=dict(recipe.layers),
+            keep={**recipe.keep, **prepared.program.kept},
+            pruned=prepared.pruned,
+            pass_report=prepared.records,
+        ),
+        inputs=spec.inputs,
+        outputs=reference.outputs,
+        artifact=replace(artifact, path=Path(artifact.path.name)),
+        notes=(*prepared.program.notes, *tolerance.notes(spec.outputs, reference.outputs)),
+        parity=ProofEntry.of(report),
+        golden=tuple(_write_golden(stage, case, reference) for case in GOLDEN),
+        tools=tools(),
+        compute=prepared.request.compute if target.format == "coreml" else None,
+    )
+
+
+def _write_golden(stage: Path, case: str, reference: Reference) -> str:
+    """Inputs and PyTorch's outputs of a case, so that an app can test itself on a device."""
+    from safetensors.numpy import save_file
+
+    path = stage / "golden" / f"{case}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save_file({**reference.cases[case], **reference.expected[case]}, path)
+    return path.relative_to(stage).as_posix()
+
+
+def tools() -> dict[str, str]:
+    """The versions of what decides an artifact's bytes."""
+    from importlib.metadata import version
+
+    names = ("torch", "coremltools", "tensorflow", "onnx", "onnxsim", "ai-edge-litert", "numpy")
+    return {"mlship": VERSION, **{name: version(name) for name in names}}
+
+
+def ship_cached(known: Bundle, out: Path) -> Built:
+    """A bundle of the cache, copied to where it goes unless it is there already."""
+    where = destination(out, known.name, known.target)
+    report = known.report
+    if _is_there(where, known):
+        return Built(known.name, known.target, Bundle(where, known.manifest), report, cached=True)
+    with bundle.staging(where) as stage:
+        shutil.copytree(known.directory, stage, dirs_exist_ok=True)
+        shipped = bundle.publish(stage, where)
+    return Built(known.name, known.target, shipped, report, cached=True)
+
+
+def _is_there(where: Path, known: Bundle) -> bool:
+    try:
+        return bundle.read(where).manifest.digest == known.manifest.digest
+    except MlshipError:
+        return False
