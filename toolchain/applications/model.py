@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from converters import formats
 from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import Placement, to_picture
 from model_defs.spec import TensorSpec
 from toolchain.applications.inputs import chosen_output, read_inputs
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.running import RunningModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +29,7 @@ class Model:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._runner = formats.open_runner(bundle.artifact)
+        self._runner = RunningModel.of_bundle(bundle).runner
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

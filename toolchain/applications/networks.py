@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from converters import formats
-from converters.api import Runner
 from model_defs import zoo
 from model_defs.errors import BadBundle, BadPicture
 from model_defs.pixels import Placement, map_to_source, save_picture, to_tensor
 from model_defs.procedures.arrays import Picture, Pixels, Point
-from model_defs.spec import TensorSpec
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.files import writing
-from toolchain.bundle.weights import UNTRAINED, WeightsOrigin
+from toolchain.bundle.running import RunningModel
 
 
-@dataclass(frozen=True)
-class Network:
-    """A model that runs: a bundle of any platform, or PyTorch itself."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    runner: Runner
-    weights: WeightsOrigin = UNTRAINED
+class Network(RunningModel):
+    """A model that runs on pictures."""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -56,28 +46,18 @@ class Network:
 def network(bundle: Path | None, *names: str) -> Iterator[Network]:
     """The bundle, which must be of one of these models, or else the first of them in PyTorch."""
     if bundle is None:
-        found = _pytorch(names[0])
+        found = Network.of_spec(zoo.load(names[0]))
     else:
         read = bundles.read(bundle)
         if read.name not in names:
             raise BadBundle(
                 f"the bundle is of {read.name}", where=str(bundle), do=f"use {' or '.join(names)}"
             )
-        runner = formats.open_runner(read.artifact)
-        found = Network(read.inputs, read.outputs, runner, read.manifest.model.weights)
+        found = Network.of_bundle(read)
     try:
         yield found
     finally:
         found.runner.close()
-
-
-def _pytorch(name: str) -> Network:
-    from converters.capture import capture
-    from converters.reference import ReferenceRunner
-
-    spec = zoo.load(name)
-    weights = WeightsOrigin.of(spec.weights)
-    return Network(spec.inputs, spec.outputs, ReferenceRunner(capture(spec)), weights)
 
 
 def as_float(pixels: Pixels) -> Picture:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters import backends, formats
-from converters.api import Artifact, Runner, Tensors
+from converters.api import Tensors
 from model_defs import lookup
-from model_defs.errors import BadBundle, UnknownName
+from model_defs.errors import BadBundle
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle import bundle as bundles
-from toolchain.bundle.weights import WeightsOrigin
+from toolchain.bundle.running import RunningModel
+from toolchain.data.trunks import Trunks
 from toolchain.evaluation.dataset import Predict
 
 if TYPE_CHECKING:
@@ -62,60 +62,35 @@ def opened(
 
 
 def _of_model(name: str, weights: Path | None) -> EvaluatedModel:
-    from converters.capture import capture
-
-    program = capture(lookup.load(name), weights)
-    return of_program(program, str(WeightsOrigin.of(weights or program.spec.weights)))
+    spec = lookup.load(name)
+    running = RunningModel.of_spec(spec, weights)
+    return _predicting(spec, running, str(running.weights))
 
 
 def of_program(program: Program, weights: str) -> EvaluatedModel:
     """A program in PyTorch, as it is after the passes that it has been through."""
-    from converters.reference import ReferenceRunner
-
-    return _subject(program.spec, "pytorch", weights, ReferenceRunner(program))
+    return _predicting(program.spec, RunningModel.of_program(program), weights)
 
 
 def _of_bundle(
     folder: Path, backend: str | None, file: Path | None, stack: ExitStack
 ) -> EvaluatedModel:
     read = bundles.read(folder)
-    artifact = read.artifact
-    if file is not None:
-        artifact = replace(artifact, path=file)
-    runner = _runner(artifact, backend)
-    stack.callback(runner.close)
-    weights = str(file or read.manifest.model.weights)
-    return _subject(lookup.load(read.name), runner.backend, weights, runner)
+    running = RunningModel.of_bundle(read, backend, file)
+    stack.callback(running.runner.close)
+    return _predicting(lookup.load(read.name), running, str(file or running.weights))
 
 
-def _runner(artifact: Artifact, backend: str | None) -> Runner:
-    if backend is None:
-        return formats.open_runner(artifact)
-    found = backends.find(backend)
-    if found.format != artifact.format:
-        names = [b.name for b in backends.of_format(artifact.format)]
-        raise UnknownName.among(f"backend of {artifact.format}", found.name, names)
-    return found.open(artifact)
-
-
-def _subject(spec: ModelSpec, backend: str, weights: str, runner: Runner) -> EvaluatedModel:
-    """With the trunk of a head before it, in PyTorch."""
+def _predicting(spec: ModelSpec, running: RunningModel, weights: str) -> EvaluatedModel:
+    """With the trunks of a head before it, in PyTorch."""
     (output, *_) = spec.outputs
+    trunks = Trunks.of(spec)
 
     def predict(inputs: Tensors) -> np.ndarray:
-        found = runner.run(inputs)[output.name]
+        found = running.runner.run(trunks.feed(inputs))[output.name]
         return nearness(found) if output.unit == "m" else found
 
-    if spec.fed_by is None:
-        return EvaluatedModel(spec.name, backend, weights, spec.inputs, predict)
-    from converters.capture import capture
-    from converters.reference import ReferenceRunner
-
-    trunk = capture(lookup.load(spec.fed_by))
-    feed = ReferenceRunner(trunk).run
-    return EvaluatedModel(
-        spec.name, backend, weights, trunk.spec.inputs, lambda inputs: predict(feed(inputs))
-    )
+    return EvaluatedModel(spec.name, running.runner.backend, weights, trunks.first.inputs, predict)
 
 
 def nearness(metres: np.ndarray) -> np.ndarray:
