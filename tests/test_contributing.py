@@ -73,7 +73,7 @@ def test_what_is_added_works(copy: Path, noun: str) -> None:
     diff = diff_of(noun)
     (test,) = [file for file in files_of(diff) if Path(file).name.startswith("test_")]
     assert not (copy / test).exists()
-    applied = run(copy, "git", "apply", "--unidiff-zero", "-", text=diff)
+    applied = run(copy, "git", "apply", "-", text=diff)
     assert applied.returncode == 0, applied.stderr
     pytest_ = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     passed = run(copy, *pytest_, test)

@@ -440,7 +440,7 @@ def test_what_the_commands_find_is_returned(
     spec = mlship.describe(converted[0], torch.rand(1, 3, 32, 48), name="paint-net")
     ran = mlship.parity(bundle, model=spec, require=["mil"])
     assert ran.exit_code == 0
-    assert [one.subject.reference for one in ran.outcomes] == ["PyTorch"]
+    assert [one.subject.reference.name for one in ran.outcomes] == ["PyTorch"]
     (audited,) = mlship.audit([bundle])
     assert audited.exit_code == 0
     ((weighed, row),) = mlship.size(bundle.directory)
