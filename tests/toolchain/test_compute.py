@@ -21,8 +21,8 @@ from model_defs.pixels import FILTERS
 from model_defs.spec import Colour, Postprocess, Preprocess, Resize
 from toolchain.build.ship import LOADING
 from toolchain.bundle import bundle
+from toolchain.bundle.compute import Compute
 from toolchain.cli.main import main
-from toolchain.recipes.targets import Compute
 
 SWIFT = (LOADING / "MLShip.swift").read_text()
 

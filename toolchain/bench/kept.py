@@ -10,7 +10,14 @@ from pydantic import Field
 
 from model_defs.errors import BadRecord
 from toolchain.bench.run import SCHEMA, key_of
-from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.reading import (
+    DataFile,
+    StrictModel,
+    json_object,
+    read_text,
+    upgraded,
+    validated,
+)
 
 REMEDY = "keep them again, on this machine: mlship bench ... --save FILE"
 Positive = Annotated[float, Field(gt=0)]
@@ -77,8 +84,6 @@ class KeptRun(StrictModel):
 def read(path: Path) -> KeptRun:
     """A kept run; BadRecord for what is none."""
     file = DataFile("what mlship bench kept", str(path), BadRecord, REMEDY)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise file.refuse(str(error)) from error
-    return validated(KeptRun, upgraded(json_object(text, file), SCHEMA, {}, file), file)
+    return validated(
+        KeptRun, upgraded(json_object(read_text(path, file), file), SCHEMA, {}, file), file
+    )

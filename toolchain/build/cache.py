@@ -31,9 +31,10 @@ from model_defs.errors import BadBundle, BadRecord
 from model_defs.installation import FOLDER
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.home import cache_home
-from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Compute, Target, Via
+from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Target, Via
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_defs.errors import BadRecord
 from toolchain.bundle.manifest import Digest
-from toolchain.bundle.reading import DataFile, StrictModel, json_object, validated
+from toolchain.bundle.reading import DataFile, StrictModel, json_object, read_text, validated
 
 
 class CacheRecord(StrictModel):
@@ -19,13 +19,9 @@ class CacheRecord(StrictModel):
 
 
 def read(path: Path) -> CacheRecord:
-    """A record; BadRecord for a damaged one, OSError for one that is not there."""
+    """A record; BadRecord for one that is damaged or not there."""
     file = DataFile("the cache's record", str(path), BadRecord)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise file.refuse(str(error)) from error
-    return validated(CacheRecord, json_object(text, file), file)
+    return validated(CacheRecord, json_object(read_text(path, file), file), file)
 
 
 def text_of(record: CacheRecord) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from model_defs.errors import MlshipError, ParityFailed
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.compute import Compute
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import (
     DEFAULT_COMPUTE,
     DEFAULT_VIA,
-    Compute,
     Target,
     Via,
     check_compute,

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_defs.errors import BadBundle, CannotWrite
-from toolchain.bundle.files import file_digest, files_below, writing
+from toolchain.bundle.files import MANIFEST, file_digest, files_below, writing
 
 if TYPE_CHECKING:
     from converters.api import Artifact
     from model_defs.spec import TensorSpec
     from toolchain.bundle.manifest import Contents, Manifest
     from toolchain.bundle.parity_report import ParityReport
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from model_defs.errors import CannotWrite
 
+MANIFEST = "manifest.json"
+"""What says of a folder that it is a bundle."""
+
 
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes."""

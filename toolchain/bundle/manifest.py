@@ -16,10 +16,11 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from converters import formats
 from converters.api import Artifact, Port
-from model_defs.errors import BadBundle
+from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import NAME, TensorSpec
 from toolchain.bundle import upgrades
-from toolchain.bundle.files import check_inside
+from toolchain.bundle.compute import Compute
+from toolchain.bundle.files import MANIFEST, check_inside
 from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.bundle.reading import (
@@ -34,9 +35,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 
-MANIFEST = "manifest.json"
 SCHEMA = 2
-Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 InsidePath = Annotated[str, AfterValidator(check_inside)]
@@ -132,7 +131,8 @@ class Contents(StrictModel):
         if len(Path(check_inside(str(artifact.path))).parts) != 1:
             raise ValueError(f"path '{artifact.path}' is not beside the manifest")
         if artifact.format not in formats.FORMATS:
-            raise ValueError(f"unknown format '{artifact.format}'; {', '.join(formats.FORMATS)}")
+            error = UnknownName.among("format", artifact.format, formats.FORMATS)
+            raise ValueError(error.what, error.do)
         return artifact
 
     @model_validator(mode="after")

@@ -86,10 +86,6 @@ class ParityReport:
         rows = [asdict(row) for row in self.rows]
         return {"ok": self.ok, "required": list(self.required), "rows": rows}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ParityReport:
-        return cls(tuple(ParityRow(**row) for row in data["rows"]), tuple(data["required"]))
-
 
 def _share(row: ParityRow) -> float:
     share = (row.error or 0.0) / (row.tolerance or 1.0)

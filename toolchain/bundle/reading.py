@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -63,6 +64,14 @@ class DataFile:
         if self.what:
             return self.refuse(error.what, at, error.do)
         return UnknownName(error.what, where=f"{self.where}: {at}".rstrip(": "), do=error.do)
+
+
+def read_text(path: Path, file: DataFile) -> str:
+    """The text of a file; the file's error where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise file.refuse(str(error)) from error
 
 
 def json_object(text: str, file: DataFile) -> dict[str, Any]:
@@ -156,6 +165,8 @@ def of_validation(error: ValidationError, kind: type[Any], file: DataFile) -> Ml
         known = [*_schema_at(kind, place[:-1]).get("properties", {})]
         return file.unknown(str(place[-1]), known, path_of(place[:-1]))
     why, do = _said(first, place, kind)
+    if not file.what and first["type"] in ("model_type", "dict_type"):
+        do = f"write [{path_of(place)}] on a line"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return file.refuse(why + more, path_of(place), do)
 
@@ -193,7 +204,14 @@ def _said(first: ErrorDetails, place: Sequence[Step], kind: type[Any]) -> tuple[
     if sort == "string_pattern_mismatch":
         return f"{name} is {given}, not of the form {first['ctx']['pattern']}", ""
     if sort == "value_error":
-        return f"{name}: {first['ctx']['error']}" if place else str(first["ctx"]["error"]), ""
+        what, *do = first["ctx"]["error"].args  # a second argument of ours is what to do
+        return f"{name}: {what}" if place else str(what), "".join(do)
+    if sort == "too_short":
+        return f"{name} is empty", ""
+    if sort == "greater_than_equal":
+        return f"{name} is {given}, not at least {first['ctx']['ge']}", ""
+    if sort == "greater_than":
+        return f"{name} is {given}, not above {first['ctx']['gt']}", ""
     noun = NOUNS.get(sort, NOUNS.get(sort.partition("_")[0], ""))
     if noun == "a list" and _schema_at(kind, place).get("items") == {"type": "string"}:
         noun = "a list of names"

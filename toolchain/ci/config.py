@@ -74,7 +74,7 @@ class ProjectFile(StrictModel):
     @classmethod
     def _are_some(cls, models: object) -> object:
         if not isinstance(models, dict) or not models:
-            raise ValueError("the project has no model: write [models.NAME], e.g. depth")
+            raise ValueError("the project has no model", "write [models.NAME], e.g. depth")
         return models
 
 

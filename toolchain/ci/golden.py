@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,18 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from model_defs.errors import BadPicture
 from model_defs.spec import TensorSpec
 from toolchain.bundle.files import write_whole
+from toolchain.bundle.reading import DataFile, StrictModel, json_object, validated
 
 KEY = "mlship"
 LEVELS = 255
+REMEDY = "delete it, then: mlship ci, mlship approve"
+
+
+class PictureRange(StrictModel):
+    """What the darkest and the brightest level of a golden picture stand for."""
+
+    low: float
+    high: float
 
 
 def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
@@ -43,7 +51,7 @@ def unpacked(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 def write(path: Path, values: np.ndarray, low: float, high: float) -> None:
     """Write values between `low` and `high`. Raises CannotWrite."""
     file, text = io.BytesIO(), PngImagePlugin.PngInfo()
-    text.add_text(KEY, json.dumps({"low": low, "high": high}))
+    text.add_text(KEY, PictureRange(low=low, high=high).model_dump_json())
     Image.fromarray(packed(values, low, high).squeeze()).save(file, "PNG", pnginfo=text)
     write_whole(path, file.getvalue())
 
@@ -52,13 +60,13 @@ def read(path: Path) -> tuple[np.ndarray, float, float]:
     """A golden picture's values and their range; BadPicture for one that we did not write."""
     try:
         with Image.open(path) as image:
-            about = json.loads(getattr(image, "text", {})[KEY])
+            text = getattr(image, "text", {})[KEY]
             pixels = np.asarray(image)
-        low, high = float(about["low"]), float(about["high"])
     except (OSError, UnidentifiedImageError, KeyError, ValueError, TypeError) as error:
         raise BadPicture(
-            f"this is no golden picture: {error}",
-            where=str(path),
-            do="delete it, then: mlship ci, mlship approve",
+            f"this is no golden picture: {error}", where=str(path), do=REMEDY
         ) from error
-    return unpacked(pixels.reshape(*pixels.shape[:2], -1), low, high), low, high
+    file = DataFile("the range of this golden picture", str(path), BadPicture, REMEDY)
+    about = validated(PictureRange, json_object(text, file), file)
+    values = unpacked(pixels.reshape(*pixels.shape[:2], -1), about.low, about.high)
+    return values, about.low, about.high

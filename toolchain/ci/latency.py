@@ -20,6 +20,7 @@ from model_defs.errors import BackendUnavailable, BadBundle
 from toolchain.bench.against import slower
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import MANIFEST
 from toolchain.bundle.home import cache_home
 from toolchain.ci.state import BundleFigures, artifact_digest
 from toolchain.ci.verdicts import Cause
@@ -179,7 +180,7 @@ def _with_times(known: BundleFigures, session: Session, name: str) -> BundleFigu
 
 def find_artifact(digest: str) -> Bundle | None:
     """A bundle in the cache that holds the artifact of this digest, verified; or none."""
-    for manifest in sorted((cache_home() / "objects").glob(f"*/{bundles.MANIFEST}")):
+    for manifest in sorted((cache_home() / "objects").glob(f"*/{MANIFEST}")):
         try:
             if artifact_digest(bundles.read_manifest(manifest.parent)) == digest:
                 return bundles.read(manifest.parent)

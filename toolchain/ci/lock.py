@@ -29,7 +29,14 @@ from toolchain.bundle import upgrades
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import write_whole
 from toolchain.bundle.manifest import Digest, InsidePath
-from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.reading import (
+    DataFile,
+    StrictModel,
+    json_object,
+    read_text,
+    upgraded,
+    validated,
+)
 from toolchain.bundle.weights import WeightsOrigin
 from toolchain.ci.config import Project
 
@@ -113,11 +120,7 @@ def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]
 def read(path: Path) -> Lock:
     """The lock in a file. Raises BadRecord."""
     file = DataFile("the lock", str(path), BadRecord, REMEDY)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise file.refuse(str(error)) from error
-    return parse(text, str(path))
+    return parse(read_text(path, file), str(path))
 
 
 def parse(text: str, where: str) -> Lock:

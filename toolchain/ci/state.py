@@ -15,7 +15,14 @@ from pydantic import Field, field_validator
 from model_defs.errors import BadRecord
 from toolchain.bundle import upgrades
 from toolchain.bundle.bundle import Bundle
-from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.reading import (
+    DataFile,
+    StrictModel,
+    json_object,
+    read_text,
+    upgraded,
+    validated,
+)
 from toolchain.bundle.weights import WeightsOrigin
 
 SCHEMA = 2
@@ -96,11 +103,8 @@ def text_of(measured: Measurements) -> str:
 
 def read(path: Path) -> Measurements:
     """A baseline file, or the report.json of `mlship ci`. Raises BadRecord."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRecord(f"the baseline cannot be read: {error}", where=str(path)) from error
-    return parse(text, str(path))
+    file = DataFile("the baseline", str(path), BadRecord)
+    return parse(read_text(path, file), str(path))
 
 
 def parse(text: str, where: str) -> Measurements:

@@ -12,8 +12,7 @@ from pathlib import Path
 from model_defs.errors import BadBundle, BadConfig, BadRecord, CannotWrite, MlshipError
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle import manifest
-from toolchain.bundle.bundle import MANIFEST
-from toolchain.bundle.files import write_whole
+from toolchain.bundle.files import MANIFEST, write_whole
 from toolchain.ci import config, lock, state
 
 

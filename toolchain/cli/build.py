@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from model_defs.errors import worst_code
+from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
 from toolchain.recipes import recipes, targets
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--compute",
-    type=click.Choice(get_args(targets.Compute)),
+    type=click.Choice(get_args(Compute)),
     default=targets.DEFAULT_COMPUTE,
     show_default=True,
     help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
@@ -54,7 +55,7 @@ def build(
     weights: Path | None,
     out: Path,
     via: targets.Via,
-    compute: targets.Compute,
+    compute: Compute,
     metric: bool,
     as_json: bool,
 ) -> int:

@@ -11,7 +11,14 @@ from pydantic import AfterValidator, Field
 
 from converters.encodings import BITS
 from model_defs.errors import BadRecipe
-from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
+from toolchain.bundle.reading import (
+    DataFile,
+    StrictModel,
+    json_object,
+    read_text,
+    upgraded,
+    validated,
+)
 
 SCHEMA = 1
 KINDS = tuple(name for name in BITS if name.startswith(("int", "palette")) and name != "int32")
@@ -39,11 +46,7 @@ def read(path: Path) -> RecipeFile:
     The first files said nothing of their schema.
     """
     file = DataFile("the recipe", str(path), BadRecipe, "run mlship shrink again")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise file.refuse(str(error)) from error
-    data = {"schema": 1, **json_object(text, file)}
+    data = {"schema": 1, **json_object(read_text(path, file), file)}
     return validated(RecipeFile, upgraded(data, SCHEMA, {}, file), file)
 
 

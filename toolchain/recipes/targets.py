@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
 from converters.lowering import Via as Via
 from model_defs.errors import UnknownName, UnsupportedOption
 from toolchain import passes
+from toolchain.bundle.compute import Compute
 from toolchain.passes import PASSES
 from toolchain.passes.base import ACTIVATIONS, BLOCKS
 from toolchain.recipes.recipes import RECIPES, Recipe
 
-Compute = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
 """Where an app lets Core ML compute: GPU is Metal, NE the Neural Engine."""
 DEFAULT_COMPUTE: Compute = "all"
 

@@ -20,6 +20,7 @@ from converters.capture import capture, example
 from model_defs.counting import macs, parameters
 from model_defs.errors import BadCheckpoint
 from toolchain.bundle.files import file_digest, write_whole
+from toolchain.bundle.reading import DataFile, json_object
 from toolchain.data.task import Task
 from toolchain.passes.prune_channels import PruneChannels
 from toolchain.training import loop
@@ -122,17 +123,16 @@ def _begin(plan: dict[str, Any], out: Path, resume: bool) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    file = DataFile("the plan", str(path), BadCheckpoint, "prune anew")
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise BadCheckpoint(
             "there is no pruning to resume", where=str(path), do="prune without --resume first"
         ) from error
-    except (OSError, ValueError) as error:
-        raise BadCheckpoint(
-            f"the plan cannot be read: {error}", where=str(path), do="prune anew"
-        ) from error
-    return plan
+    except (OSError, UnicodeDecodeError) as error:
+        raise file.refuse(str(error)) from error
+    return json_object(text, file)
 
 
 def _share(

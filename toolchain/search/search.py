@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure.units import bytes_text
 from converters.encodings import HALF
 from converters.progress import Say
+from model_defs.errors import BadRecord
 from toolchain.build import cache
 from toolchain.bundle.files import write_whole
 from toolchain.bundle.home import cache_home
@@ -61,13 +64,22 @@ class Memory:
         self.path = cache_home() / "shrink" / f"{digest.hexdigest()}.json"
         self._known: dict[str, float] = {}
         if self.path.is_file():
-            self._known = json.loads(self.path.read_text(encoding="utf-8"))
+            with contextlib.suppress(BadRecord):  # what is damaged is measured anew
+                self._known = _read_numbers(self.path)
 
     def __call__(self, what: str, how: Callable[[], float]) -> float:
         if what not in self._known:
             self._known[what] = how()
             write_whole(self.path, json.dumps(self._known))
         return self._known[what]
+
+
+def _read_numbers(path: Path) -> dict[str, float]:
+    """Finite numbers by name. Raises BadRecord."""
+    from toolchain.bundle.reading import DataFile, json_object, read_text, validated
+
+    file = DataFile("what was measured before", str(path), BadRecord)
+    return validated(dict[str, float], json_object(read_text(path, file), file), file)
 
 
 @dataclass(frozen=True)
