@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 from benchmarks.measure.timing.times import Times
-from model_defs.errors import BadRecipe, BadRecord, MlshipError
+from model_defs.errors import BadPicture, BadRecipe, BadRecord, MlshipError
 from tests.toolchain.test_upgrade import BASELINE, LOCK, SHA
 from toolchain.bench import kept
 from toolchain.build import cache_record
 from toolchain.bundle.reading import DataFile, json_object
-from toolchain.ci import lock, schemas, snapshots, state
+from toolchain.ci import golden, lock, schemas, snapshots, state
 from toolchain.parity import records
 from toolchain.recipes import recipe_file, recipes
 
@@ -168,3 +170,28 @@ def test_the_schemas_are_current(name: str) -> None:
 
 def test_every_schema_has_its_file_and_no_other() -> None:
     assert {path.stem for path in schemas.FOLDER.iterdir()} == schemas.SCHEMAS.keys()
+
+
+def test_a_golden_picture_whose_range_lies_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "photo.mask.png"
+    values = np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 1, 3, 4)
+    golden.write(path, values, -1.0, 1.0)
+    assert golden.read(path)[1:] == (-1.0, 1.0)
+    for said in ('{"low": 0, "high": NaN}', '{"low": 0}', '{"low": "0", "high": 1}', "[0, 1]"):
+        text = PngImagePlugin.PngInfo()
+        text.add_text(golden.KEY, said)
+        Image.fromarray(np.zeros((3, 4), np.uint8)).save(path, pnginfo=text)
+        with pytest.raises(BadPicture, match="the range of this golden picture cannot be read"):
+            golden.read(path)
+
+
+def test_numbers_of_an_earlier_search_are_finite_numbers(tmp_path: Path) -> None:
+    from toolchain.search import search
+
+    assert search._read_numbers(written(tmp_path, {"a": 1, "b": 0.5})) == {"a": 1.0, "b": 0.5}
+    for liar in ([1], {"a": "x"}, {"a": None}):
+        with pytest.raises(BadRecord):
+            search._read_numbers(written(tmp_path, liar))
+    (tmp_path / "file.json").write_text('{"a": NaN}')
+    with pytest.raises(BadRecord):
+        search._read_numbers(tmp_path / "file.json")

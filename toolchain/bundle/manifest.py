@@ -1,6 +1,8 @@
 """manifest.json: what a bundle says of itself. One reader, `parse`, and one writer, `text_of`.
 
-Importing it loads pydantic, so whoever only names its types does so under TYPE_CHECKING.
+Importing it loads pydantic, so whoever only names its types does so under TYPE_CHECKING. A field
+that comes, goes or changes is a new schema: raise SCHEMA, say in upgrades.py what older ones had,
+run `python -m toolchain.ci.schemas`.
 """
 
 from __future__ import annotations
