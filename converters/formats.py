@@ -1,33 +1,33 @@
-"""The formats that we write: name -> the module with its `convert` and `open_runner`."""
+"""The formats that we write: the only list of them."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from converters.api import Artifact, Runner
+from converters.coreml.format import COREML
+from converters.format import Format, resolve
+from converters.tfjs.format import TFJS
+from converters.tflite.format import TFLITE
 from model_defs.errors import UnknownName
 
-FORMATS: dict[str, str] = {
-    "coreml": "converters.coreml.convert",
-    "tflite": "converters.tflite",
-    "tfjs": "converters.tfjs",
-}
+if TYPE_CHECKING:
+    from converters.api import Artifact, Runner
+
+FORMATS: dict[str, Format] = {format.name: format for format in (COREML, TFLITE, TFJS)}
 
 
-def load(name: str) -> ModuleType:
-    """The converter of a format; UnknownName for any other."""
+def find(name: str) -> Format:
+    """The format of that name; UnknownName for any other."""
     if name not in FORMATS:
         raise UnknownName.among("format", name, FORMATS)
-    return import_module(FORMATS[name])
+    return FORMATS[name]
 
 
 def prepare_runner(name: str) -> None:
     """Load a format's runtime ahead of `open_runner`, where it runs in a process of its own."""
-    getattr(load(name), "prepare", lambda: None)()
+    resolve(find(name).prepare)()
 
 
 def open_runner(artifact: Artifact) -> Runner:
     """The runner of an artifact on this machine; BackendUnavailable where there is none."""
-    return cast(Runner, load(artifact.format).open_runner(artifact))
+    return cast("Runner", resolve(find(artifact.format).open_runner)(artifact))

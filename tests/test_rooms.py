@@ -24,8 +24,8 @@ INSIDE = {
         "cli",
     ),
     "converters": (
-        *("processes", "channels", "mil", "lowering", "coreml", "tflite", "tfjs", "browser"),
-        "intermediates",
+        *("processes", "channels", "mil", "lowering", "intermediates"),
+        *("coreml", "tflite", "tfjs", "browser"),
     ),
     "benchmarks": ("measure", "studies"),
 }

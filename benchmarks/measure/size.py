@@ -10,18 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters import formats
 from converters.api import Artifact
 from converters.contents import Item, contents, disk_bytes
 from converters.encodings import BITS
 from converters.tflite.names import PREFIX
-
-WIRES: dict[str, tuple[str, ...]] = {
-    "coreml": ("zip",),
-    "tflite": ("zip",),
-    "tfjs": ("brotli", "gzip"),
-}
-"""How a platform ships a file. An .ipa and an Android bundle are zips (deflate); a web server
-sends each file compressed. The first is the one that budgets mean."""
 
 SPEEDS = {"3G": 1.6e6, "4G": 9e6, "WiFi": 50e6}
 """Bits a second: Lighthouse's slow 4G (which it calls 3G-like), its 4G, a home network."""
@@ -90,7 +83,7 @@ class SizeRow:
 
 def measure(artifact: Artifact, parameters: int) -> SizeRow:
     """Weigh an artifact on disk. `parameters` is the model's count, for the ideal."""
-    wire = {way: WAYS[way](artifact.path) for way in WIRES[artifact.format]}
+    wire = {way: PACKINGS[way](artifact.path) for way in formats.find(artifact.format).packings}
     ideal = parameters * BITS[artifact.precision] // 8
     return SizeRow(disk_bytes(artifact.path), wire, ideal, contents(artifact))
 
@@ -133,4 +126,6 @@ def _brotli(path: Path) -> int:
     return sum(len(brotli.compress(file.read_bytes(), quality=9)) for file in _files(path))
 
 
-WAYS = {"zip": _zip, "gzip": _gzip, "brotli": _brotli}
+PACKINGS = {"zip": _zip, "gzip": _gzip, "brotli": _brotli}
+"""How a platform ships a file. An .ipa and an Android bundle are zips (deflate); a web server
+sends each file compressed. A format says which are its platform's."""

@@ -116,9 +116,9 @@ def _written(export: Export, target: Target, applied: Any, path: Path, *, fusing
 
 
 def _partitions(path: Path) -> str:
-    from converters import tflite
+    from converters.tflite.partitions import partitions
 
-    return "" if path.is_dir() else str(tflite.partitions(path))
+    return "" if path.is_dir() else str(partitions(path))
 
 
 def page(result: dict[str, Any]) -> str:

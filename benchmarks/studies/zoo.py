@@ -64,9 +64,9 @@ def _partitions(path: Path, format_name: str) -> dict[str, Any]:
     """Of a .tflite: how many parts XNNPACK runs, and what it does not run."""
     if format_name != "tflite":
         return {}
-    from converters import tflite
+    from converters.tflite.partitions import partitions
 
-    found = tflite.partitions(path)
+    found = partitions(path)
     return {"partitions": found.count, "outside": found.outside}
 
 

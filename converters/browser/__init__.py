@@ -5,15 +5,10 @@ All backends share one Chromium and one page, in which each has a frame of its o
 
 from __future__ import annotations
 
+from converters import backends
 from converters.api import Artifact
 from converters.browser.runner import BrowserRunner
 from model_defs.errors import UnknownName
-
-BROWSER_BACKENDS: dict[str, tuple[str, ...]] = {
-    "tfjs": ("tfjs-wasm-chromium", "tfjs-webgl", "tfjs-webgl-f16", "tfjs-webgpu"),
-    "tflite": ("litertjs",),
-}
-"""The backends that open an artifact of a format."""
 
 
 def open_runner(artifact: Artifact, backend: str) -> BrowserRunner:
@@ -22,10 +17,13 @@ def open_runner(artifact: Artifact, backend: str) -> BrowserRunner:
     Raises UnknownName for a backend that does not take this format, BackendUnavailable where
     it does not start here, BadArtifact where it refuses the files.
     """
-    known = BROWSER_BACKENDS.get(artifact.format, ())
+    known = browser_backends(artifact.format)
     if backend not in known:
         raise UnknownName.among(f"browser backend of {artifact.format}", backend, known)
     return BrowserRunner(artifact, backend)
 
 
-__all__ = ["BROWSER_BACKENDS", "BrowserRunner", "open_runner"]
+def browser_backends(format: str) -> tuple[str, ...]:
+    """The backends that open an artifact of a format in Chromium."""
+    opener = "converters.browser:open_runner"
+    return tuple(b.name for b in backends.of_format(format) if b.opener == opener)

@@ -1,37 +1,23 @@
-"""Core ML: converts an export to an `.mlpackage` and runs one.
-
-On a Mac a package runs in Core ML itself; elsewhere its saved program is executed by
-`converters.mil`, which shows that the numbers are right, not how fast they come.
-"""
+"""Converts an export to an `.mlpackage`, by coremltools."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import logging
-import re
-import sys
-import uuid
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters import mil
-from converters.api import Artifact, Export, Port, Runner, Tensors
-from converters.coreml import defects, grids, shared
-from converters.mil.package import model_files, read_model
+from converters.api import Artifact, Export, Port
+from converters.coreml import defects, grids
+from converters.coreml.ports import check_ports
+from converters.coreml.reproducible import make_reproducible
+from converters.coreml.tools import coremltools, quiet
 from converters.mil.types import TensorType
-from model_defs.errors import BadArtifact, CannotWrite, ConversionFailed, UnsupportedOperation
+from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
 
 FILE = "model.mlpackage"
-NAMESPACE = uuid.UUID("6f1a2c50-0c63-5e0e-9b7e-3d5b8a4f7c21")
-"""Of the identifiers in a manifest, which are the same for every package of ours."""
 
-CONVERSION_DATE = "com.github.apple.coremltools.conversion_date"
 
 FAILURES = (
     NotImplementedError,
@@ -47,19 +33,6 @@ FAILURES = (
 
 LARGE = 64 * 1024
 """Bytes of one repeated number in the weights that are worth a note."""
-
-
-def coremltools() -> Any:
-    """The coremltools module, imported in 4 s instead of 12 s and without its harmless warnings.
-
-    TensorFlow is made unimportable first: coremltools would load all of it to support a
-    frontend that is not used here. Hence only for a process of its own.
-    """
-    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
-    import coremltools as ct
-
-    return ct
 
 
 def preload() -> None:
@@ -92,7 +65,7 @@ def convert(export: Export, directory: Path) -> Artifact:
         tuple(Port.of(s, channels_last=False) for s in export.outputs),
         notes=repeated_numbers(path),
     )
-    _check_ports(artifact, mil.open_package(path))
+    check_ports(artifact, mil.open_package(path))
     return artifact
 
 
@@ -124,29 +97,6 @@ def _target(module: Any, export: Export) -> str:
     return grids.target(export.grids, activations=on_grids)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Keeps coremltools' progress bars and noise off the terminal.
-
-    Yields the names of operations that failed to convert, which it only logs.
-    """
-    failed: list[str] = []
-
-    class Failures(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            failed.extend(re.findall(r"converting '([^']+)' op", record.getMessage()))
-
-    logger, handler = logging.getLogger("coremltools"), Failures()
-    propagates, logger.propagate = logger.propagate, False
-    others, logger.handlers = logger.handlers, [handler]
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield failed
-    finally:
-        logger.handlers, logger.propagate = others, propagates
-
-
 def _explained(
     error: Exception, failed: list[str], graph: Any
 ) -> UnsupportedOperation | ConversionFailed:
@@ -164,26 +114,6 @@ def _explained(
         where=lines[0] if lines else "",
         do="write it with other operations",
     )
-
-
-def make_reproducible(path: Path) -> None:
-    """Takes dates, random identifiers and repeated constants out of a package, orders its maps."""
-    model_file, _ = model_files(path)
-    model = read_model(model_file)
-    shared.share(model)
-    model.description.metadata.userDefined.pop(CONVERSION_DATE, None)
-    model_file.write_bytes(model.SerializeToString(deterministic=True))
-    manifest_file = path / "Manifest.json"
-    manifest = json.loads(manifest_file.read_bytes())
-    names = {old: _identifier(e["path"]) for old, e in manifest["itemInfoEntries"].items()}
-    entries = {names[old]: entry for old, entry in manifest["itemInfoEntries"].items()}
-    manifest["itemInfoEntries"] = entries
-    manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
-    manifest_file.write_text(json.dumps(manifest, indent=4, sort_keys=True) + "\n")
-
-
-def _identifier(name: str) -> str:
-    return str(uuid.uuid5(NAMESPACE, name)).upper()
 
 
 def repeated_numbers(path: Path) -> tuple[str, ...]:
@@ -204,94 +134,3 @@ def repeated_numbers(path: Path) -> tuple[str, ...]:
                     f"'{operation.name}'; multiply by a mask or use a scalar instead"
                 )
     return tuple(notes)
-
-
-def _check_ports(artifact: Artifact, package: mil.Package) -> None:
-    """BadArtifact unless the package has exactly the tensors that the ports say."""
-    main = package.main
-    types = {v.name: v.type for v in main.inputs}
-    _check_types("input", artifact.inputs, types)
-    computed = {r.name: r.type for o in main.block.operations for r in o.results} | types
-    outputs = {name: computed[name] for name in main.outputs if name in computed}
-    _check_types("output", artifact.outputs, outputs)
-
-
-def _check_types(noun: str, ports: tuple[Port, ...], types: dict[str, Any]) -> None:
-    if {p.stored_as for p in ports} != set(types):
-        raise BadArtifact(
-            f"{noun}s {', '.join(sorted(types))} are stored, "
-            f"{', '.join(sorted(p.stored_as for p in ports))} declared"
-        )
-    for port in ports:
-        stored = types[port.stored_as]
-        if not isinstance(stored, TensorType) or stored.numpy != np.dtype(port.dtype):
-            raise BadArtifact(f"{noun} '{port.name}' is stored as {stored}, not {port.dtype}")
-        if not stored.admits(port.shape):
-            raise BadArtifact(f"{noun} '{port.name}' is stored as {stored}, not {port.shape}")
-
-
-def open_runner(artifact: Artifact, compute: str = "all") -> Runner:
-    """Core ML itself on a Mac (`compute`: a key of UNITS), else `mil`."""
-    if sys.platform == "darwin":
-        return CoreMlRunner(artifact, compute)
-    return MilRunner(artifact)
-
-
-class MilRunner:
-    """Executes the saved program over torch: the whole of it, not only what its types promise."""
-
-    backend = "mil"
-
-    def __init__(self, artifact: Artifact) -> None:
-        package = mil.open_package(artifact.path)
-        _check_ports(artifact, package)
-        self._ports = artifact
-        self._interpreter = package.main.interpreter()
-
-    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        stored = self._interpreter.run(_stored(self._ports, inputs))
-        return _logical(self._ports, stored)
-
-    def close(self) -> None:
-        del self._interpreter
-
-
-UNITS = {
-    "all": "coreml",
-    "cpu_only": "coreml-cpu",
-    "cpu_and_gpu": "coreml-gpu",
-    "cpu_and_ne": "coreml-ane",
-}
-"""Compute units, and the backend that Core ML is with them."""
-
-
-class CoreMlRunner:
-    """Core ML through coremltools' documented `MLModel.predict`; only on macOS."""
-
-    def __init__(self, artifact: Artifact, compute: str = "all") -> None:
-        ct = coremltools()
-        self.backend = UNITS[compute]
-        self._ports = artifact
-        self._model = ct.models.MLModel(
-            str(artifact.path), compute_units=ct.ComputeUnit[compute.upper()]
-        )
-
-    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        return _logical(self._ports, self._model.predict(_stored(self._ports, inputs)))
-
-    def close(self) -> None:
-        del self._model
-
-
-def _stored(artifact: Artifact, inputs: Tensors) -> dict[str, np.ndarray]:
-    names = {p.name for p in artifact.inputs}
-    if set(inputs) != names:
-        raise BadArtifact(f"inputs {', '.join(sorted(inputs))} for {', '.join(sorted(names))}")
-    return {p.stored_as: p.to_stored(inputs[p.name]) for p in artifact.inputs}
-
-
-def _logical(artifact: Artifact, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    missing = [p.stored_as for p in artifact.outputs if p.stored_as not in stored]
-    if missing:
-        raise BadArtifact(f"output '{missing[0]}' is missing", where=str(artifact.path))
-    return {p.name: p.to_logical(np.asarray(stored[p.stored_as])) for p in artifact.outputs}

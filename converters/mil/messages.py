@@ -25,12 +25,12 @@ def messages(name: str) -> ModuleType:
     """
     if ALIAS not in sys.modules:
         package = ModuleType(ALIAS)
-        package.__path__ = [str(_folder())]
+        package.__path__ = [str(folder())]
         sys.modules[ALIAS] = package
     return importlib.import_module(f"{ALIAS}.{name}")
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where coremltools keeps its generated files; finding a top-level name imports nothing."""
     spec = importlib.util.find_spec("coremltools")
     for place in (spec and spec.submodule_search_locations) or ():

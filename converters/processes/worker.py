@@ -3,6 +3,10 @@
 TensorFlow, coremltools and torch in one process cost 12 s of imports and fight over protobuf;
 apart, each loads only what it needs while the caller captures the model, and its crash is an
 error message here.
+
+    python -m converters.processes.worker FORMAT CONVERT PRELOAD
+
+is told where the format's functions lie, as "module:attribute".
 """
 
 from __future__ import annotations
@@ -13,16 +17,18 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from converters import formats
 from converters.api import Artifact, Export
+from converters.format import named, resolve
 from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
 from model_defs.installation import IMPORTED_FROM
 
+Convert = Callable[..., Artifact]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
 
 
@@ -31,10 +37,12 @@ class Worker:
 
     def __init__(self, format_name: str) -> None:
         self.format = format_name
+        format = formats.find(format_name)
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
+        command = [sys.executable, "-P", "-m", "converters.processes.worker"]
         paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "converters.processes.worker", format_name],
+            [*command, format_name, *map(named, (format.convert, format.preload))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -95,19 +103,19 @@ def main() -> None:
     """Serve one job from standard input; everything else that is printed goes to the log."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    converter = formats.load(sys.argv[1])
-    getattr(converter, "preload", lambda: None)()
+    _, name, convert, preload = sys.argv
+    resolve(preload)()
     job = sys.stdin.read()
     if job:
-        json.dump(_serve(converter, json.loads(job)), answer)
+        json.dump(_serve(name, resolve(convert), json.loads(job)), answer)
         answer.flush()
     os._exit(0)  # TensorFlow and PyTorch take up to 0.7 s to take themselves apart
 
 
-def _serve(converter: Any, job: dict[str, Any]) -> dict[str, Any]:
+def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
     try:
         export, directory = Export.from_json(job["export"]), Path(job["directory"])
-        artifact = converter.convert(export, directory, **job["options"])
+        artifact = convert(export, directory, **job["options"])
         return {"artifact": artifact.to_json()}
     except MlshipError as error:
         return {"error": _error_json(error)}
@@ -116,7 +124,7 @@ def _serve(converter: Any, job: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # a converter may raise anything
         traceback.print_exc()
         last = str(error).strip().splitlines() or [""]
-        what = f"the {sys.argv[1]} converter failed: {type(error).__name__}: {last[0]}"
+        what = f"the {name} converter failed: {type(error).__name__}: {last[0]}"
         return {"error": _error_json(ConversionFailed(what))}
 
 

@@ -54,6 +54,15 @@ class LiteRTRunner:
         self._host.close()
 
 
+class ReferenceKernelsRunner(LiteRTRunner):
+    """A .tflite file in LiteRT's plain kernels: no XNNPACK, no SIMD, no threads."""
+
+    backend = "litert-reference"
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact, kernels="reference")
+
+
 def intermediates(
     artifact: Artifact, inputs: Tensors, kernels: str = "xnnpack"
 ) -> dict[str, np.ndarray]:

@@ -21,13 +21,13 @@ from own_models import tiny
 from safetensors.numpy import load_file
 
 from converters.api import Artifact
-from converters.browser import BROWSER_BACKENDS, BrowserRunner, host, open_runner
+from converters.browser import BrowserRunner, browser_backends, host, open_runner
 from converters.browser.host import Browser, shared_browser
 from model_defs.errors import BackendUnavailable, BadArtifact, UnknownName
 from toolchain.bundle import bundle
 from toolchain.cli.main import main
 
-BACKENDS = [(f, b) for f, backends in BROWSER_BACKENDS.items() for b in backends]
+BACKENDS = [(f, b) for f in ("tfjs", "tflite") for b in browser_backends(f)]
 WASM = "tfjs-wasm-chromium"
 TOLERANCES = {"tfjs-webgl-f16": 5e-3}
 FLOAT32 = 1e-5

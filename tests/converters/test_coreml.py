@@ -22,6 +22,9 @@ from torch import Tensor, nn
 from converters import mil
 from converters.api import Artifact, Export
 from converters.coreml import convert, defects
+from converters.coreml.reproducible import CONVERSION_DATE, make_reproducible
+from converters.coreml.runner import open_runner
+from converters.coreml.tools import coremltools, quiet
 from converters.mil.package import model_files, read_model
 from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
 from model_defs.spec import TensorSpec
@@ -111,7 +114,7 @@ def test_the_package_computes_what_pytorch_does(
     artifacts: dict[str, Artifact], precision: str, tolerance: float
 ) -> None:
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
-    runner = convert.open_runner(artifacts[precision])
+    runner = open_runner(artifacts[precision])
     ours = runner.run({"image": image})
     theirs = Small().eval()(torch.from_numpy(image))
     assert set(ours) == {"shade", "means"}
@@ -187,10 +190,10 @@ def test_the_same_bytes_on_another_day_in_another_folder_and_process(tmp_path: P
 
 def test_a_package_without_our_clean_up_differs_from_day_to_day(tmp_path: Path) -> None:
     """What `make_reproducible` is for: without it there is a date in the model."""
-    ct = convert.coremltools()
+    ct = coremltools()
     source = one(tmp_path / "export", lambda x: x + 1)
     module = torch.jit.load(str(source.torchscript))
-    with convert.quiet():
+    with quiet():
         model = ct.convert(
             module,
             inputs=[ct.TensorType("x", (1, 4, 8, 8))],
@@ -199,11 +202,11 @@ def test_a_package_without_our_clean_up_differs_from_day_to_day(tmp_path: Path) 
         )
         model.save(str(tmp_path / "raw.mlpackage"))
     model_file, _ = model_files(tmp_path / "raw.mlpackage")
-    assert convert.CONVERSION_DATE in read_model(model_file).description.metadata.userDefined
+    assert CONVERSION_DATE in read_model(model_file).description.metadata.userDefined
     before = package_bytes(tmp_path / "raw.mlpackage")
-    convert.make_reproducible(tmp_path / "raw.mlpackage")
+    make_reproducible(tmp_path / "raw.mlpackage")
     after = package_bytes(tmp_path / "raw.mlpackage")
-    assert convert.CONVERSION_DATE not in read_model(model_file).description.metadata.userDefined
+    assert CONVERSION_DATE not in read_model(model_file).description.metadata.userDefined
     assert before["Manifest.json"] != after["Manifest.json"]
 
 
@@ -229,7 +232,7 @@ REFUSED = {"hardtanh", "addcmul", "addcdiv", "fake_quantize_per_tensor_affine"}
 def test_repairs(defect: str, tmp_path: Path) -> None:
     artifact = convert.convert(one(tmp_path, REPAIRED[defect]), tmp_path)
     x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
-    ours = convert.open_runner(artifact).run({"x": x})["y"]
+    ours = open_runner(artifact).run({"x": x})["y"]
     theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
@@ -239,7 +242,7 @@ def test_coremltools_still_needs_the_repair(
     defect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guard of the guards: when this fails, coremltools is fixed and the repair can go."""
-    convert.coremltools()
+    coremltools()
     from coremltools.converters.mil.frontend.torch import ops
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
@@ -262,7 +265,7 @@ def test_coremltools_still_needs_the_repair(
         return
     artifact = convert.convert(source, tmp_path)
     x = np.random.default_rng(1).random((1, 4, 8, 8), np.float32)
-    ours = convert.open_runner(artifact).run({"x": x})["y"]
+    ours = open_runner(artifact).run({"x": x})["y"]
     theirs = REPAIRED[defect](torch.from_numpy(x)).numpy()
     assert np.abs(ours / theirs - 1).max() > 1e-3
 
@@ -277,7 +280,7 @@ def test_zeros_like_is_not_stored(tmp_path: Path) -> None:
     assert sum(p.stat().st_size for p in artifact.path.rglob("*") if p.is_file()) < 20_000
     assert artifact.notes == ()
     x = np.random.default_rng(1).random((1, 8, 64, 64), np.float32)
-    ours = convert.open_runner(artifact).run({"x": x})["y"]
+    ours = open_runner(artifact).run({"x": x})["y"]
     np.testing.assert_array_equal(ours, masked(torch.from_numpy(x)).numpy())
 
 
@@ -321,7 +324,7 @@ RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
 def test_what_other_routes_get_wrong_is_right_on_ours(name: str, tmp_path: Path) -> None:
     artifact = convert.convert(one(tmp_path, RIGHT[name]), tmp_path)
     x = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)
-    ours = convert.open_runner(artifact).run({"x": x})["y"]
+    ours = open_runner(artifact).run({"x": x})["y"]
     np.testing.assert_allclose(ours, RIGHT[name](torch.from_numpy(x)).numpy(), atol=1e-6)
 
 
@@ -347,11 +350,11 @@ def test_a_runner_refuses_ports_that_the_package_does_not_have(
     }
     for message, liar in liars.items():
         with pytest.raises(BadArtifact, match=message):
-            convert.open_runner(renamed(artifact, outputs=(liar, artifact.outputs[1])))
+            open_runner(renamed(artifact, outputs=(liar, artifact.outputs[1])))
 
 
 def test_a_runner_refuses_other_inputs(artifacts: dict[str, Artifact]) -> None:
-    runner = convert.open_runner(artifacts["float32"])
+    runner = open_runner(artifacts["float32"])
     with pytest.raises(BadArtifact, match="picture"):
         runner.run({"picture": np.zeros((1, 3, 16, 24), np.float32)})
     with pytest.raises(BadArtifact, match="shape"):
@@ -374,10 +377,10 @@ class FakeModel:
 def test_on_a_mac_core_ml_itself_runs(
     artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ct = convert.coremltools()
+    ct = coremltools()
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ct.models, "MLModel", FakeModel)
-    runner = convert.open_runner(artifacts["float32"], compute="cpu_and_gpu")
+    runner = open_runner(artifacts["float32"], compute="cpu_and_gpu")
     assert runner.backend == "coreml-gpu"
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
     outputs = runner.run({"image": image})
@@ -388,7 +391,7 @@ def test_on_a_mac_core_ml_itself_runs(
 
 def test_the_import_leaves_tensorflow_alone_and_says_nothing() -> None:
     script = """
-        from converters.coreml import coremltools
+        from converters.coreml.tools import coremltools
         coremltools()
         import sys
         assert sys.modules.get("tensorflow") is None

@@ -16,6 +16,7 @@ from converters.capture import export
 from converters.contents import disk_bytes
 from converters.coreml import constants, convert
 from converters.coreml.constants import is_sparse
+from converters.coreml.runner import MilRunner
 from tests.converters.kernels import Kernels, after, planned, program_of
 from toolchain.quantization import grids
 
@@ -91,7 +92,7 @@ def test_pruned_kernels_are_stored_in_the_fewest_bytes_and_read_back_to_the_bit(
     gained = disk_bytes(dense.path) - disk_bytes(artifact.path)
     assert gained > 0 if "sparse_to_dense" in kinds else gained == 0
     image = {"image": np.random.default_rng(0).random((1, 3, 12, 12), np.float32)}
-    results = [convert.MilRunner(one).run(image)["result"] for one in (artifact, dense)]
+    results = [MilRunner(one).run(image)["result"] for one in (artifact, dense)]
     np.testing.assert_array_equal(*results)
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from converters import formats
 from converters.api import Artifact
 from converters.encodings import Encoding, is_half, place
-from converters.tflite import partitions
+from converters.format import BLOCKS
+from converters.tflite.partitions import partitions
 from tests.converters.kernels import Kernels, after, converted, planned, program_of
 from toolchain.quantization import grids
 from toolchain.recipes import recipes, targets
@@ -23,7 +24,7 @@ STEPS = {
     "int8": "weights-int8",
     "int6": "weights-int6",
     "int4": "weights-int4",
-    f"int4{targets.BLOCKS}": "weights-int4=16",
+    f"int4{BLOCKS}": "weights-int4=16",
     "uint8": "weights-uint8",
     "uint16": "weights-uint16",
     **{f"palette{bits}": f"palettize={bits}" for bits in (8, 6, 4, 3, 2)},
@@ -31,7 +32,7 @@ STEPS = {
 STORED = [
     (target.name, dtype, rest)
     for target in targets.TARGETS.values()
-    for dtype in target.holds
+    for dtype in target.made.holds
     if dtype in STEPS
     for rest in ("", ",weights-fp16")
 ]

@@ -11,11 +11,12 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 from torch.nn import functional
 
-from converters import mil, tflite
+from converters import mil
 from converters.api import Artifact, Program
 from converters.capture import capture, export
 from converters.formats import open_runner
 from converters.processes.worker import Worker
+from converters.tflite.partitions import Partitions, partitions
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.data import calibration
 from toolchain.quantization.activations import OnGrids
@@ -115,7 +116,7 @@ def test_all_that_can_be_computed_in_integers_is(artifact: Artifact) -> None:
         *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
         *("ADD", "CONCATENATION", "PAD", "MAX_POOL_2D"),
     }
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
 
 
 def test_it_computes_what_pytorch_computes_on_the_grids(
@@ -187,7 +188,7 @@ def test_layers_that_are_kept_compute_in_floats(tmp_path: Path) -> None:
         program = step(program)
     artifact = converted(program, "tflite", tmp_path)
     assert ("TRANSPOSE_CONV", TYPE.FLOAT32) in kinds(model_of(artifact))
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
     assert worst(artifact, program) <= 2 * max(g.scale for g in program.module.grids.at.values())
 
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from converters import tfjs
 from converters.api import Artifact, Port, Program
 from converters.capture import capture, export
 from converters.tfjs import runner
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tfjs.runner import open_runner as open_tfjs
 from model_defs.errors import BackendUnavailable, BadArtifact, CannotWrite
 from model_defs.spec import ModelSpec, TensorSpec
 from tests.converters import mutate_tf
@@ -35,7 +36,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture
 def artifact(heads: Case, tmp_path: Path) -> Artifact:
-    return tfjs.convert(heads.export, tmp_path)
+    return to_tfjs(heads.export, tmp_path)
 
 
 def model(artifact: Artifact) -> dict:
@@ -95,7 +96,7 @@ def test_attention_is_written_as_wasm_runs_it_natively(tmp_path: Path) -> None:
             return (query @ key.transpose(2, 3)).softmax(-1) @ value
 
     found = case(tmp_path, Attention(), [torch.rand(2, 10, 6)])
-    artifact = tfjs.convert(found.export, tmp_path)
+    artifact = to_tfjs(found.export, tmp_path)
     nodes = {node["name"]: node for node in model(artifact)["modelTopology"]["node"]}
     kinds = [node["op"] for node in nodes.values()]
     assert (kinds.count("MatMul"), kinds.count("BatchMatMulV2")) == (1, 2)  # one matrix, and two
@@ -124,7 +125,7 @@ def test_a_result_that_others_read_is_not_fused_away(tmp_path: Path) -> None:
             return y.relu() + y
 
     found = case(tmp_path, Shared(), [torch.rand(1, 3, 6, 6)])
-    artifact = tfjs.convert(found.export, tmp_path)
+    artifact = to_tfjs(found.export, tmp_path)
     assert "Relu" in [node["op"] for node in model(artifact)["modelTopology"]["node"]]
     assert worst(tfjs_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
@@ -136,7 +137,7 @@ def test_the_topology_names_a_producer(artifact: Artifact) -> None:
 def test_shards_hold_four_megabytes_at_most(tmp_path: Path) -> None:
     wide = nn.Sequential(nn.Flatten(), nn.Linear(1200, 1000))
     found = case(tmp_path, wide, [torch.rand(1, 3, 20, 20)])
-    artifact = tfjs.convert(found.export, tmp_path)
+    artifact = to_tfjs(found.export, tmp_path)
     shards = sorted(artifact.path.glob("*.bin"))
     assert [shard.name for shard in shards] == ["group1-shard1of2.bin", "group1-shard2of2.bin"]
     assert shards[0].stat().st_size == 4 * 1024 * 1024
@@ -144,7 +145,7 @@ def test_shards_hold_four_megabytes_at_most(tmp_path: Path) -> None:
 
 
 def test_float16_halves_the_weights_and_stays_close(heads: Case, tmp_path: Path) -> None:
-    artifact = tfjs.convert(replace(heads.export, precision="float16"), tmp_path)
+    artifact = to_tfjs(replace(heads.export, precision="float16"), tmp_path)
     error = worst(tfjs_outputs(artifact, heads.inputs), heads.outputs)
     assert 1e-6 < error < 2e-3
     stored = {
@@ -162,7 +163,7 @@ def test_float16_keeps_epsilons_and_what_it_cannot_hold_in_float32(tmp_path: Pat
             return x / (x.abs() + 1e-9) + x * torch.tensor([1e6, 1.0]).view(1, 2, 1, 1)
 
     found = case(tmp_path, Extremes(), [torch.rand(1, 2, 4, 4) * 1e-3], precision="float16")
-    outputs = tfjs_outputs(tfjs.convert(found.export, tmp_path), found.inputs)
+    outputs = tfjs_outputs(to_tfjs(found.export, tmp_path), found.inputs)
     assert worst(outputs, found.outputs) <= 1e-5
 
 
@@ -177,7 +178,7 @@ def test_a_constant_on_no_grid_stays_float32_and_is_named(tmp_path: Path) -> Non
             return nn.functional.conv2d(x, kernel)
 
     program = WeightsUint8()(program_of(Joined(), (1, 16, 8, 8)))
-    artifact = tfjs.convert(export(program, tmp_path), tmp_path)
+    artifact = to_tfjs(export(program, tmp_path), tmp_path)
     assert len(artifact.notes) == 1
     assert "0.04 MB in float32, on no grid" in artifact.notes[0]
 
@@ -185,7 +186,7 @@ def test_a_constant_on_no_grid_stays_float32_and_is_named(tmp_path: Path) -> Non
 def test_a_stale_shard_of_an_earlier_build_is_removed(heads: Case, artifact: Artifact) -> None:
     stale = artifact.path / "group1-shard9of9.bin"
     stale.write_bytes(b"old")
-    tfjs.convert(heads.export, artifact.path.parent)
+    to_tfjs(heads.export, artifact.path.parent)
     assert not stale.exists()
 
 
@@ -194,7 +195,7 @@ def test_another_process_folder_and_day_give_the_same_bytes(
     heads: Case, tmp_path: Path, precision: str
 ) -> None:
     export = replace(heads.export, precision=precision)
-    here = tfjs.convert(export, tmp_path).path
+    here = to_tfjs(export, tmp_path).path
     (tmp_path / "export.json").write_text(json.dumps(export.to_json()))
     (tmp_path / "there").mkdir()
     subprocess.run(
@@ -217,19 +218,19 @@ def test_a_perturbed_weight_shows(heads: Case, artifact: Artifact) -> None:
 def test_a_truncated_shard_is_a_bad_artifact(artifact: Artifact) -> None:
     mutate_tf.truncate(artifact.path / "group1-shard1of1.bin")
     with pytest.raises(BadArtifact, match="bytes, the manifest says"):
-        tfjs.open_runner(artifact)
+        open_tfjs(artifact)
 
 
 def test_a_missing_shard_is_a_bad_artifact(artifact: Artifact) -> None:
     (artifact.path / "group1-shard1of1.bin").unlink()
     with pytest.raises(BadArtifact, match="no such file"):
-        tfjs.open_runner(artifact)
+        open_tfjs(artifact)
 
 
 def test_malformed_json_is_a_bad_artifact(artifact: Artifact) -> None:
     mutate_tf.truncate(artifact.path / "model.json")
     with pytest.raises(BadArtifact, match="JSON"):
-        tfjs.open_runner(artifact)
+        open_tfjs(artifact)
 
 
 def test_an_operation_that_tfjs_lacks_is_a_bad_artifact(heads: Case, artifact: Artifact) -> None:
@@ -242,7 +243,7 @@ def test_an_operation_that_tfjs_lacks_is_a_bad_artifact(heads: Case, artifact: A
 def test_nchw_for_nhwc_is_a_bad_artifact(artifact: Artifact) -> None:
     port = Port("logits", "logits", (1, 3, 12, 16), (0, 1, 2, 3))
     with pytest.raises(BadArtifact, match=r"\(1, 12, 16, 3\) in the file"):
-        tfjs.open_runner(replace(artifact, outputs=(port, artifact.outputs[1])))
+        open_tfjs(replace(artifact, outputs=(port, artifact.outputs[1])))
 
 
 def test_outputs_of_one_shape_are_bound_by_name(heads: Case, artifact: Artifact) -> None:
@@ -258,7 +259,7 @@ def test_outputs_of_one_shape_are_bound_by_name(heads: Case, artifact: Artifact)
 
 
 def test_one_process_runs_many_times(heads: Case, artifact: Artifact) -> None:
-    opened = tfjs.open_runner(artifact)
+    opened = open_tfjs(artifact)
     first, second = opened.run(heads.inputs), opened.run(heads.inputs)
     opened.close()
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -274,7 +275,7 @@ def test_without_node_the_backend_is_unavailable(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(BackendUnavailable, match="Node is not installed"):
-        tfjs.open_runner(artifact)
+        open_tfjs(artifact)
 
 
 def test_without_its_packages_the_backend_says_npm_ci(
@@ -282,7 +283,7 @@ def test_without_its_packages_the_backend_says_npm_ci(
 ) -> None:
     monkeypatch.setattr(runner, "NODE", tmp_path)
     with pytest.raises(BackendUnavailable, match="tfjs-backend-wasm is not installed") as caught:
-        tfjs.open_runner(artifact)
+        open_tfjs(artifact)
     assert "npm ci" in caught.value.do
 
 
@@ -295,4 +296,4 @@ def test_the_lock_file_names_no_registry() -> None:
 def test_a_file_in_the_way_cannot_be_overwritten(heads: Case, tmp_path: Path) -> None:
     (tmp_path / "tfjs_model").write_text("in the way")
     with pytest.raises(CannotWrite, match="cannot write"):
-        tfjs.convert(heads.export, tmp_path)
+        to_tfjs(heads.export, tmp_path)

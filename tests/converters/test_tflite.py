@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from converters import tflite
 from converters.api import Artifact, Port
+from converters.tflite.convert import convert as to_tflite
+from converters.tflite.partitions import Partitions, partitions
+from converters.tflite.runner import open_runner as open_tflite
 from model_defs.errors import BadArtifact, CannotWrite, UnsupportedOperation
 from tests.converters import mutate_tf
 from tests.converters.tf_checks import Case, case, operations, tflite_outputs, worst
@@ -43,7 +45,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture
 def artifact(heads: Case, tmp_path: Path) -> Artifact:
-    return tflite.convert(heads.export, tmp_path)
+    return to_tflite(heads.export, tmp_path)
 
 
 def test_numbers_are_pytorchs(heads: Case, artifact: Artifact) -> None:
@@ -62,7 +64,7 @@ def test_a_convolutional_network_has_no_transpose_and_one_partition(artifact: Ar
         *("CONCATENATION", "RESHAPE", "CONCATENATION", "RESHAPE"),
         *("CONV_2D", "CONV_2D", "LOGISTIC"),
     ]
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
 
 
 def test_partitions_name_what_xnnpack_does_not_run(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_partitions_name_what_xnnpack_does_not_run(tmp_path: Path) -> None:
             return (x * 2).argmax(1).float() * 0.5
 
     found = case(tmp_path, Indexed(), [torch.rand(1, 3, 4, 4)])
-    parts = tflite.partitions(tflite.convert(found.export, tmp_path).path)
+    parts = partitions(to_tflite(found.export, tmp_path).path)
     assert (parts.count, parts.fallen) == (2, ("ARG_MAX", "CAST"))
 
 
@@ -85,9 +87,9 @@ def test_a_split_stays_in_the_partition(
             return torch.cat([*others, first * 3], 1)
 
     found = case(tmp_path, Parts(), [torch.rand(1, 6, 4, 4)])
-    artifact = tflite.convert(found.export, tmp_path)
+    artifact = to_tflite(found.export, tmp_path)
     assert operation in operations(artifact.path)
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
@@ -105,8 +107,8 @@ def test_a_constant_of_several_operations_stays_in_the_partition(tmp_path: Path)
 
     torch.manual_seed(0)
     found = case(tmp_path, Shared(), [torch.rand(1, 3, 9, 9)], precision="float16")
-    artifact = tflite.convert(found.export, tmp_path)
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    artifact = to_tflite(found.export, tmp_path)
+    assert partitions(artifact.path) == Partitions(1, ())
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-2
 
 
@@ -119,20 +121,20 @@ def test_a_small_constant_padding_stays_in_the_partition(
             return nn.functional.pad(x * 2, (0, 1, width, 0), value=0.7) * 3
 
     found = case(tmp_path, Bordered(), [torch.rand(1, 3, 4, 200)])
-    artifact = tflite.convert(found.export, tmp_path)
-    parts = tflite.partitions(artifact.path)
+    artifact = to_tflite(found.export, tmp_path)
+    parts = partitions(artifact.path)
     assert (parts.count, "PADV2" in parts.fallen) == (count, count > 1)
     assert artifact.path.stat().st_size < 20_000
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
 def test_float16_halves_the_file_and_stays_close(heads: Case, tmp_path: Path) -> None:
-    full = tflite.convert(heads.export, tmp_path).path.stat().st_size
-    artifact = tflite.convert(replace(heads.export, precision="float16"), tmp_path)
+    full = to_tflite(heads.export, tmp_path).path.stat().st_size
+    artifact = to_tflite(replace(heads.export, precision="float16"), tmp_path)
     error = worst(tflite_outputs(artifact, heads.inputs), heads.outputs)
     assert 1e-6 < error < 2e-3
     assert artifact.path.stat().st_size < 0.75 * full
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
 
 
 def test_float16_keeps_epsilons_and_what_it_cannot_hold_in_float32(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ def test_float16_keeps_epsilons_and_what_it_cannot_hold_in_float32(tmp_path: Pat
             return x / (x.abs() + 1e-9) + x * torch.tensor([1e6, 1.0]).view(1, 2, 1, 1)
 
     found = case(tmp_path, Extremes(), [torch.rand(1, 2, 4, 4) * 1e-3], precision="float16")
-    outputs = tflite_outputs(tflite.convert(found.export, tmp_path), found.inputs)
+    outputs = tflite_outputs(to_tflite(found.export, tmp_path), found.inputs)
     assert worst(outputs, found.outputs) <= 1e-5
 
 
@@ -149,10 +151,10 @@ CONVERT = """
 import json, sys, time
 time.time = lambda: 4e9
 from pathlib import Path
-from converters import {format}
+from converters.{format} import convert
 from converters.api import Export
 export = Export.from_json(json.load(open(sys.argv[1])))
-{format}.convert(export, Path(sys.argv[2]))
+convert.convert(export, Path(sys.argv[2]))
 assert not {{"torch", "keras"}} & set(sys.modules), "a conversion loads what it does not need"
 """
 
@@ -164,7 +166,7 @@ def test_another_process_folder_and_day_give_the_same_bytes(
     import json
 
     export = replace(heads.export, precision=precision)
-    here = tflite.convert(export, tmp_path).path.read_bytes()
+    here = to_tflite(export, tmp_path).path.read_bytes()
     (tmp_path / "export.json").write_text(json.dumps(export.to_json()))
     (tmp_path / "there").mkdir()
     subprocess.run(
@@ -185,41 +187,41 @@ def test_a_perturbed_weight_shows(heads: Case, artifact: Artifact) -> None:
 def test_a_truncated_file_is_a_bad_artifact(artifact: Artifact) -> None:
     mutate_tf.truncate(artifact.path)
     with pytest.raises(BadArtifact, match=r"LiteRT ended|is not a model"):
-        tflite.open_runner(artifact)
+        open_tflite(artifact)
 
 
 def test_an_empty_file_is_a_bad_artifact(artifact: Artifact) -> None:
     mutate_tf.truncate(artifact.path, keep=0)
     with pytest.raises(BadArtifact, match="is not a model"):
-        tflite.open_runner(artifact)
+        open_tflite(artifact)
 
 
 def test_a_missing_file_is_a_bad_artifact(artifact: Artifact) -> None:
     artifact.path.unlink()
     with pytest.raises(BadArtifact, match="does not exist"):
-        tflite.open_runner(artifact)
+        open_tflite(artifact)
 
 
 def test_a_port_that_the_file_lacks_is_a_bad_artifact(artifact: Artifact) -> None:
     ports = (replace(artifact.outputs[0], stored_as="other"), artifact.outputs[1])
     with pytest.raises(BadArtifact, match="outputs are"):
-        tflite.open_runner(replace(artifact, outputs=ports))
+        open_tflite(replace(artifact, outputs=ports))
 
 
 def test_nchw_for_nhwc_is_a_bad_artifact(artifact: Artifact) -> None:
     port = Port("logits", "logits", (1, 3, 12, 16), (0, 1, 2, 3))
     with pytest.raises(BadArtifact, match=r"\(1, 12, 16, 3\) in the file"):
-        tflite.open_runner(replace(artifact, outputs=(port, artifact.outputs[1])))
+        open_tflite(replace(artifact, outputs=(port, artifact.outputs[1])))
 
 
 def test_another_type_is_a_bad_artifact(artifact: Artifact) -> None:
     port = replace(artifact.inputs[0], dtype="int32")
     with pytest.raises(BadArtifact, match="float32"):
-        tflite.open_runner(replace(artifact, inputs=(port, artifact.inputs[1])))
+        open_tflite(replace(artifact, inputs=(port, artifact.inputs[1])))
 
 
 def test_a_missing_input_is_refused(heads: Case, artifact: Artifact) -> None:
-    runner = tflite.open_runner(artifact)
+    runner = open_tflite(artifact)
     with pytest.raises(BadArtifact, match="given inputs"):
         runner.run({"x": heads.inputs["x"]})
     runner.close()
@@ -239,7 +241,7 @@ def test_outputs_of_one_shape_are_bound_by_name(heads: Case, artifact: Artifact)
 
 def test_a_folder_that_does_not_exist_cannot_be_written(heads: Case, tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match="cannot write"):
-        tflite.convert(heads.export, tmp_path / "missing")
+        to_tflite(heads.export, tmp_path / "missing")
 
 
 def test_what_nobody_can_lower_is_refused_by_name(tmp_path: Path) -> None:
@@ -265,5 +267,5 @@ def test_what_nobody_can_lower_is_refused_by_name(tmp_path: Path) -> None:
         "float32",
     )
     with pytest.raises(UnsupportedOperation, match=r"^Det: not among.*onnx2tf") as caught:
-        tflite.convert(export, tmp_path)
+        to_tflite(export, tmp_path)
     assert "decoder/det" in caught.value.where

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from converters import tflite
 from converters.capture import capture, export
 from converters.lowering.call import Target
 from converters.lowering.graph import read_graph
 from converters.lowering.rewrites import rewritten
+from converters.tflite.convert import convert as to_tflite
+from converters.tflite.partitions import Partitions, partitions
 from model_defs import zoo
 from tests.converters.tf_checks import operations
 
@@ -19,9 +20,9 @@ SMALL = ("select-coarse", "portrait-head", "depth-trunk", "depth-head", "salienc
 
 
 def is_whole_and_nhwc(name: str, directory: Path) -> None:
-    artifact = tflite.convert(export(capture(zoo.load(name)), directory), directory)
+    artifact = to_tflite(export(capture(zoo.load(name)), directory), directory)
     assert artifact.notes == ()
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    assert partitions(artifact.path) == Partitions(1, ())
     assert "TRANSPOSE" not in operations(artifact.path)
 
 

@@ -13,8 +13,9 @@ import onnxsim
 import torch
 from torch import nn
 
-from converters import tfjs, tflite
 from converters.api import Artifact, Export
+from converters.tfjs.runner import open_runner as open_tfjs
+from converters.tflite.runner import open_runner as open_tflite
 from model_defs.spec import TensorSpec
 
 Arrays = dict[str, np.ndarray]
@@ -64,14 +65,14 @@ def case(
 
 
 def tflite_outputs(artifact: Artifact, inputs: Arrays) -> Arrays:
-    runner = tflite.open_runner(artifact)
+    runner = open_tflite(artifact)
     outputs = runner.run(inputs)
     runner.close()
     return outputs
 
 
 def tfjs_outputs(artifact: Artifact, inputs: Arrays) -> Arrays:
-    runner = tfjs.open_runner(artifact)
+    runner = open_tfjs(artifact)
     try:
         return runner.run(inputs)
     finally:

@@ -21,6 +21,7 @@ from converters import mil
 from converters.api import Export
 from converters.capture import capture, example, export
 from converters.coreml import convert
+from converters.coreml.runner import MilRunner
 from tests.converters.timm_families import FAMILIES, spec_of
 
 TABLE = Path(mil.__file__).with_name("FAMILIES.md")
@@ -107,7 +108,7 @@ def _executed(
     """The scores that the package computes, and how many operations there are."""
     artifact = convert.convert(written, folder)
     operations = mil.open_package(artifact.path).main.block.operations
-    (scores,) = convert.MilRunner(artifact).run(given).values()
+    (scores,) = MilRunner(artifact).run(given).values()
     assert np.isfinite(scores).all()
     return scores, sum(o.type != "const" for o in operations)
 

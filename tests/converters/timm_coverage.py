@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from converters import tfjs, tflite
 from converters.api import Artifact
 from converters.capture import capture, example, export
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tflite.convert import convert as to_tflite
+from converters.tflite.partitions import partitions
 from tests.converters.tf_checks import Arrays, operations, tfjs_outputs, tflite_outputs
 from tests.converters.timm_families import FAMILIES, TOLERANCE, spec_of
 
@@ -59,8 +61,8 @@ def row(name: str, directory: Path) -> Row:
     given = {program.spec.inputs[0].name: inputs[0].numpy()}
     wanted = program.module(*inputs).numpy()
     written = export(program, directory)
-    on_tflite, on_tfjs = tflite.convert(written, directory), tfjs.convert(written, directory)
-    parts = tflite.partitions(on_tflite.path)
+    on_tflite, on_tfjs = to_tflite(written, directory), to_tfjs(written, directory)
+    parts = partitions(on_tflite.path)
     found = operations(on_tflite.path)
     errors = (
         _error(on_tflite, tflite_outputs(on_tflite, given), wanted),

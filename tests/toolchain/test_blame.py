@@ -19,9 +19,10 @@ from torch import nn
 
 from converters import backends
 from converters.api import Program
+from converters.backends import WATCHES
 from converters.capture import capture, export
 from converters.intermediates import onnx
-from converters.intermediates.backends import WATCHES, Guide
+from converters.intermediates.guide import Guide
 from converters.intermediates.origins import origins
 from model_defs import lookup
 from model_defs.errors import BackendUnavailable

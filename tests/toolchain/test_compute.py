@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from converters import backends
-from converters.coreml import convert
+from converters import backends, mil
+from converters.coreml import runner as coreml_runner
 from model_defs.pixels import FILTERS
 from model_defs.spec import Colour, Postprocess, Preprocess, Resize
 from toolchain.build.ship import LOADING
@@ -84,7 +84,7 @@ class FakeModel:
 
     def __init__(self, path: str, compute_units: Any) -> None:
         self.units = compute_units.name
-        self.main = convert.mil.open_package(Path(path)).main
+        self.main = mil.open_package(Path(path)).main
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         off = 0.5 if self.units == "CPU_AND_NE" else 0.0
@@ -103,7 +103,7 @@ UNITS = {
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     fake = SimpleNamespace(models=SimpleNamespace(MLModel=FakeModel), ComputeUnit=ComputeUnit)
-    monkeypatch.setattr(convert, "coremltools", lambda: fake)
+    monkeypatch.setattr(coreml_runner, "coremltools", lambda: fake)
 
 
 @pytest.mark.usefixtures("mac")
@@ -112,7 +112,7 @@ def test_each_backend_of_a_mac_asks_for_its_units(name: str, shared: Path) -> No
     found = bundle.read(shared / "dist" / "tiny-ios")
     artifact = found.artifact
     runner = backends.find(name).open(artifact)
-    assert isinstance(runner, convert.CoreMlRunner)
+    assert isinstance(runner, coreml_runner.CoreMlRunner)
     assert runner._model.units == UNITS[name]
 
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 
 from converters import backends
 from converters.api import Artifact, Runner
-from converters.backends import BACKENDS, Backend
+from converters.backends import BACKENDS
+from converters.format import Backend
 from model_defs.errors import BackendUnavailable, BadRecord, UnknownName
 from model_defs.pixels import save_picture
 from tests.toolchain.manifests import resealed
@@ -135,7 +136,7 @@ def test_backends_of_a_system_say_how_to_get_there() -> None:
     def never(artifact: Artifact) -> Runner:
         raise AssertionError
 
-    backend = Backend("x", "tfjs", "", never, 1, system="no-such-system")
+    backend = Backend("x", "", never, 1, system="no-such-system")
     with pytest.raises(BackendUnavailable, match="--record"):
         backend.open(Artifact(Path(), "tfjs", "float32", (), ()))
 

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from converters.capture import capture, example
-from converters.tflite import partitions
+from converters.tflite.partitions import partitions
 from model_defs import lookup
 from model_defs.spec import TensorSpec
 from tests import own_models

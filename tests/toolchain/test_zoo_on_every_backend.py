@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from converters.backends import BACKENDS, Backend
+from converters.backends import BACKENDS
+from converters.format import Backend
 from model_defs import zoo
 from model_defs.counting import count
 from toolchain.cli.main import main

@@ -66,7 +66,7 @@ class CacheQuery:
         """The query for one bundle of a request."""
         name = model if isinstance(model, str) else ""
         weights = str(request.weights.absolute()) if request.weights else ""
-        compute = request.compute if target.format == "coreml" else DEFAULT_COMPUTE
+        compute = request.compute if target.made.compute_units else DEFAULT_COMPUTE
         recipe = request.recipe.on(target.name).key
         metric = request.evaluator is not None
         return cls(name, target.name, recipe, weights, request.via, compute, metric)

@@ -84,7 +84,7 @@ def prepare(
     if request.evaluator is not None:
         evaluate = request.evaluator(captured, told)
     shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
-    needs_onnx = any(t.needs_onnx for t in request.targets)
+    needs_onnx = any(t.made.source == "onnx" for t in request.targets)
     exported = export(shipped, work, onnx=needs_onnx)
     weights = WeightsOrigin.of(file)
     if file is None and not isinstance(model, str):

@@ -25,7 +25,7 @@ def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path) -> 
         artifact = worker.convert(prepared.export, stage, options)
     except UnsupportedOperation as error:
         raise _with_source(error, prepared.export) from error
-    path = stage / f"{prepared.name}{target.suffix}"
+    path = stage / f"{prepared.name}{target.made.suffix}"
     artifact.path.rename(path)
     return replace(artifact, path=path)
 

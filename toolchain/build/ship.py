@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.formats import FORMATS
 from model_defs.errors import MlshipError
 from model_defs.installation import VERSION
 from toolchain.build.request import Built, destination
@@ -29,7 +30,7 @@ LOADING = Path(__file__).parents[1] / "clients"
 def seal(prepared: Prepared, target: Target, artifact: Artifact, report: ParityReport) -> Bundle:
     """The bundle of a proved artifact, in the folder that it was staged in."""
     stage = artifact.path.parent
-    for name in target.loading:
+    for name in target.made.loading:
         shutil.copy(LOADING / name, stage / name)
     return bundle.seal(stage, _contents(prepared, target, artifact, report))
 
@@ -61,7 +62,7 @@ def _contents(
         parity=ProofEntry.of(report),
         golden=tuple(_write_golden(stage, case, reference) for case in GOLDEN),
         tools=tools(),
-        compute=prepared.request.compute if target.format == "coreml" else None,
+        compute=prepared.request.compute if target.made.compute_units else None,
     )
 
 
@@ -79,7 +80,7 @@ def tools() -> dict[str, str]:
     """The versions of what decides an artifact's bytes."""
     from importlib.metadata import version
 
-    names = ("torch", "coremltools", "tensorflow", "onnx", "onnxsim", "ai-edge-litert", "numpy")
+    names = dict.fromkeys(name for format in FORMATS.values() for name in format.tools)
     return {"mlship": VERSION, **{name: version(name) for name in names}}
 
 

@@ -144,7 +144,8 @@ class Contents(StrictModel):
             raise ValueError("a name stands for two tensors")
         _check_ports("inputs", self.inputs, self.artifact.inputs)
         _check_ports("outputs", self.outputs, self.artifact.outputs)
-        if (self.artifact.format == "coreml") != (self.compute is not None):
+        units = formats.find(self.artifact.format).compute_units
+        if bool(units) != (self.compute is not None):
             raise ValueError("compute belongs to bundles of Core ML, and to no others")
         return self
 

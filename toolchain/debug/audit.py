@@ -119,7 +119,7 @@ def _placed(rows: Sequence[AuditRow], package: Package, subject: Subject) -> Ite
 def _layers(package: Package, subject: Subject) -> dict[str, TracedLayer]:
     """The layer of each tensor; one that an operation is split into belongs to the next named."""
     from converters.capture import export
-    from converters.intermediates.backends import core_ml_layers, plain_name
+    from converters.coreml.names import core_ml_layers, plain_name
     from converters.intermediates.traced import Traced
 
     assert subject.program is not None

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from converters import backends
+from converters.backends import WATCHES
 from converters.capture import export
-from converters.intermediates.backends import WATCHES, Guide, Observed
+from converters.format import resolve
+from converters.intermediates.guide import Guide, Observed
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
 from toolchain.debug import stages
@@ -202,7 +204,7 @@ def _before(
 def layers_of(subject: Subject, name: str, guide: Guide, before: Guide | None) -> BackendBlame:
     try:
         backends.find(name).look()
-        seen = list(WATCHES[name](subject.artifact, guide))
+        seen = list(resolve(WATCHES[name])(subject.artifact, guide))
     except MlshipError as error:
         if isinstance(error, BackendUnavailable):
             return BackendBlame(name, (), error.what)

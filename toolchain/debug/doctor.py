@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from converters.backends import BACKENDS, Backend
+from converters.backends import BACKENDS
+from converters.format import Backend
 from converters.processes import nodes
 from model_defs.errors import BackendUnavailable
 from model_defs.installation import DISTRIBUTION, FOLDER, PREFIX

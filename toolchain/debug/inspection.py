@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from converters import formats
+from converters.format import resolve
 from toolchain.bundle.bundle import Bundle
 
 if TYPE_CHECKING:
-    from converters.tflite import Partitions
+    from converters.tflite.partitions import Partitions
 
 
 def facts(bundle: Bundle) -> dict[str, Any]:
@@ -18,9 +20,9 @@ def facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def partitions_of(bundle: Bundle) -> Partitions | None:
-    """How XNNPACK cuts up a .tflite; None for another format."""
-    if bundle.artifact.format != "tflite":
+    """How a delegate cuts up an artifact; None where its format has none."""
+    of_file = formats.find(bundle.artifact.format).partitions
+    if of_file is None:
         return None
-    from converters.tflite import partitions
-
-    return partitions(bundle.artifact.path)
+    found: Partitions = resolve(of_file)(bundle.artifact.path)
+    return found

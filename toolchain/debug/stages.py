@@ -16,7 +16,7 @@ from toolchain.parity import compare
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
-    from converters.intermediates.backends import Guide
+    from converters.intermediates.guide import Guide
     from toolchain.parity.subject import Subject
     from toolchain.passes.base import Pass
 

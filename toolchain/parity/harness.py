@@ -12,7 +12,7 @@ import numpy as np
 
 from converters import backends
 from converters.api import Runner, Tensors
-from converters.backends import Backend
+from converters.format import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
 from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict

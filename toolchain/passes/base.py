@@ -10,12 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from converters.api import Program
 
-ACTIVATIONS = "-activations"
-"""What the type of integers is called that a target computes with."""
-
-BLOCKS = "-blocks"
-"""What the type of integers is called that have a scale for each block."""
-
 Fields = dict[str, Any]
 """Those of a pass, by name."""
 

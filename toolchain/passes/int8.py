@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from converters.format import ACTIVATIONS
 from model_defs.errors import RecipeMismatch, UnknownName
-from toolchain.passes.base import ACTIVATIONS, Option, Pass
+from toolchain.passes.base import Option, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from toolchain.passes.base import BLOCKS, Option, Pass
+from converters.format import BLOCKS
+from toolchain.passes.base import Option, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program

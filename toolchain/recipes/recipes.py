@@ -15,10 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from converters.format import ACTIVATIONS
 from model_defs.errors import BadRecipe, RecipeMismatch, UnknownName
 from toolchain import passes
 from toolchain.passes import PASSES
-from toolchain.passes.base import ACTIVATIONS
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec

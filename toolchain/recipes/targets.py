@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from converters.format import ACTIVATIONS, BLOCKS, Format
+from converters.formats import FORMATS
 from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
 from converters.lowering import Via as Via
 from model_defs.errors import UnknownName, UnsupportedOption
 from toolchain import passes
 from toolchain.bundle.compute import Compute
 from toolchain.passes import PASSES
-from toolchain.passes.base import ACTIVATIONS, BLOCKS
 from toolchain.recipes.recipes import RECIPES, Recipe
 
 """Where an app lets Core ML compute: GPU is Metal, NE the Neural Engine."""
@@ -19,65 +20,18 @@ DEFAULT_COMPUTE: Compute = "all"
 
 @dataclass(frozen=True)
 class Target:
-    """A platform, the converter of its format, and the artifact's file name ending.
-
-    `loading` names the files of `toolchain/clients` that its bundles carry: code for an app.
-    `stores` are the types in which its format holds weights that it computes with in float32,
-    and those in which it computes. It `pads` types of fewer bits to a byte: they are smaller once
-    they are compressed, as a server does when it sends them.
-    """
+    """A platform that bundles are built for, and the record of what its artifacts are."""
 
     name: str
-    format: str
-    suffix: str
-    needs_onnx: bool
-    summary: str
-    loading: tuple[str, ...] = ()
-    stores: tuple[str, ...] = ("float32", "float16")
-    pads: tuple[str, ...] = ()
+    made: Format
 
     @property
-    def holds(self) -> tuple[str, ...]:
-        """All types whose numbers are the same in its files."""
-        return self.stores + self.pads
+    def format(self) -> str:
+        """The name of the format."""
+        return self.made.name
 
 
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target(
-            "ios",
-            "coreml",
-            ".mlpackage",
-            False,
-            "Core ML (Metal, Neural Engine), iOS 16+",
-            loading=("MLShip.swift",),
-            stores=(
-                *("float32", "float16", "int8", "int6", "int4", f"int4{BLOCKS}"),
-                f"int8{ACTIVATIONS}",
-                *("palette8", "palette6", "palette4", "palette3", "palette2"),
-            ),
-        ),
-        Target(
-            "android",
-            "tflite",
-            ".tflite",
-            True,
-            "TFLite / LiteRT (XNNPACK, GPU)",
-            stores=("float32", "float16", "int8", "int4", f"int8{ACTIVATIONS}"),
-        ),
-        Target(
-            "web",
-            "tfjs",
-            ".tfjs",
-            True,
-            "TensorFlow.js (WASM, WebGL, WebGPU)",
-            loading=("mlship.mjs",),
-            stores=("float32", "float16", "uint16", "int8", "uint8"),
-            pads=("int6", "int4"),
-        ),
-    )
-}
+TARGETS = {format.target: Target(format.target, format) for format in FORMATS.values()}
 
 
 def find(names: tuple[str, ...]) -> tuple[Target, ...]:
@@ -89,10 +43,10 @@ def find(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def check_via(chosen: tuple[Target, ...], via: Via) -> None:
-    """UnsupportedOption where onnx2tf is asked for a target that ONNX has no part in."""
+    """UnsupportedOption where onnx2tf is asked for a target whose files it does not write."""
     for target in chosen:
-        if via != DEFAULT_VIA and not target.needs_onnx:
-            others = [f"--target {t.name}" for t in TARGETS.values() if t.needs_onnx]
+        if via != DEFAULT_VIA and via not in target.made.vias:
+            others = [f"--target {t.name}" for t in TARGETS.values() if via in t.made.vias]
             raise UnsupportedOption(
                 f"{via} does not write {target.format}", do=f"use {' or '.join(others)}"
             )
@@ -102,8 +56,8 @@ def check_recipe(chosen: tuple[Target, ...], recipe: Recipe) -> None:
     """UnsupportedOption where a target cannot store a recipe's numbers; names one that it can."""
     for target in chosen:
         for dtype in recipe.on(target.name).stores:
-            if dtype not in target.holds:
-                able = [t.name for t in TARGETS.values() if dtype in t.holds]
+            if dtype not in target.made.holds:
+                able = [t.name for t in TARGETS.values() if dtype in t.made.holds]
                 lacks = f"does not store {dtype} weights"
                 if dtype.endswith(ACTIVATIONS):
                     lacks = f"does not compute in {dtype.removesuffix(ACTIVATIONS)}"
@@ -120,7 +74,7 @@ def nearest(dtype: str, target: Target) -> str:
     from converters.encodings import BITS
 
     least = BITS[dtype.removesuffix(BLOCKS).removesuffix(ACTIVATIONS)]
-    wider = [t for t in target.stores if t in BITS and BITS[t] >= least]
+    wider = [t for t in target.made.stores if t in BITS and BITS[t] >= least]
     found = min(wider, key=lambda t: (BITS[t], t[:3] != dtype[:3]))
     named = [recipe.name for recipe in RECIPES.values() if recipe.stores == (found,)]
     steps = (step for name in PASSES for step in passes.steps_of(name))
@@ -129,5 +83,5 @@ def nearest(dtype: str, target: Target) -> str:
 
 def check_compute(chosen: tuple[Target, ...], compute: Compute) -> None:
     """UnsupportedOption where compute units are asked for and no target has them."""
-    if compute != DEFAULT_COMPUTE and all(target.format != "coreml" for target in chosen):
+    if compute != DEFAULT_COMPUTE and not any(t.made.compute_units for t in chosen):
         raise UnsupportedOption(f"--compute {compute} is of Core ML", do="use --target ios")

@@ -42,7 +42,7 @@ class StorageChoice:
 
 def list_kinds(targets: Sequence[Target]) -> tuple[str, ...]:
     """The types that all of these targets store."""
-    return tuple(kind for kind in KINDS if all(kind in target.stores for target in targets))
+    return tuple(kind for kind in KINDS if all(kind in target.made.stores for target in targets))
 
 
 def measure_choices(

@@ -10,7 +10,37 @@ import numpy as np
 
 from benchmarks.measure.size import layer_of
 from benchmarks.measure.timing.loaded import Loaded, numbers
+from benchmarks.measure.timing.runtime import Runtime
 from converters.api import Tensors
+
+
+def _core_ml(name: str, compute: str, main: bool = False) -> Runtime:
+    return Runtime(
+        name,
+        "coreml",
+        f"Core ML, {compute}",
+        "benchmarks.measure.timing.apple:coreml",
+        ("coremltools",),
+        options=(compute,),
+        system="darwin",
+        main=main,
+    )
+
+
+RUNTIMES = (
+    _core_ml("coreml", "all", main=True),
+    _core_ml("coreml-cpu", "cpu_only"),
+    _core_ml("coreml-gpu", "cpu_and_gpu"),
+    _core_ml("coreml-ane", "cpu_and_ne"),
+    Runtime(
+        "mil-1",
+        "coreml",
+        "our interpreter: no device's latency",
+        "benchmarks.measure.timing.apple:mil",
+        ("torch",),
+        main=True,
+    ),
+)
 
 
 def mil(path: Path, threads: int) -> Loaded:
@@ -55,7 +85,7 @@ def mil(path: Path, threads: int) -> Loaded:
 
 def _mil_layer(operation: Any) -> str:
     """The layer whose weights an operation reads, or its own name."""
-    from converters.intermediates.backends import plain_name
+    from converters.coreml.names import plain_name
 
     weights = [w for w in operation.arguments.get("weight", ()) if isinstance(w, str)]
     return layer_of(weights[0]) if weights else plain_name(operation.name)
@@ -64,7 +94,7 @@ def _mil_layer(operation: Any) -> str:
 def coreml(path: Path, threads: int, compute: str) -> Loaded:
     """A package in Core ML, on a Mac."""
     from converters import mil as package
-    from converters.coreml.convert import coremltools
+    from converters.coreml.tools import coremltools
 
     ct = coremltools()
     unit = ct.ComputeUnit[compute.upper()]

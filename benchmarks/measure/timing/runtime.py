@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.measure.peers.install import python_of
-from benchmarks.measure.timing.loaded import Loaded
+from converters.format import Named, named, nothing, resolve
 from model_defs.errors import BackendUnavailable
 from model_defs.installation import FOLDER, IMPORTED_FROM
 
 NODE = FOLDER / "converters" / "tfjs" / "node"
-Load = Callable[[Path, int], Loaded]
 CORES = os.cpu_count() or 1
 QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -23,7 +21,6 @@ QUIET = {
     "KMP_BLOCKTIME": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
-    "PYTHONPATH": str(IMPORTED_FROM),
 }
 """The environment of what is timed: threads that wait sleep, and do not take another's core."""
 
@@ -33,20 +30,23 @@ class Runtime:
     """What runs files of one format, on one thread or on all cores.
 
     `format` is that of an artifact, or `onnx` and `torchscript` for what an artifact was made
-    of: references. `imports` are loaded before memory is counted. Without
-    `load` it is node.mjs. `reference` is no way that the file ships. `needs` looks for what
-    else it takes. `peer` is the environment that it is installed in, where that is not ours.
+    of: references. `load` takes a file, a number of threads and the `options`; without it, it is
+    node.mjs. `imports` are loaded before memory is counted. `main` stands for the latency of its
+    format in CI. `reference` is no way that the file ships. `needs` looks for what else it takes.
+    `peer` is the environment that it is installed in, where that is not ours.
     """
 
     name: str
     format: str
     summary: str
-    load: Load | None
+    load: Named | None
     imports: tuple[str, ...] = ()
     threads: int = 1
+    options: tuple[str, ...] = ()
+    main: bool = False
     reference: bool = False
     system: str = ""
-    needs: Callable[[], object] = tuple
+    needs: Named = nothing
     peer: str = ""
 
     def look(self) -> None:
@@ -59,7 +59,7 @@ class Runtime:
         for module in () if self.peer else self.imports:
             if find_spec(module) is None:
                 raise BackendUnavailable(f"{module} is not installed", do=f"pip install {module}")
-        self.needs()
+        resolve(self.needs)()
         self.program()
 
     def program(self) -> list[str]:
@@ -69,7 +69,8 @@ class Runtime:
 
             return [node_program(), str(Path(__file__).with_name("node.mjs"))]
         python = str(python_of(self.peer)) if self.peer else sys.executable
-        return [python, "-P", "-m", "benchmarks.measure.timing.worker", self.name]
+        told = [named(self.load), ",".join(self.imports), ",".join(self.options)]
+        return [python, "-P", "-m", "benchmarks.measure.timing.worker", *told]
 
     def command(self, path: Path) -> list[str]:
         """How its process is started on a file."""
@@ -79,4 +80,6 @@ class Runtime:
     @property
     def environment(self) -> dict[str, str]:
         counts = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return QUIET | dict.fromkeys(counts, str(self.threads))
+        own = "" if self.peer else os.environ.get("PYTHONPATH", "")
+        paths = os.pathsep.join(filter(None, [str(IMPORTED_FROM), own]))
+        return QUIET | dict.fromkeys(counts, str(self.threads)) | {"PYTHONPATH": paths}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.measure.significance import interval, percentile
-from benchmarks.measure.timing.loaded import COPIED, PEAK_SIZE
+from benchmarks.measure.timing.peaks import COPIED, PEAK_SIZE
 from benchmarks.measure.timing.runtimes import PEAKS
 
 

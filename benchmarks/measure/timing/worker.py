@@ -1,19 +1,21 @@
 """One file in one runtime in one process.
 
-    python -m benchmarks.measure.timing.worker RUNTIME FILE THREADS
+    python -m benchmarks.measure.timing.worker LOAD IMPORTS OPTIONS FILE THREADS
 
-Answers frames (`converters.processes.frames`). The first tells how it was loaded: `load` and
-`first` in milliseconds, `resident` bytes before the file was loaded (0: not known), and the
-`device`, if it is another. Then for each
-{"runs": n, "most": ms} come `wall` and `cpu` milliseconds of up to n runs (`cpu` is empty where
-the runtime is in yet another process) and the `peak` of resident bytes; for {"layers": true}
-come the milliseconds of each layer. {"feed": true} brings tensors by the names of the file's
-inputs, which the first answer lists in the file's order: all runs that follow take them, and the
-answer is the outputs.
+is told what loads the file, as "module:attribute", and answers frames
+(`converters.processes.frames`). The first tells how it was loaded: `load` and `first` in
+milliseconds, `resident` bytes before the file was loaded (0: not known), and the `device`, if it
+is another. Then for each {"runs": n, "most": ms} come `wall` and `cpu` milliseconds of up to n
+runs (`cpu` is empty where the runtime is in yet another process) and the `peak` of resident
+bytes; for {"layers": true} come the milliseconds of each layer. {"feed": true} brings tensors by
+the names of the file's inputs, which the first answer lists in the file's order: all runs that
+follow take them, and the answer is the outputs.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from typing import Any
 from benchmarks.measure.timing import memory
 from benchmarks.measure.timing.loaded import Loaded
 from converters.api import Tensors
+from converters.format import resolve
 from converters.processes import frames
 from model_defs.errors import MlshipError
 
@@ -38,26 +41,25 @@ def main() -> None:
         write(frames.pack(header, tensors))
 
     try:
-        serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), answer, take)
+        _, load, imports, options, file, threads = sys.argv
+        given = [text for text in options.split(",") if text]
+        for module in filter(None, imports.split(",")):
+            importlib.import_module(module)  # ahead, so that it is not counted as the file's
+        loading = functools.partial(resolve(load), Path(file), int(threads), *given)
+        serve(loading, answer, take)
     except (MlshipError, RuntimeError, ValueError, OSError, ImportError, KeyError) as error:
         answer({"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}, {})
 
 
 def serve(
-    runtime: str,
-    path: Path,
-    threads: int,
+    load: Callable[[], Loaded],
     answer: Callable[[dict[str, Any], Tensors], None],
     take: Callable[[int], bytes],
 ) -> None:
     """Load, warm up, then time what is asked for."""
-    from benchmarks.measure.timing.runtimes import loader
-
-    load = loader(runtime)
-    _imported(runtime)
     before = memory.resident()
     start = time.perf_counter()
-    loaded = load(path, threads)
+    loaded = load()
     took = (time.perf_counter() - start) * 1e3
     ports = {"inputs": loaded.inputs, "outputs": loaded.outputs}
     known = 0 if loaded.timer else before
@@ -91,16 +93,6 @@ def _started(loaded: Loaded, took: float) -> dict[str, Any]:
     if first < WARM_MS:
         timed(loaded, WARM, WARM_MS)
     return {"load": took, "first": first, "device": ""}
-
-
-def _imported(runtime: str) -> None:
-    """Load the runtime's library ahead, so that it is not counted as the file's."""
-    import importlib
-
-    from benchmarks.measure.timing.runtimes import find
-
-    for module in find(runtime).imports:
-        importlib.import_module(module)
 
 
 def timed(loaded: Loaded, runs: int, most: float) -> tuple[list[float], list[float]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.measure.peers.install import FOLDER
 from benchmarks.studies.peers.subjects import given
-from converters.coreml.convert import coremltools
+from converters.coreml.tools import coremltools
 
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "int8": ("LinearQuantizer", {"mode": "linear_symmetric", "dtype": "int8"}),

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.measure.commands import Failed, run
 from benchmarks.measure.machine import processor
 from benchmarks.measure.peers.install import FOLDER as PEERS_FOLDER
-from benchmarks.measure.timing.loaded import PEAK_SIZE
+from benchmarks.measure.timing.peaks import PEAK_SIZE
 from benchmarks.measure.timing.process import TimedFile
 from benchmarks.measure.timing.runtimes import PEAKS
 from benchmarks.measure.timing.session import Mode, measure

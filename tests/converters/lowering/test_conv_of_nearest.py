@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from converters import tfjs, tflite
 from converters.encodings import Encoding
 from converters.lowering.graph import read_graph
 from converters.lowering.phases import Phases
 from converters.lowering.rewrites import REWRITES, rewritten
 from converters.lowering.rewrites.conv_of_nearest import ConvOfNearest
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tflite.convert import convert as to_tflite
+from converters.tflite.partitions import Partitions, partitions
 from tests.converters.tf_checks import (
     Case,
     case,
@@ -69,10 +71,10 @@ def left(found: Case) -> list[str]:
 
 def errors(found: Case, directory: Path) -> tuple[float, float]:
     """On TFLite, in one partition, and on TF.js."""
-    artifact = tflite.convert(found.export, directory)
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    artifact = to_tflite(found.export, directory)
+    assert partitions(artifact.path) == Partitions(1, ())
     on_tflite = worst(tflite_outputs(artifact, found.inputs), found.outputs)
-    artifact = tfjs.convert(found.export, directory)
+    artifact = to_tfjs(found.export, directory)
     return on_tflite, worst(tfjs_outputs(artifact, found.inputs), found.outputs)
 
 
@@ -124,7 +126,7 @@ def test_computes_the_same_for_random_shapes(seed: int, tmp_path: Path) -> None:
 def test_the_enlarged_map_is_not_made(tmp_path: Path) -> None:
     found = drawn(tmp_path, Enlarged(5, 2, behind=nn.ReLU()), (1, CHANNELS, 6, 7))
     assert left(found) == ["ConvOfNearest"]
-    path = tflite.convert(found.export, tmp_path).path
+    path = to_tflite(found.export, tmp_path).path
     assert operations(path) == [
         *("CONV_2D", "RESHAPE", "CONV_2D", "RESHAPE", "CONCATENATION", "RESHAPE")
     ]
@@ -169,7 +171,7 @@ def test_tfjs_stores_the_kernel_as_it_was_as_codes_where_it_lies_on_a_grid(tmp_p
     x = torch.from_numpy(found.inputs["x"])
     found = case(tmp_path, module, [x])
     export = replace(found.export, grids=(grid,))
-    artifact = tfjs.convert(export, tmp_path)
+    artifact = to_tfjs(export, tmp_path)
     (group,) = json.loads((artifact.path / "model.json").read_text())["weightsManifest"]
     (kernel,) = (spec for spec in group["weights"] if len(spec["shape"]) == 4)
     assert kernel["shape"] == [3, 3, CHANNELS, 3]
@@ -186,7 +188,7 @@ def test_tflite_stores_no_sums_of_a_kernel_that_is_to_be_stored_as_it_is(
     found = case(tmp_path, module, [torch.randn(1, CHANNELS, 6, 7)], precision="float16")
     on_grid = replace(found.export, grids=(Encoding("int8", (0.25,)),))
     export = on_grid if how == "on a grid" else replace(found.export, mixed=True)
-    artifact = tflite.convert(export, tmp_path)
+    artifact = to_tflite(export, tmp_path)
     assert operations(artifact.path).count("CONV_2D") == 1
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
@@ -196,13 +198,13 @@ def test_tflite_stores_the_kernel_of_the_frame_once(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(CHANNELS, 64, 1), Enlarged(5, 2))
     module[1].conv = nn.Conv2d(64, 64, 5, padding=2, padding_mode="reflect")
     found = drawn(tmp_path, module, (1, CHANNELS, 7, 9))
-    size = tflite.convert(found.export, tmp_path).path.stat().st_size
+    size = to_tflite(found.export, tmp_path).path.stat().st_size
     assert size <= 4 * 64 * 64 * (36 + 25) + 40_000
 
 
 def test_float16_weights_stay_within_the_precision_of_their_sums(tmp_path: Path) -> None:
     torch.manual_seed(0)
     found = case(tmp_path, Enlarged(5, 2), [torch.randn(1, CHANNELS, 6, 7)], precision="float16")
-    artifact = tflite.convert(found.export, tmp_path)
-    assert tflite.partitions(artifact.path) == tflite.Partitions(1, ())
+    artifact = to_tflite(found.export, tmp_path)
+    assert partitions(artifact.path) == Partitions(1, ())
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 2e-3

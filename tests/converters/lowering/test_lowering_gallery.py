@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from converters import tfjs, tflite
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tflite.convert import convert as to_tflite
 from tests.converters.tf_checks import Arrays, Case, case, tfjs_outputs, tflite_outputs
 
 Layer = nn.Module | Callable[[torch.Tensor], torch.Tensor]
@@ -306,14 +307,14 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 @pytest.fixture(scope="module")
 def on_tflite(gallery: Case, tmp_path_factory: pytest.TempPathFactory) -> Arrays:
-    artifact = tflite.convert(gallery.export, tmp_path_factory.mktemp("tflite"))
+    artifact = to_tflite(gallery.export, tmp_path_factory.mktemp("tflite"))
     assert artifact.notes == ()
     return tflite_outputs(artifact, gallery.inputs)
 
 
 @pytest.fixture(scope="module")
 def on_tfjs(gallery: Case, tmp_path_factory: pytest.TempPathFactory) -> Arrays:
-    artifact = tfjs.convert(gallery.export, tmp_path_factory.mktemp("tfjs"))
+    artifact = to_tfjs(gallery.export, tmp_path_factory.mktemp("tfjs"))
     assert artifact.notes == ()
     return tfjs_outputs(artifact, gallery.inputs)
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from converters import tfjs, tflite
 from converters.api import Export
 from converters.lowering.rewrites import REWRITES, Rewrite
 from converters.lowering.rewrites.broadcast_in_place import FAST_ON_WASM, BroadcastInPlace
@@ -24,6 +23,9 @@ from converters.lowering.rewrites.pad_as_slices import PadAsSlices
 from converters.lowering.rewrites.pixel_shuffle_of_conv import PixelShuffleOfConv
 from converters.lowering.rewrites.select_as_product import SelectAsProduct
 from converters.lowering.rewrites.stacked_pixel_shuffle import StackedPixelShuffle
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tflite.convert import convert as to_tflite
+from converters.tflite.partitions import partitions
 from model_defs.errors import UnsupportedOperation
 from tests.converters.tf_checks import (
     case,
@@ -57,8 +59,8 @@ def declines(rewrite: Rewrite, text: str, opset: int = 17) -> bool:
 def computes_the_same(directory: Path, text: str) -> bool:
     """In both formats, with all rewrites, what ONNX's reference computes."""
     case = text_case(directory, text)
-    on_tflite = tflite_outputs(tflite.convert(case.export, directory), case.inputs)
-    on_tfjs = tfjs_outputs(tfjs.convert(case.export, directory), case.inputs)
+    on_tflite = tflite_outputs(to_tflite(case.export, directory), case.inputs)
+    on_tfjs = tfjs_outputs(to_tfjs(case.export, directory), case.inputs)
     return max(worst(on_tflite, case.outputs), worst(on_tfjs, case.outputs)) <= 1e-5
 
 
@@ -77,7 +79,7 @@ def test_a_padded_max_pool_computes_the_same_in_one_partition(tmp_path: Path) ->
     text = POOL.format(before="Relu")
     assert computes_the_same(tmp_path, text)
     assert operations(tmp_path / "model.tflite") == ["RELU", "PAD", "MAX_POOL_2D"]
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 def test_pads_a_max_pool_behind_joined_and_pooled_non_negative_maps() -> None:
@@ -98,9 +100,9 @@ def test_does_not_pad_a_max_pool_with_zeros_over_what_may_be_negative(before: st
 def test_a_gelu_is_one_operation_of_tflite_and_as_exact_as_pytorch(tmp_path: Path) -> None:
     x = torch.linspace(-9, 9, 4 * 30 * 30).reshape(1, 4, 30, 30)
     found = case(tmp_path, nn.GELU(), [x])
-    artifact = tflite.convert(found.export, tmp_path)
+    artifact = to_tflite(found.export, tmp_path)
     assert operations(artifact.path) == ["GELU"]
-    assert tflite.partitions(artifact.path).count == 1
+    assert partitions(artifact.path).count == 1
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 2e-7
 
 
@@ -110,7 +112,7 @@ def test_another_custom_operation_is_refused_when_the_file_is_stored(tmp_path: P
     from converters.tflite.store import resolve_gelu
 
     found = case(tmp_path, nn.ReLU(), [torch.rand(1, 2, 3, 3)])
-    data = tflite.convert(found.export, tmp_path).path.read_bytes()
+    data = to_tflite(found.export, tmp_path).path.read_bytes()
     model = schema.ModelT.InitFromPackedBuf(data)
     model.operatorCodes[0].builtinCode = schema.BuiltinOperator.CUSTOM
     model.operatorCodes[0].customCode = b"FlexCumprod"
@@ -340,7 +342,7 @@ def test_fuses_a_group_norm_and_leaves_the_map_as_it_lies(tmp_path: Path) -> Non
     assert after(FuseGroupNorm(), text) == ["GroupNormalization"]
     assert computes_the_same(tmp_path, text)
     assert "TRANSPOSE" not in operations(tmp_path / "model.tflite")
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 def test_does_not_fuse_a_norm_of_more_than_groups_and_positions() -> None:
@@ -434,7 +436,7 @@ def test_pads_by_slices_and_concatenations(mode: str, tmp_path: Path) -> None:
     assert set(after(PadAsSlices(), pad(mode=mode))) == {"Slice", "Concat"}
     assert computes_the_same(tmp_path, pad(mode=mode))
     assert set(operations(tmp_path / "model.tflite")) == {"SLICE", "CONCATENATION"}
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 def test_one_slice_serves_every_repetition_of_an_edge() -> None:
@@ -513,7 +515,7 @@ def test_repeats_pixels_of_a_nearest_enlargement(how: str, tmp_path: Path) -> No
     text = NEAREST.format(how=how)
     assert after(NearestAsConcats(), text) == ["RepeatPixels"]
     assert computes_the_same(tmp_path, text)
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 def test_repeats_pixels_where_the_sizes_are_named(tmp_path: Path) -> None:
@@ -569,7 +571,7 @@ def test_selects_with_products(compare: str, branches: str, tmp_path: Path) -> N
     assert "Where" not in left
     assert compare not in left
     assert computes_the_same(tmp_path, text)
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 def test_selects_with_products_of_negated_and_counted_conditions(tmp_path: Path) -> None:
@@ -590,7 +592,7 @@ def test_selects_with_products_of_negated_and_counted_conditions(tmp_path: Path)
         "Add",
     ]
     assert computes_the_same(tmp_path, text)
-    assert tflite.partitions(tmp_path / "model.tflite").count == 1
+    assert partitions(tmp_path / "model.tflite").count == 1
 
 
 @pytest.mark.parametrize("compare", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
@@ -605,7 +607,7 @@ def test_a_mask_is_exact_for_the_smallest_differences(compare: str, tmp_path: Pa
     compared = {"Greater": np.greater, "Less": np.less}.get(compare)
     compared = compared or {"GreaterOrEqual": np.greater_equal}.get(compare, np.less_equal)
     want = {"y": np.where(compared(inputs["x"], inputs["m"]), 3, 0).astype(np.float32)}
-    assert worst(tflite_outputs(tflite.convert(case.export, tmp_path), inputs), want) == 0
+    assert worst(tflite_outputs(to_tflite(case.export, tmp_path), inputs), want) == 0
 
 
 def test_leaves_a_select_of_what_may_be_infinite() -> None:
@@ -671,7 +673,7 @@ def test_quantising_and_dequantising_are_one_operation(tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(-40, 40, (1, 3, 2, 2)).astype(np.float32)
     want = ((np.rint(x * 4) - 3).clip(-128, 127) + 3) / 4
     export = Export(tmp_path, specs({"x": x}), specs({"y": want}), "float32")
-    outputs = tflite_outputs(tflite.convert(export, tmp_path), {"x": x})
+    outputs = tflite_outputs(to_tflite(export, tmp_path), {"x": x})
     np.testing.assert_array_equal(outputs["y"], want)
 
 

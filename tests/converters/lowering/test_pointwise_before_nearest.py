@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from converters import tfjs, tflite
 from converters.lowering.graph import graph_of
 from converters.lowering.rewrites.pointwise_before_nearest import PointwiseBeforeNearest
+from converters.tfjs.convert import convert as to_tfjs
+from converters.tflite.convert import convert as to_tflite
 from tests.converters.tf_checks import parsed, text_case, tfjs_outputs, tflite_outputs, worst
 
 PRODUCT = """(float[1,4,3,5] a, float[1,1,3,5] b) => (float[1,4,6,10] y)
@@ -43,9 +44,9 @@ def test_computes_on_small_maps_what_is_enlarged_alike(op: str, tmp_path: Path) 
     assert [node.op for node in result.nodes] == [op, "Resize"]
     assert computed_small(product(("u, v", "v, u"), op=op))
     found = text_case(tmp_path, text)
-    artifact = tflite.convert(found.export, tmp_path)
+    artifact = to_tflite(found.export, tmp_path)
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) == 0
-    artifact = tfjs.convert(found.export, tmp_path)
+    artifact = to_tfjs(found.export, tmp_path)
     assert worst(tfjs_outputs(artifact, found.inputs), found.outputs) == 0
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mil_packages import convert
 from torch import Tensor, nn
 
-from converters.coreml.convert import coremltools
+from converters.coreml.tools import coremltools
 
 
 @pytest.fixture(scope="session")

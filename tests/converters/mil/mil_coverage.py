@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import mil
-from converters.coreml.convert import coremltools
+from converters.coreml.tools import coremltools
 from converters.mil.constexpr import DECODERS
 from converters.mil.ops import OPS
 from converters.mil.plan import CONTROL

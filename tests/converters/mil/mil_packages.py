@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from converters import mil
 from converters.coreml import defects
-from converters.coreml.convert import coremltools, quiet
+from converters.coreml.tools import coremltools, quiet
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mil_packages import build, compare, op_types
 
 from converters import mil
-from converters.coreml.convert import coremltools
+from converters.coreml.tools import coremltools
 
 Array = np.ndarray
 RNG = np.random.default_rng(5)

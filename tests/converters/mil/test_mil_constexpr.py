@@ -13,7 +13,7 @@ from mil_packages import convert
 from torch import nn
 
 from converters import mil
-from converters.coreml.convert import coremltools, quiet
+from converters.coreml.tools import coremltools, quiet
 from converters.mil.constexpr import decode
 from converters.mil.plan import Scope, _planned
 from model_defs.errors import BadArtifact, UnsupportedOperation

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mil_packages import Battery, Case, build
 from torch import Tensor
 
-from converters.coreml.convert import coremltools
+from converters.coreml.tools import coremltools
 
 
 def noise(*shape: int) -> Tensor:

@@ -13,7 +13,7 @@ from mil_packages import build, convert, op_types
 from torch import Tensor, nn
 
 from converters import mil
-from converters.coreml.convert import coremltools, quiet
+from converters.coreml.tools import coremltools, quiet
 from converters.mil.images import run_images
 from model_defs.errors import BadArtifact, BadPicture
 

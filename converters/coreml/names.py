@@ -1,0 +1,28 @@
+"""What coremltools calls the values of a PyTorch graph."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converters.intermediates.traced import Traced, TracedLayer
+
+SUFFIXES = re.compile(r"(_has_output_shape)?(_cast_fp16)?$")
+"""What coremltools adds to the name of a value."""
+
+
+def plain_name(name: str) -> str:
+    """A value's name in a Core ML program without what conversion adds to it."""
+    return SUFFIXES.sub("", name)
+
+
+def core_ml_layers(traced: Traced) -> dict[str, TracedLayer]:
+    """PyTorch's layers by the plain names that their values have in a Core ML program."""
+    return {_core_ml_name(layer.value): layer for layer in traced.layers}
+
+
+def _core_ml_name(value: str) -> str:
+    """The name that coremltools makes of a value's."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", value)
+    return f"var_{name}" if name[0].isdigit() else name

@@ -1,0 +1,91 @@
+"""Runs a package: in Core ML itself on a Mac, elsewhere its saved program in `converters.mil`.
+
+The latter shows that the numbers are right, not how fast they come.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from converters import mil
+from converters.api import Artifact, Runner, Tensors
+from converters.coreml.ports import check_ports
+from converters.coreml.tools import coremltools
+from model_defs.errors import BadArtifact
+
+
+def open_runner(artifact: Artifact, compute: str = "all") -> Runner:
+    """Core ML itself on a Mac (`compute`: a key of UNITS), else `mil`."""
+    if sys.platform == "darwin":
+        return CoreMlRunner(artifact, compute)
+    return MilRunner(artifact)
+
+
+class MilRunner:
+    """Executes the saved program over torch: the whole of it, not only what its types promise."""
+
+    backend = "mil"
+    precision = "exact"
+
+    def __init__(self, artifact: Artifact) -> None:
+        package = mil.open_package(artifact.path)
+        check_ports(artifact, package)
+        self._ports = artifact
+        self._interpreter = package.main.interpreter(self.precision)
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        stored = self._interpreter.run(_stored(self._ports, inputs))
+        return _logical(self._ports, stored)
+
+    def close(self) -> None:
+        del self._interpreter
+
+
+class WeightsOnlyRunner(MilRunner):
+    """The saved program with its own weights, but float32 arithmetic."""
+
+    backend = "mil-weights-only"
+    precision = "weights-only"
+
+
+UNITS = {
+    "all": "coreml",
+    "cpu_only": "coreml-cpu",
+    "cpu_and_gpu": "coreml-gpu",
+    "cpu_and_ne": "coreml-ane",
+}
+"""Compute units, and the backend that Core ML is with them."""
+
+
+class CoreMlRunner:
+    """Core ML through coremltools' documented `MLModel.predict`; only on macOS."""
+
+    def __init__(self, artifact: Artifact, compute: str = "all") -> None:
+        ct = coremltools()
+        self.backend = UNITS[compute]
+        self._ports = artifact
+        self._model = ct.models.MLModel(
+            str(artifact.path), compute_units=ct.ComputeUnit[compute.upper()]
+        )
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        return _logical(self._ports, self._model.predict(_stored(self._ports, inputs)))
+
+    def close(self) -> None:
+        del self._model
+
+
+def _stored(artifact: Artifact, inputs: Tensors) -> dict[str, np.ndarray]:
+    names = {p.name for p in artifact.inputs}
+    if set(inputs) != names:
+        raise BadArtifact(f"inputs {', '.join(sorted(inputs))} for {', '.join(sorted(names))}")
+    return {p.stored_as: p.to_stored(inputs[p.name]) for p in artifact.inputs}
+
+
+def _logical(artifact: Artifact, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    missing = [p.stored_as for p in artifact.outputs if p.stored_as not in stored]
+    if missing:
+        raise BadArtifact(f"output '{missing[0]}' is missing", where=str(artifact.path))
+    return {p.name: p.to_logical(np.asarray(stored[p.stored_as])) for p in artifact.outputs}

@@ -1,0 +1,49 @@
+"""What the bytes of a .tflite file are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from converters.contents import Item, tensor_item
+from converters.tflite.names import layer_of
+
+
+def read(path: Path) -> Iterator[Item]:
+    """The buffers of constant tensors, named after the operation that reads them.
+
+    Constants have numbers for names, or none, which says nothing.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(path.read_bytes())
+    kinds = {value: name.lower() for name, value in vars(schema.TensorType).items()}
+    for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
+        count = model.Buffers(entry.Buffer()).DataLength()
+        yield Item(entry.Name().decode(), "metadata", count)
+    seen = set()
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        readers = _readers(graph)
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            buffer = model.Buffers(tensor.Buffer())
+            if tensor.Buffer() in seen or not buffer.DataLength():
+                continue
+            seen.add(tensor.Buffer())
+            shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+            own = (tensor.Name() or b"%d" % index).decode().split(";")[0].rpartition("/")[2]
+            name = f"{readers[index]}/{own}" if index in readers else own
+            yield tensor_item(name, buffer.DataAsNumpy(), kinds[tensor.Type()], shape)
+
+
+def _readers(graph: Any) -> dict[int, str]:
+    """Tensor -> the layer whose operation reads it first; through a DEQUANTIZE, the next one."""
+    names: dict[int, str] = {}
+    for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
+        output = int(operator.Outputs(0))
+        layer = layer_of((graph.Tensors(output).Name() or b"").decode())
+        if operator.InputsLength() == 1 and output in names:
+            layer = names[output]
+        names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
+    return names
