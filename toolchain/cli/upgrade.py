@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from toolchain.cli.command import command
+from toolchain.cli.command import command, print_result
 
 
 @command
@@ -21,9 +20,5 @@ def upgrade(paths: tuple[Path, ...], as_json: bool) -> int:
     from toolchain.ci import upgrade as upgrades
 
     found = upgrades.upgrade(paths)
-    if as_json:
-        click.echo(json.dumps([one.to_json() for one in found], indent=2))
-    else:
-        for one in found:
-            click.echo(str(one))
-    return 0
+    text = "\n".join(map(str, found))
+    return print_result([one.to_json() for one in found], text, as_json)
