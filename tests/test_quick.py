@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
 
 from converters.processes.worker import Worker
+from tests.conftest import QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
 
