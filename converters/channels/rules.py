@@ -28,6 +28,8 @@ def labels_of(
         found = _pointwise(graph, args, results)
     if found is None:
         return None, ()
+    # A rule may speak of the first results only: what it does not know must stay. One whose labels
+    # do not fit a result is wrong about this call, which then counts as unknown.
     found = [*found, *(fixed(tensor.shape) for tensor in results[len(found) :])]
     fits = all(
         tuple(map(len, labels)) == tuple(tensor.shape)

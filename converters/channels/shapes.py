@@ -43,6 +43,8 @@ def _regrouped(graph: LabelGraph, labels: Labels, shape: tuple[int, ...]) -> lis
     free = [place for place, each in enumerate(labels) if each.any()]
     if not free or not shape:
         return zeros
+    # Where several dimensions have labels, one place of the result hangs on a label of each: to
+    # take it out would take out a row and a column. None of them may go.
     if len(free) > 1:
         graph.keep(*labels)
         return zeros
@@ -52,6 +54,8 @@ def _regrouped(graph: LabelGraph, labels: Labels, shape: tuple[int, ...]) -> lis
     full = spread.reshape(shape)
     varying = [at for at in range(len(shape)) if (full != full.take([0], at)).any()]
     chosen = max(varying or range(len(shape)), key=lambda at: shape[at])
+    # The other dimensions keep their size, so that all labels at one place of the chosen one have
+    # to go together; the first of them stands for all.
     first = full
     for at in range(len(shape)):
         if at != chosen:

@@ -20,6 +20,8 @@ def _convolved(graph: LabelGraph, args: Args, results: list[Tensor]) -> Found:
     batch, channels, *places = graph.of(given)
     graph.keep(batch, *places, *graph.of(kernel)[2:])
     first, second = graph.of(kernel)[:2]
+    # With groups, a kernel's second dimension counts within one group: the same place of every
+    # group has to go, or the groups would differ in size. Depthwise, each channel is a group.
     if groups == 1:
         inputs, outputs = (first, second) if transposed else (second, first)
         graph.link(channels, inputs)

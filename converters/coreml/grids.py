@@ -97,6 +97,7 @@ def pipeline(grids: Sequence[Encoding]) -> Any:
     passes.remove_passes({REGRIDS})
     namespace, name = NAME.split("::")
     PASS_REGISTRY.add(namespace, StoreOnGrids(), True, name)
+    # Last: what is expressed is no constant any more to the passes that fold and merge constants.
     passes.append_pass(NAME)
     return passes
 

@@ -75,6 +75,8 @@ def conv_of_nearest(call: Call) -> Value:
         Phases(size, a.scale, kernel, *ends)
         for size, kernel, ends in zip(sizes, weight.shape[2:], a.pads, strict=True)
     )
+    # All phases of the columns are padded for the widest one: they are channels of the same
+    # convolution. What the others compute too early, or too late, is cut off at the end.
     early, across = columns.all_phases()
     parts = []
     for nth in range(a.scale):
@@ -126,6 +128,7 @@ def _kernel(call: Call, weight: np.ndarray, rows: Phases, phase: int, columns: P
     down = rows.taps(phase, high)
     across = np.stack([columns.taps(b, wide) for b in range(scale)])
     if call.target == "tflite":
+        # Summed in float64: the taps of a phase are then rounded once, not once a sum.
         kernel = np.einsum("pt,bqu,oitu->pqibo", down, across, weight.astype(np.float64))
         return constant(kernel.reshape(high, wide, channels, -1).astype(np.float32))
     which = np.einsum("pt,bqu->pqbtu", down, across).reshape(-1, height * width)

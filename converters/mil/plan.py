@@ -133,6 +133,7 @@ def as_tensor(array: Any, declared: Type) -> Any:
         return array
     if declared.dtype not in COMPUTED:
         raise UnsupportedOperation(f"computing with {declared.dtype} numbers")
+    # torch has these types but hardly computes in them; COMPUTED holds all their numbers.
     if array.dtype in (np.uint16, np.uint32):
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array)).to(COMPUTED[declared.dtype])
@@ -210,6 +211,7 @@ def _control(operation: Operation, scope: Scope) -> PlannedOperation:
 
 def _inner(block: Block, scope: Scope) -> Plan:
     """A block within a block: it sees what is outside, outside does not see it."""
+    # Copies: what the block declares must not be seen, nor clash, outside of it.
     inner = Scope(scope.opset, dict(scope.types), dict(scope.constants), dict(scope.tensors))
     for value in block.inputs:
         inner.declare(value.name, value.type)
@@ -321,6 +323,7 @@ def _freeing(
     steps: list[PlannedOperation], outputs: tuple[str, ...]
 ) -> tuple[PlannedOperation, ...]:
     """The steps, each with the values that nobody reads after it."""
+    # From the end: a value that is not yet alive when its reader is met is read there last.
     alive = set(outputs)
     result = []
     for step in reversed(steps):

@@ -28,6 +28,7 @@ class SharingBuilder(flatbuffers.Builder):
 
     def once(self, options: Any) -> int:
         """Where the options of an operation are, if they are numbers only."""
+        # By their type as well: two operations' options may hold the same numbers, and mean others.
         key = type(options).__name__, tuple(vars(options).values())
         if key not in self._known:
             self._known[key] = options.Pack(self)
@@ -103,6 +104,6 @@ def _drop_empty_buffers(model: schema.ModelT) -> None:
     model.buffers = [model.buffers[0], *(model.buffers[i] for i in full)]
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            tensor.buffer = place.get(tensor.buffer, 0)
+            tensor.buffer = place.get(tensor.buffer, 0)  # 0: it is computed, or has no numbers
     for entry in model.metadata or []:
         entry.buffer = place.get(entry.buffer, 0)

@@ -92,6 +92,8 @@ def _pads(conv: Node, found: EnlargedMap) -> tuple[tuple[int, int], ...]:
     A reflected map has got one more edge by then, of which `scale - width` are too many.
     """
     if found.reflected:
+        # The edge that `_phases` adds is a whole pixel of x, scale results wide: a reflection by
+        # less is that pixel cropped, hence a width of 0 or below.
         width = found.reflected - outermost(found) - found.scale
         return ((width, width),) * 2
     top, left, bottom, right = conv.attributes.get("pads", [0] * 4)
@@ -108,6 +110,8 @@ def _rewrite(edit: Edit, links: Links, conv: Node, found: EnlargedMap) -> None:
         edit.replace([*found.between, conv], new)
     else:
         activation = links.reader(conv.outputs[0], *FUSED)
+        # An activation before the phases are joined costs the same, and saves a pass over the
+        # large map; TensorFlow's Elu knows no other alpha than 1.
         if activation is None or activation.attributes.get("alpha", 1.0) != 1:
             new = _phases(edit, conv, found, conv.outputs[0])
             edit.replace([*found.between, conv], new)
@@ -146,6 +150,8 @@ def _split(edit: Edit, conv: Node, found: EnlargedMap, concat: Node) -> list[Nod
     place = concat.inputs.index(found.result)
     ends = np.cumsum([edit.graph.shapes[name][1] for name in concat.inputs])
     start, end = ends[place] - edit.graph.shapes[found.source][1], ends[place]
+    # A convolution is linear in its channels, so that the kernel may be cut along them. The bias
+    # goes with one of the two parts only, since they are added.
     own = edit.constant(f"{conv.name}/enlarged", weight[:, start:end])
     rest = edit.constant(f"{conv.name}/others", np.delete(weight, slice(start, end), 1))
     size, nodes = edit.graph.shapes[concat.outputs[0]][2:], []

@@ -66,6 +66,8 @@ class Edit:
 
     def replace(self, old: Sequence[Node], new: Sequence[Node]) -> None:
         """Put `new` in the place of the last of `old`, which all go."""
+        # The last stands behind all that any of them reads, and before all that reads its result,
+        # so that the graph stays in an order in which it can be computed.
         self.placed[old[-1].name] = tuple(new)
         self.removed |= {node.name for node in old}
 

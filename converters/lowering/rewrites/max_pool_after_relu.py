@@ -55,6 +55,8 @@ def _padding(graph: Graph, pool: Node) -> tuple[tuple[int, int], ...] | None:
     strides = tuple(a.get("strides", [1] * rank))
     before = a.get("pads", [0] * 2 * rank)[:rank]
     spatial, results = graph.shapes[pool.inputs[0]][2:], graph.shapes[pool.outputs[0]][2:]
+    # ONNX's ceil_mode is in the results' sizes: what the last window reads beyond the input is
+    # padding, too, and what no window reads is none.
     pads = tuple(
         (front, max((out - 1) * stride + size - n - front, 0))
         for out, stride, size, n, front in zip(
@@ -76,6 +78,7 @@ def _is_non_negative(links: Links, name: str) -> bool:
         low = links.scalar(maker.inputs[1]) if len(maker.inputs) > 1 else None
         return low is not None and low >= 0
     if maker.op in KEEPING:
+        # Their other inputs are sizes and places, which may well be negative.
         data = maker.inputs[:1] if maker.op in ("Reshape", "Slice", "Squeeze") else maker.inputs
         return all(_is_non_negative(links, source) for source in data)
     return maker.op in NON_NEGATIVE

@@ -66,6 +66,8 @@ def _slices(edit: Edit, pad: Node, widths: list[tuple[int, int]]) -> list[Node]:
         head = [place(i, size) for i in range(-before, 0)]
         tail = [place(i, size) for i in range(size, size + after)]
         prefix = f"{pad.name}/axis{axis}"
+        # One slice for each element and not one for all: a reflection runs backwards, which a
+        # slice does not. A row that repeats is cut once.
         rows = {i: edit.part(f"{prefix}/row{i}", source, axis, i, i + 1) for i in head + tail}
         shape = (*shape[:axis], size + before + after, *shape[axis + 1 :])
         last = axis == padded[-1]

@@ -57,6 +57,8 @@ def _conditions(graph: Graph, broadcasting: bool) -> set[str]:
     links = Links(graph)
     unbounded = _unbounded(links)
     found = {n.outputs[0]: n for n in graph.nodes if _is_condition(graph, n)}
+    # A Not stays only with what it negates, and that only if all its readers do, the Nots among
+    # them: each round drops what leans on one dropped before, until none is.
     while True:
         kept = {
             name: made
@@ -128,6 +130,7 @@ def _mask(edit: Edit, old: Node) -> list[Node]:
     if old.op == "Not":
         return [node("Sub", old.name, [one, old.inputs[0]], [result])]
     zero = edit.constant(f"{old.name}/zero", np.zeros((), np.float32))
+    # u >= v is "not v > u": the strict comparison is what Ceil makes of a difference above 0.
     u, v = reversed(old.inputs) if SWAPPED[old.op] else old.inputs
     names = [edit.value(f"{old.name}/{part}", shape) for part in ("difference", "clipped", "step")]
     step = names[2] if old.op in NEGATED else result
