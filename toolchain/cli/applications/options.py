@@ -77,11 +77,13 @@ class Ratio(click.ParamType):
 
 
 def say(result: dict[str, Any], as_json: bool) -> int:
+    """Print what an application wrote, and where."""
     facts = ", ".join(f"{key} {value}" for key, value in result.items() if key != "out")
     return print_result(result, f"{result['out']}: {facts}", as_json)
 
 
 def check(out: Path) -> None:
+    """BadPicture unless pictures of this suffix are written here; before anything is computed."""
     from toolchain.applications.run import PICTURES
 
     if out.suffix.lower() not in PICTURES:
