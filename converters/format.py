@@ -56,9 +56,10 @@ class Backend:
     """A runtime that opens artifacts of one format.
 
     `opener` takes an artifact and the `options`. `half` computes in float16 whatever the file
-    stores, so that only the product's tolerance can judge it. `pace` is about how many GMAC a
-    second it does on two cores (measured; see `benchmarks.studies.zoo_parity`), from which
-    follows how many cases it is given. `slow` takes seconds for what others do in milliseconds:
+    stores, so that only the product's tolerance can judge it; `as_declared` shows values in the
+    types that the file declares, float16 among them. `pace` is about how many GMAC a second it
+    does on two cores (measured; see `benchmarks.studies.zoo_parity`), from which follows how many
+    cases it is given. `slow` takes seconds for what others do in milliseconds:
     an emulated GPU, kernels written to be read. `system` is the only `sys.platform` that has it;
     `needs` looks for the programs that it runs. `watch` shows what it computes in between, where
     it can: see `converters.intermediates.guide`. `format` is filled in by the table of backends.
@@ -70,6 +71,7 @@ class Backend:
     pace: float
     options: tuple[str, ...] = ()
     half: bool = False
+    as_declared: bool = False
     slow: bool = False
     system: str = ""
     needs: Named = nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import subprocess
 import sys
 from collections import OrderedDict
@@ -451,3 +452,14 @@ def test_what_the_commands_find_is_returned(
     (blamed,) = mlship.blame(write_tiny(), targets="ios", backends=["mil"])
     assert blamed.exit_code == 0
     assert capsys.readouterr().out == ""
+
+
+def test_every_import_in_its_functions_finds_what_it_names() -> None:
+    tree = ast.parse(Path(mlship.__file__).read_text(encoding="utf-8"))
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    assert len(named) > 30
+    for node in named:
+        module = importlib.import_module(str(node.module))
+        for alias in node.names:
+            if not hasattr(module, alias.name):  # a module of the package, else an ImportError
+                importlib.import_module(f"{node.module}.{alias.name}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import BadBundle, BadRecord
 from model_defs.installation import FOLDER
 from toolchain.bundle import bundle
@@ -34,7 +35,7 @@ from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.home import cache_home
-from toolchain.recipes.targets import DEFAULT_COMPUTE, DEFAULT_VIA, Target, Via
+from toolchain.recipes.targets import DEFAULT_COMPUTE, Target
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.lowering import DEFAULT_VIA
 from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
 from toolchain.bundle.parity_report import ParityReport
-from toolchain.recipes.targets import DEFAULT_VIA, Target
+from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
     from converters.api import Artifact, Export

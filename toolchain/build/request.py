@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import MlshipError, ParityFailed
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
@@ -13,9 +14,7 @@ from toolchain.bundle.parity_report import ParityReport
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import (
     DEFAULT_COMPUTE,
-    DEFAULT_VIA,
     Target,
-    Via,
     check_compute,
     check_recipe,
     check_via,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import worst_code
 from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 @click.option(
     "--via",
-    type=click.Choice(get_args(targets.Via)),
-    default=targets.DEFAULT_VIA,
+    type=click.Choice(get_args(Via)),
+    default=DEFAULT_VIA,
     show_default=True,
     help="Of ONNX to TFLite and TF.js: ours, or onnx2tf as an oracle for it.",
 )
@@ -54,7 +55,7 @@ def build(
     recipe: str,
     weights: Path | None,
     out: Path,
-    via: targets.Via,
+    via: Via,
     compute: Compute,
     metric: bool,
     as_json: bool,

@@ -202,8 +202,9 @@ def _before(
 
 
 def layers_of(subject: Subject, name: str, guide: Guide, before: Guide | None) -> BackendBlame:
+    backend = backends.find(name)
     try:
-        backends.find(name).look()
+        backend.look()
         seen = list(resolve(WATCHES[name])(subject.artifact, guide))
     except MlshipError as error:
         if isinstance(error, BackendUnavailable):
@@ -211,7 +212,7 @@ def layers_of(subject: Subject, name: str, guide: Guide, before: Guide | None) -
         raise
     if not seen:
         return BackendBlame(name, (), "none of its values has a name that we gave")
-    half = name.startswith("mil") and subject.artifact.precision == "float16"
+    half = backend.as_declared and subject.artifact.precision == "float16"
     kind = "float16" if half else "float32"
     return BackendBlame(name, tuple(added_errors(guide, seen, kind, before)))
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from converters.format import ACTIVATIONS, BLOCKS, Format
 from converters.formats import FORMATS
-from converters.lowering import DEFAULT_VIA as DEFAULT_VIA
-from converters.lowering import Via as Via
+from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import UnknownName, UnsupportedOption
 from toolchain import passes
 from toolchain.bundle.compute import Compute
