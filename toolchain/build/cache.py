@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import BadBundle, BadRecord
@@ -211,6 +210,8 @@ def recording() -> Iterator[set[Path]]:
 @contextlib.contextmanager
 def _safetensors_noticed(opened: set[str]) -> Iterator[None]:
     """Safetensors opens files in Rust, out of the audit hook's sight."""
+    from unittest import mock
+
     import safetensors.torch as library
 
     original = vars(library)["safe_open"]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from converters.api import Tensors
 from model_defs.spec import TensorSpec
@@ -99,6 +98,8 @@ def boundary_f(seen: MetricInput) -> float:
     Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object
     Segmentation, CVPR 2016, section 4; distances instead of their morphological matching.
     """
+    from scipy import ndimage
+
     a, b = (_contour(_binary(seen, v)[0, 0]) for v in (seen.want, seen.got))
     if not a.any() or not b.any():
         return float(a.any() == b.any())
@@ -109,6 +110,8 @@ def boundary_f(seen: MetricInput) -> float:
 
 
 def _contour(mask: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     return mask & ~ndimage.binary_erosion(mask, border_value=1)
 
 
@@ -226,6 +229,8 @@ def _ssim_map(seen: MetricInput) -> np.ndarray:
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     return np.asarray(ndimage.gaussian_filter(values, (0, 0, 1.5, 1.5), truncate=3.5))
 
 
