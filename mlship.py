@@ -290,10 +290,10 @@ def size(
 ) -> list[tuple[Bundle, SizeRow]]:
     """`mlship size`: where the bytes of each bundle are, on disk and on the wire."""
     from converters.progress import silent
-    from toolchain.bench import size as weighing
+    from toolchain.bench import size as sizing
 
     wanted = _wanted(targets, recipe, weights)
-    return [*weighing.weigh_all(_names(subjects), wanted, say or silent)]
+    return [*sizing.measure_all(_names(subjects), wanted, say or silent)]
 
 
 def bench(

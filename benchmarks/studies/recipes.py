@@ -63,11 +63,11 @@ def built(
 
 def measured(model: str, bundle: Path, scenes: int) -> dict[str, Any]:
     """The bytes of a bundle, and what its evaluation says."""
-    (weighed,) = mlship("size", bundle)
+    (measured,) = mlship("size", bundle)
     return {
-        "disk": weighed["disk"],
-        "wire": next(iter(weighed["wire"].values())),
-        "ideal": weighed["ideal"],
+        "disk": measured["disk"],
+        "wire": next(iter(measured["wire"].values())),
+        "ideal": measured["ideal"],
         **evaluate_bundle(model, bundle, scenes),
     }
 
@@ -78,8 +78,8 @@ def evaluate_bundle(
     """The first metric, or STEADY, of a bundle's evaluation on scenes, or of a file's instead."""
     stand_in = ("--file", file) if file else ()
     only = ("--only", STEADY[model]) if model in STEADY else ()
-    (exam,) = mlship("eval", bundle, "--scenes", scenes, *stand_in, *only)
-    (row,) = (r for r in exam["rows"] if (r["who"], r["set"]) == (model, "scenes"))
+    (evaluated,) = mlship("eval", bundle, "--scenes", scenes, *stand_in, *only)
+    (row,) = (r for r in evaluated["rows"] if (r["who"], r["set"]) == (model, "scenes"))
     metric = next(iter(row["metrics"]))
     return {"metric": metric, "value": row["metrics"][metric], "questions": row["samples"]}
 

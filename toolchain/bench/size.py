@@ -18,7 +18,7 @@ from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 
 
-def weigh(directory: Path) -> tuple[Bundle, SizeRow]:
+def measure_bundle(directory: Path) -> tuple[Bundle, SizeRow]:
     """A verified bundle and what its artifact weighs."""
     found = bundle.read(directory)
     row = measure(found.artifact, found.manifest.model.parameters)
@@ -31,26 +31,26 @@ def stored_bytes(found: Bundle) -> int:
     return report[-1].bytes if report else 0
 
 
-def weigh_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:
+def measure_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:
     """Each bundle, and each target of each model, which is built first.
 
     Raises what building raises, ParityFailed where a build was not equal to PyTorch.
     """
     for name in names:
         if is_bundle(name):
-            yield weigh(Path(name))
+            yield measure_bundle(Path(name))
             continue
         with tempfile.TemporaryDirectory(prefix="mlship-") as work:
             asked = (lookup.expand(name), wanted.targets, wanted.recipe)
             for one in build(BuildRequest(*asked, wanted.weights, Path(work)), say):
-                yield _weighed(one)
+                yield _measured(one)
 
 
-def _weighed(built: Built) -> tuple[Bundle, SizeRow]:
+def _measured(built: Built) -> tuple[Bundle, SizeRow]:
     """What was built for this alone, under its name: its folder is gone soon."""
     name = f"{built.model}-{built.target}"
     shipped = built.shipped()
-    _, row = weigh(shipped.directory)
+    _, row = measure_bundle(shipped.directory)
     return replace(shipped, directory=Path(name)), row
 
 

@@ -79,10 +79,10 @@ def prepare(
         file = recipe.weights_of(spec, request.weights)
         captured = capture(spec, file)
         trunks = Trunks.of(spec)
-    told = functools.partial(say, title(model))
+    say_of_model = functools.partial(say, title(model))
     evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
     if request.evaluator is not None:
-        evaluate = request.evaluator(captured, told)
+        evaluate = request.evaluator(captured, say_of_model)
     shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
     needs_onnx = any(t.made.source == "onnx" for t in request.targets)
     exported = export(shipped, work, onnx=needs_onnx)

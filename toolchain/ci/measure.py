@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.measure.budgets import LIMITS
 from benchmarks.measure.size import SizeRow
-from toolchain.bench.size import weigh
+from toolchain.bench.size import measure_bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.ci.state import BundleFigures, artifact_digest
@@ -13,7 +13,7 @@ from toolchain.parity.lines import worst_metrics
 
 def measured(bundle: Bundle, report: ParityReport) -> BundleFigures:
     """A bundle with its sizes and how near it is to PyTorch; latencies come later."""
-    _, row = weigh(bundle.directory)
+    _, row = measure_bundle(bundle.directory)
     return BundleFigures(
         f"{bundle.name}-{bundle.target}",
         bundle.name,

@@ -58,8 +58,8 @@ def bench(
         if save is not None:
             latencies.save(save, ran)
         if before and against:
-            told = partial(latencies.changes, before, limit=limit, path=against)
-            changes = confirmed(told(ran), lambda keys: told(timed(only=keys)))
+            find_changes = partial(latencies.changes, before, limit=limit, path=against)
+            changes = confirmed(find_changes(ran), lambda keys: find_changes(timed(only=keys)))
     if as_json:
         found = {**ran.to_json(), "changes": [change.to_json() for change in changes.values()]}
         print_json(found)

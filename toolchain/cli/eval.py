@@ -16,7 +16,7 @@ from toolchain.cli.command import command, print_json
 @click.option("--backend", help="What runs a bundle.  [default: its format's main one]")
 @click.option("--weights", type=Path, help="Of a MODEL: others than it ships with.")
 @click.option("--file", type=Path, help="Of another tool: evaluated in place of a BUNDLE's own.")
-@click.option("--scenes", type=click.IntRange(1), help="Fewer questions, for a quick look.")
+@click.option("--scenes", type=click.IntRange(1), help="Fewer samples, for a quick look.")
 @click.option("--only", default="", help="One metric of the table: `IoU, 1 click` asks once.")
 def eval_(
     subjects: tuple[str, ...],

@@ -79,12 +79,12 @@ def prune(
     name = found.spec.name
     folder = out or Path("runs") / f"{name}-pruned"
     with click.progressbar(length=stages * steps, label=name, file=sys.stderr) as bar:
-        told = ""
+        metric_text = ""
 
         def say(stage: int, step: int, loss: float, score: float | None) -> None:
-            nonlocal told
-            told = told if score is None else f", {found.metric} {score:.3f}"
-            bar.label = f"{name}, stage {stage} of {stages}, loss {loss:.4f}{told}"
+            nonlocal metric_text
+            metric_text = metric_text if score is None else f", {found.metric} {score:.3f}"
+            bar.label = f"{name}, stage {stage} of {stages}, loss {loss:.4f}{metric_text}"
             bar.update((stage - 1) * steps + step - bar.pos)
 
         result = prune.prune(

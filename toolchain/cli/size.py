@@ -32,7 +32,7 @@ def size(
     from toolchain.report import size_page, size_table, terminal
 
     with terminal.progress() as say:
-        rows = list(size.weigh_all(subjects, wanted, say))
+        rows = list(size.measure_all(subjects, wanted, say))
     if html is not None:
         write_whole(html, size_page.page(rows))
     if as_json:

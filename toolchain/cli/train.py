@@ -48,12 +48,12 @@ def train(
     name = found.spec.name
     folder = out or Path("runs") / name
     with click.progressbar(length=steps, label=name, file=sys.stderr) as bar:
-        told = ""
+        metric_text = ""
 
         def say(step: int, loss: float, score: float | None) -> None:
-            nonlocal told
-            told = told if score is None else f", {found.metric} {score:.3f}"
-            bar.label = f"{name}, loss {loss:.4f}{told}"
+            nonlocal metric_text
+            metric_text = metric_text if score is None else f", {found.metric} {score:.3f}"
+            bar.label = f"{name}, loss {loss:.4f}{metric_text}"
             bar.update(step - bar.pos)
 
         result = loop.train(found, settings, folder, resume=resume, base=base, say=say)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measure.units import bytes_text
 from model_defs.spec import TensorSpec
-from toolchain.bench.size import stored_bytes, weigh
+from toolchain.bench.size import measure_bundle, stored_bytes
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.debug.inspection import partitions_of
@@ -72,7 +72,7 @@ def _pass_report(entries: Sequence[PassRecord]) -> Table:
 
 def _layers(bundle: Bundle) -> Table:
     """Where the bytes are: the largest layers first, and the types that they are stored in."""
-    _, row = weigh(bundle.directory)
+    _, row = measure_bundle(bundle.directory)
     heads = ("bytes", "share")
     made = terminal.table("layer by layer", "layer", "stored as", *heads, right=heads)
     for layer in row.layers:

@@ -113,9 +113,9 @@ class _Phone:
         """One block: the tool warms up for half a second, as it does by default."""
         command = f"{self.tool} --graph={self.folder}/model.tflite --use_xnnpack=true"
         command += f" --num_threads={self.threads} --num_runs={runs} --min_secs=0"
-        told = read(self._must("shell", command))
-        self.memory = max(self.memory, told.memory)
-        return told
+        reading = read(self._must("shell", command))
+        self.memory = max(self.memory, reading.memory)
+        return reading
 
     def _must(self, *words: str) -> str:
         ran = _adb(*words)

@@ -69,8 +69,8 @@ class Runtime:
 
             return [node_program(), str(Path(__file__).with_name("node.mjs"))]
         python = str(python_of(self.peer)) if self.peer else sys.executable
-        told = [named(self.load), ",".join(self.imports), ",".join(self.options)]
-        return [python, "-P", "-m", "benchmarks.measure.timing.worker", *told]
+        arguments = [named(self.load), ",".join(self.imports), ",".join(self.options)]
+        return [python, "-P", "-m", "benchmarks.measure.timing.worker", *arguments]
 
     def command(self, path: Path) -> list[str]:
         """How its process is started on a file."""
