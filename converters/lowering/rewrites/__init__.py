@@ -32,6 +32,8 @@ class Rewrite(Protocol):
     def __call__(self, graph: Graph) -> Graph: ...
 
 
+# The order matters. ConvOfNearest looks for Resize and Pad, and makes some: the rewrites that put
+# others in their place come after it. MaxPoolAfterRelu knows FakeQuantize, which is made first.
 REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
     "tflite": (
         FuseFakeQuantize(),
@@ -48,6 +50,7 @@ REWRITES: Mapping[Target, tuple[Rewrite, ...]] = {
         SelectAsProduct(),
     ),
     "tfjs": (
+        # Fewer than above: those are for XNNPACK's sake, or gain nothing on WASM.
         BroadcastInPlace(ops=FAST_ON_WASM),
         StackedPixelShuffle(),
         PixelShuffleOfConv(),

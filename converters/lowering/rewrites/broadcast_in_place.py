@@ -36,6 +36,8 @@ class BroadcastInPlace:
             if expand.op != "Expand":
                 continue
             reader = links.reader(expand.outputs[0], *self.ops)
+            # Of two Expands that a node reads one goes: without both, nothing may have the result's
+            # size, and the second replacement of a node would undo the first.
             if reader is None or reader.name in taken or not _broadcasts(graph, expand, reader):
                 continue
             taken.add(reader.name)

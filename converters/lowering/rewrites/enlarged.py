@@ -38,6 +38,8 @@ def enlarged(links: Links, conv: Node) -> EnlargedMap | None:
         return _resized(links, maker, ())
     if maker.op == "Concat" and maker.attributes["axis"] in (1, -3):
         return _joined(links, maker)
+    # Zeros of the convolution's own lie around the reflected edge: of the two, the small map's
+    # padding can say one only.
     if maker.op == "Pad" and not any(conv.attributes.get("pads", ())):
         width = _reflection(links.graph, maker)
         resize = links.maker(maker.inputs[0], "Resize")
@@ -66,6 +68,7 @@ def _joined(links: Links, concat: Node) -> EnlargedMap | None:
         resize = links.maker(name, "Resize")
         if len(concat.inputs) > 1 and resize is not None and links.is_private(name):
             found.append(_resized(links, resize, (concat,), concat=concat))
+    # The most channels save most; the rewrite runs again for what is left of the Concat.
     shapes = links.graph.shapes
     return max((f for f in found if f), key=lambda f: shapes[f.source][1], default=None)
 
@@ -76,4 +79,5 @@ def _reflection(graph: Graph, pad: Node) -> int:
     if pad.attributes.get("mode") != "reflect" or widths is None or widths.size != 8:
         return 0
     width = int(widths[2])
+    # ONNX lists what is added before on all axes, then what is added behind.
     return width if widths.tolist() == [0, 0, width, width] * 2 and width > 0 else 0

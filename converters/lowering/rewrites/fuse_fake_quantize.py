@@ -44,8 +44,10 @@ def _ends(links: Links, first: Node, second: Node) -> tuple[float, float] | None
     if len(first.inputs) != 3 or len(second.inputs) != 3:
         return None
     scale, zero = (links.scalar(name) for name in first.inputs[1:])
+    # Back by another scale than there is a change of unit, not the nearest number of a grid.
     if scale is None or zero is None or [scale, zero] != [*map(links.scalar, second.inputs[1:])]:
         return None
+    # The lowering leaves TensorFlow's operation at 8 bits: a grid of 16 stays two operations.
     lowest = LOWEST.get(links.graph.types[first.outputs[0]])
     if lowest is None:
         return None

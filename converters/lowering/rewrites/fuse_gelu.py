@@ -40,10 +40,12 @@ def _chain(links: Links, erf: Node) -> list[Node] | None:
     if divide is None or not links.is_private(erf.inputs[0]):
         return None
     root = links.scalar(divide.inputs[1])
+    # Files hold sqrt(2) as float32, 2e-8 beside it: it never equals Python's.
     if root is None or not isclose(root, sqrt(2), rel_tol=1e-6):
         return None
     x = divide.inputs[0]
     add = _next(links, erf, "Add", lambda other: links.scalar(other) == 1)
+    # With another value than the very x that was divided it is a gate, and no GELU.
     product = add and _next(links, add, "Mul", lambda other: other == x)
     half = product and _next(links, product, "Mul", lambda other: links.scalar(other) == 0.5)
     return None if not (add and product and half) else [divide, erf, add, product, half]

@@ -42,11 +42,15 @@ def _around(links: Links, norm: Node) -> tuple[Node, Node] | None:
     shape, grouped = graph.shapes[before.inputs[0]], graph.shapes[norm.inputs[0]]
     if graph.shapes[after.outputs[0]] != shape or len(shape) < 3 or len(grouped) != 3:
         return None
+    # A reshape keeps the order of the numbers: each of the G rows is then C / G whole channels, one
+    # behind the other, which is what a group is.
     return (before, after) if grouped[0] == shape[0] and shape[1] % grouped[1] == 0 else None
 
 
 def _fused(edit: Edit, norm: Node, before: Node, after: Node) -> Node:
     channels, groups = (edit.graph.shapes[name][1] for name in (before.inputs[0], norm.inputs[0]))
+    # The groups are the channels of the InstanceNormalization: its factor for one of them holds for
+    # all C / G channels in it.
     factors = [
         edit.constant(f"{norm.name}/{index}", edit.graph.constants[name].repeat(channels // groups))
         for index, name in enumerate(norm.inputs[1:], 1)

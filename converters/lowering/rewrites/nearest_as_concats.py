@@ -38,10 +38,12 @@ def times(graph: Graph, old: Node) -> dict[str, int] | None:
     """How often a Resize repeats each row and each pixel; None where it is blocked."""
     a = old.read(**resize.DEFAULTS)
     before, after = graph.shapes[old.inputs[0]], graph.shapes.get(old.outputs[0], ())
+    # With `axes`, scales and sizes are of those alone; below, there is one for each axis.
     if a.mode != "nearest" or a.axes or len(before) != 4 or before[:2] != after[:2]:
         return None
     if any(name and name not in graph.constants for name in old.inputs[2:]):
         return None
+    # ONNX samples by the scales that are named, also where a rounded size has another ratio.
     scales = _scales(graph, old) or tuple(m / n for n, m in zip(before, after, strict=True))
     down, right = (
         _repeats(old, *axis) for axis in zip(before[2:], after[2:], scales[2:], strict=True)
@@ -59,5 +61,6 @@ def _repeats(old: Node, before: int, after: int, scale: float) -> int:
     """How often each input stands in the result; 0 unless all do, in order, equally often."""
     a, times = old.read(**resize.DEFAULTS), after // before
     axis = resize.Axis(before, after, scale, resize.places(old, a, before, after, scale))
+    # By what is picked, not by the modes' names: many pairs of them repeat pixels alike.
     picks = resize.picks(old, a.nearest_mode, axis)
     return times if np.array_equal(picks, np.arange(before).repeat(times)) else 0

@@ -44,12 +44,14 @@ def _widths(graph: Graph, pad: Node) -> list[tuple[int, int]] | None:
     """(before, after) for each axis; None where the rewrite is blocked."""
     shape = graph.shapes[pad.inputs[0]]
     named = graph.constants.get(pad.inputs[1])
+    # A fourth input names axes, and the widths are of those alone.
     if named is None or (len(pad.inputs) > 3 and pad.inputs[3]):
         return None
     flat = [int(n) for n in named]
     widths = list(zip(flat[: len(shape)], flat[len(shape) :], strict=True))
     if min(flat) < 0 or max(flat) == 0:
         return None
+    # PLACES mirrors once; what lies further out would have to be mirrored back and forth.
     beyond = any(max(pair) >= size for pair, size in zip(widths, shape, strict=True))
     return None if beyond and pad.attributes["mode"] == "reflect" else widths
 
@@ -60,6 +62,7 @@ def _slices(edit: Edit, pad: Node, widths: list[tuple[int, int]]) -> list[Node]:
     source, shape = pad.inputs[0], edit.graph.shapes[pad.inputs[0]]
     kind = edit.graph.types[source]
     padded = [axis for axis, pair in enumerate(widths) if any(pair)]
+    # Each axis pads what those before it have made, which fills the corners as well.
     for axis in padded:
         before, after = widths[axis]
         size, place = shape[axis], PLACES[pad.attributes["mode"]]

@@ -36,6 +36,7 @@ class PixelShuffleOfConv:
 
 def _may_be_reordered(links: Links, conv: Node) -> bool:
     return (
+        # Any other reader would find the channels in their new places.
         links.is_private(conv.outputs[0])
         and conv.attributes.get("group", 1) == 1
         and all(name in links.graph.constants for name in conv.inputs[1:])
@@ -45,6 +46,8 @@ def _may_be_reordered(links: Links, conv: Node) -> bool:
 def _reordered(edit: Edit, conv: Node, shuffle: Node) -> list[Node]:
     block = shuffle.attributes["blocksize"]
     filters = edit.graph.shapes[conv.outputs[0]][1]
+    # Constants change places once, while converting; the lowering of CRD gathers the channels of
+    # the map in every run.
     order = np.arange(filters).reshape(-1, block * block).T.reshape(-1)
     named = [
         edit.constant(f"{conv.name}/{index}", edit.graph.constants[name][order])

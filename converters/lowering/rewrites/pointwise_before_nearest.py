@@ -50,6 +50,7 @@ def _pair(links: Links, old: Node) -> tuple[Node, Node] | None:
     if found is None or found != times(graph, second):
         return None
     small = [graph.shapes[resize.inputs[0]] for resize in (first, second)]
+    # One of the Resizes is taken over as it is, its sizes too: it has to make the result's.
     if np.broadcast_shapes(*small) not in small:
         return None
     return (first, second) if any(links.is_private(name) for name in old.inputs) else None

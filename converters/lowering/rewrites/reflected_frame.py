@@ -27,6 +27,8 @@ def framed(edit: Edit, conv: Node, found: EnlargedMap, inner: str) -> list[Node]
     frame, shape = outermost(found), edit.graph.shapes[conv.outputs[0]]
     strips = [_strip(edit, conv, found, axis, end) for axis in (ROWS, COLUMNS) for end in ENDS]
     top, bottom, left, right = (strip[-1].outputs[0] for strip in strips)
+    # Each strip runs along its whole side, so that it is one convolution. The corners are in two
+    # strips then, and those at the left and right lose theirs.
     cuts = [
         edit.part(f"{side}/cut", side, ROWS, frame, shape[ROWS] - frame) for side in (left, right)
     ]
@@ -45,6 +47,8 @@ def _pixels(found: EnlargedMap, taps: int) -> int:
 
     A map has as many: otherwise there would be no inner results.
     """
+    # The last result reads up to u[outermost - 1 - P + taps - 1]; what a reflection mirrors has to
+    # be there as well, up to u[P].
     last = max(outermost(found) + taps - 2 - found.reflected, found.reflected)
     return last // found.scale + 1
 
@@ -58,6 +62,7 @@ def _strip(edit: Edit, conv: Node, found: EnlargedMap, axis: int, end: str) -> l
     pixels = edit.part(f"{name}/pixels", found.source, axis, start, start + read)
     large = _enlarged(edit, f"{name}/large", pixels.outputs[0], found)
     pad = _reflected(edit, f"{name}/reflected", large.outputs[0], found, axis, end)
+    # Whole pixels were enlarged: towards the middle there may be more than the results read.
     needed, held = outermost(found) + taps - 1, edit.shape(pad.outputs[0])[axis]
     start = held - needed if end == "last" else 0
     cut = edit.part(f"{name}/cut", pad.outputs[0], axis, start, start + needed)
@@ -73,6 +78,7 @@ def _enlarged(edit: Edit, name: str, pixels: str, found: EnlargedMap) -> Node:
     n, channels, height, width = edit.shape(pixels)
     scales = edit.constant(f"{name}/scales", np.array([1, 1, found.scale, found.scale], np.float32))
     large = edit.value(name, (n, channels, height * found.scale, width * found.scale))
+    # By scales, also where that Resize names sizes, which are the whole map's.
     resize = found.between[0]
     return replace(resize, name=name, inputs=(pixels, "", scales), outputs=(large,))
 

@@ -48,6 +48,7 @@ class SelectAsProduct:
             elif old.op == "Where" and old.inputs[0] in conditions:
                 edit.replace([old], _product(edit, old))
             elif old.op == "Cast" and old.inputs[0] in conditions:
+                # The mask is of floats already.
                 edit.replace([old], [node("Identity", old.name, old.inputs, old.outputs)])
         return edit.done()
 

@@ -40,10 +40,12 @@ def _stack(links: Links, shuffle: Node) -> tuple[list[str], list[Node]] | None:
     concat = links.maker(reshape.inputs[0], "Concat") if reshape else None
     if reshape is None or concat is None or concat.attributes["axis"] != 2:
         return None
+    # A Reshape can do what an Unsqueeze does: whether it does, the shapes below say.
     unsqueezes = [links.maker(name, "Unsqueeze", "Reshape") for name in concat.inputs]
     between = [*concat.inputs, concat.outputs[0], reshape.outputs[0]]
     if not all(links.is_private(name) for name in between):
         return None
+    # Only with one map for each phase is the number of a map that of a phase.
     if len(unsqueezes) != shuffle.attributes["blocksize"] ** 2:
         return None
     maps = []
@@ -54,6 +56,7 @@ def _stack(links: Links, shuffle: Node) -> tuple[list[str], list[Node]] | None:
         if shapes[unsqueeze.outputs[0]] != (n, channels, 1, *spatial):
             return None
         maps.append(unsqueeze.inputs[0])
+    # Channels and phases alone may be merged, or channel c of map p is not at c * phases + p.
     _, channels, phases, *spatial = shapes[concat.outputs[0]]
     if shapes[reshape.outputs[0]][1:] != (channels * phases, *spatial):
         return None
