@@ -23,6 +23,8 @@ def einsum(call: Call) -> Value:
         raise call.refuse(f"a label twice in a term of '{equation}'", do="take the diagonal first")
     if (set(left) ^ set(right)) - set(result):
         raise call.refuse(f"a label of '{equation}' in one term only", do="sum over it first")
+    # A group becomes one axis, along which the labels have to run alike in both operands: the left
+    # one's order is taken for both.
     batch = [label for label in left if label in right and label in result]
     inner = [label for label in left if label in right and label not in result]
     rows = [label for label in left if label not in right]
@@ -33,6 +35,7 @@ def einsum(call: Call) -> Value:
     product = Value.of(
         gen_math_ops.batch_mat_mul_v2(as_tensor(x), as_tensor(y), adj_x=False, adj_y=False)
     )
+    # `transposed` renames axes: nothing moves unless a reader needs another order.
     labels = [*batch, *rows, *columns]
     unmerged = reshaped(product, tuple(sizes[label] for label in labels))
     return unmerged.transposed([labels.index(label) for label in result])
@@ -43,6 +46,7 @@ def _matrices(
 ) -> Value:
     """An operand as (batch, rows, columns), each a group of labels merged into one axis."""
     order = [term.index(label) for group in groups for label in group]
+    # The product of no sizes is 1: a group without labels is an axis of size 1.
     shape = tuple(math.prod(sizes[label] for label in group) for group in groups)
     merged = reshaped(call.value(index).transposed(order), shape)
     return call.arrange(merged, (0, 1, 2))

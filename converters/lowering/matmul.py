@@ -29,6 +29,7 @@ def _matrices(call: Call, value: Value) -> tuple[Tensor, bool]:
     """The operand, and whether its matrices are stored transposed: then nothing is moved."""
     plain = tuple(range(value.rank))
     flipped = (*plain[:-2], plain[-1], plain[-2])
+    # A constant is transposed while converting, which costs no run anything.
     if value.order == flipped and not value.is_constant:
         return as_tensor(value), True
     return as_tensor(call.arrange(value, plain)), False
@@ -52,6 +53,7 @@ def gemm(call: Call) -> Value:
     a = call.read(alpha=1.0, beta=1.0, transA=0, transB=0)
     x, right = call.logical(0), call.value(1)
     if right.is_constant:
+        # Into the constant, so that no run has an operation for alpha.
         weight = right.logical.T if a.transB else right.logical
         y, flip = constant(np.ascontiguousarray(weight * np.float32(a.alpha))), False
     else:

@@ -20,6 +20,7 @@ def batch_normalization(call: Call) -> Value:
         call.constant(i, noun).astype(np.float64)
         for i, noun in enumerate(("scale", "bias", "mean", "variance"), 1)
     )
+    # In float64, so that both numbers are rounded once, when they are stored.
     factor = scale / np.sqrt(variance + a.epsilon)
     return _scaled(call, call.value(), factor, bias - mean * factor)
 
@@ -43,6 +44,7 @@ def group_normalization(call: Call) -> Value:
     flat = reshaped(call.value(), (n, channels, int(np.prod(spatial)), 1))
     x = as_tensor(call.arrange(flat, channels_last(4)))
     scale, bias = call.constant(1, "scale"), call.constant(2, "bias")
+    # With a group for each channel both readings are the same.
     if scale.size == a.num_groups:
         scale, bias = (v.repeat(channels // a.num_groups) for v in (scale, bias))
     centred = gen_math_ops.sub(x, _group_means(x, a.num_groups))
@@ -60,6 +62,7 @@ def _group_means(x: Tensor, groups: int) -> Tensor:
     each = gen_math_ops.mean(x, np.array([1, 2], np.int32), keep_dims=True)
     grouped = gen_array_ops.reshape(each, np.array([n, 1, groups, channels // groups], np.int32))
     means = gen_math_ops.mean(grouped, np.array([3], np.int32), keep_dims=True)
+    # A product with ones copies by broadcasting, which XNNPACK runs; TILE it leaves to LiteRT.
     copies = mul(means, number(np.ones((1, 1, 1, channels // groups))))
     return gen_array_ops.reshape(copies, np.array([n, 1, 1, channels], np.int32))
 
@@ -94,6 +97,8 @@ def local_response_normalization(call: Call) -> Value:
     x = call.nhwc()
     before = (a.size - 1) // 2
     widths = [(0, 0), (0, 0), (0, 0), (before, a.size - 1 - before)]
+    # TensorFlow's LRN has windows of 2 * radius + 1 channels, ONNX's may be even, with the odd
+    # channel behind.
     squares = gen_array_ops.pad(gen_math_ops.square(x), np.array(widths, np.int32))
     total = None
     for first in range(a.size):
@@ -125,6 +130,7 @@ def _moments(value: Value, axes: tuple[int, ...], epsilon: float) -> tuple[Tenso
     places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
     x = as_tensor(value)
     mean = gen_math_ops.mean(x, places, keep_dims=True)
+    # The mean of the squares less the square of the mean would cancel where the mean is large.
     centred = gen_math_ops.sub(x, mean)
     variance = gen_math_ops.mean(gen_math_ops.square(centred), places, keep_dims=True)
     return mean, centred, gen_math_ops.rsqrt(add(variance, number(epsilon)))

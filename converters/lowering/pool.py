@@ -60,6 +60,8 @@ def _max_pool(call: Call) -> Value:
     window, spatial = _window(call, a), call.value().shape[2:]
     if max(window.dilations) > 1:
         return nhwc(_dilated_max(_bordered(call.nhwc(), window, -np.inf), window, call.shape))
+    # SAME pads within the pool. Minus infinity needs a PadV2 before it: one more pass over the map,
+    # which XNNPACK leaves to LiteRT.
     if window.is_same(spatial):
         return nhwc(_pooled(gen_nn_ops.max_pool, call.nhwc(), window, "SAME"))
     x = _bordered(call.nhwc(), window, -np.inf)
@@ -79,8 +81,11 @@ def _average_pool(call: Call) -> Value:
     window, spatial = _window(call, a), call.value().shape[2:]
     if max(window.dilations) > 1:
         raise call.refuse("dilation", do="use a depthwise convolution with constant weights")
+    # TensorFlow's SAME leaves its padding out of the mean.
     if window.is_same(spatial) and not a.count_include_pad:
         return nhwc(_pooled(gen_nn_ops.avg_pool, call.nhwc(), window, "SAME"))
+    # VALID divides each sum by the whole kernel: `share` makes up for what does not count. What
+    # ceil mode adds behind never does.
     x = _bordered(call.nhwc(), window, 0.0)
     y = _pooled(gen_nn_ops.avg_pool, x, window, "VALID")
     counted = read_window(call, a, window.kernel, spatial).pads if a.count_include_pad else None
@@ -121,6 +126,7 @@ def _dilated_max(x: Tensor, window: Window, shape: Shape) -> Tensor:
     """The maximum of one strided slice for each element of the window."""
     _, _, height, width = shape
     down, right = window.strides
+    # TensorFlow's max_pool has no dilation. 9 is bits 0 and 3: all of the batch and channels.
     best = None
     for i, j in product(*map(range, window.kernel)):
         top, left = i * window.dilations[0], j * window.dilations[1]

@@ -105,6 +105,7 @@ def places(node: Node, a: SimpleNamespace, before: int, after: int, scale: float
         return half if after > 1 else np.zeros(1)
     if mode == "asymmetric":
         return x / scale
+    # One result alone has no two corners: the formula would divide by 0, ONNX says place 0.
     if mode == "align_corners":
         return x * (before - 1) / (after - 1) if after > 1 else np.zeros(1)
     if mode == "half_pixel_symmetric":
@@ -116,6 +117,8 @@ def places(node: Node, a: SimpleNamespace, before: int, after: int, scale: float
 
 def _nearest(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) -> Tensor:
     """By TensorFlow's operation if that picks the same pixels, else by picking them."""
+    # Compared by what is picked, pixel for pixel: TensorFlow knows sizes only, where ONNX may have
+    # named another scale, and both round.
     chosen = [picks(call.node, a.nearest_mode, axis) for axis in axes]
     sizes = np.array([ax.after for ax in axes], np.int32)
     for centre in (False, True):
@@ -149,6 +152,8 @@ def repeat_pixels(call: Call) -> Value:
     a = call.read(down=1, right=1)
     x = call.nhwc()
     n, h, w, c = (int(size) for size in x.shape)
+    # A pixel is a run of c numbers: two copies along the channels are two pixels side by side. A
+    # row is a run of w * c numbers: two copies along it are two rows, one below the other.
     if a.right > 1:
         x = joined(call.target, [x] * a.right, 3)
     x = gen_array_ops.reshape(x, np.array([n, h, w * a.right * c], np.int32))
@@ -160,6 +165,8 @@ def repeat_pixels(call: Call) -> Value:
 def _nearest_picks(axis: Axis, centre: float) -> np.ndarray:
     """What ResizeNearestNeighbor picks, in its float32 arithmetic."""
     scale = np.float32(axis.before) / np.float32(axis.after)
+    # In float32, as the kernels compute: a place that should be whole may be a hair below it there,
+    # and floor takes the pixel before.
     places = (np.arange(axis.after, dtype=np.float32) + np.float32(centre)) * scale
     return np.minimum(np.floor(places), axis.before - 1).astype(np.int32)
 
@@ -184,6 +191,8 @@ def _samples_alike(
     axis: Axis, half_pixel_centers: bool = False, align_corners: bool = False
 ) -> bool:
     """Whether ResizeBilinear with these flags samples where ONNX does."""
+    # TensorFlow steps by the ratio of the sizes. With a scale of 1.5 ONNX makes 7 of 5 and steps by
+    # 1 / 1.5, not by 5 / 7.
     x = np.arange(axis.after)
     if align_corners:
         theirs = x * (axis.before - 1) / max(axis.after - 1, 1)
@@ -198,6 +207,8 @@ def _multiplied(x: Tensor, height: np.ndarray, width: np.ndarray) -> Tensor:
     """Each axis as a product of a constant matrix (after, before) with the map."""
     n, h, w, c = (int(size) for size in x.shape)
     tall, wide = height.shape[0], width.shape[0]
+    # (H, W * C) is how the map lies: one product does all columns and channels. Then each row is a
+    # matrix (W, C), without a transpose in between.
     x = gen_array_ops.reshape(x, np.array([n, h, w * c], np.int32))
     x = gen_math_ops.batch_mat_mul_v2(constant(np.tile(height, (n, 1, 1))), x)
     x = gen_array_ops.reshape(x, np.array([n * tall, w, c], np.int32))
@@ -208,6 +219,7 @@ def _multiplied(x: Tensor, height: np.ndarray, width: np.ndarray) -> Tensor:
 def _matrix(axis: Axis, a: SimpleNamespace) -> np.ndarray:
     """The weights of the inputs in each result; outside, the edge is repeated (or left out)."""
     matrix = np.zeros((axis.after, axis.before))
+    # Antialiasing widens the kernel to what a result stands for; enlarging needs none.
     stretch = max(1 / axis.scale, 1.0) if a.antialias else 1.0
     radius = (2 if a.mode == "cubic" else 1) * stretch
     for row, place in enumerate(axis.places):
@@ -215,6 +227,7 @@ def _matrix(axis: Axis, a: SimpleNamespace) -> np.ndarray:
         weights = _kernel(a, (taps - place) / stretch)
         if a.exclude_outside:
             weights = np.where((taps >= 0) & (taps < axis.before), weights, 0)
+        # Beyond an edge several taps fall on one pixel, of which `+=` would add the last only.
         np.add.at(matrix[row], taps.clip(0, axis.before - 1), weights / weights.sum())
     return matrix.astype(np.float32)
 

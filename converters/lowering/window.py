@@ -89,16 +89,19 @@ def in_two_dimensions(call: Call, lower: Callable[[Call], Value]) -> Value:
         raise call.refuse(
             f"{rank - 2} spatial dimensions", do="use the 2-D layer on each slice of the input"
         )
+    # TensorFlow has no windows of one dimension either: its conv1d is a reshape and a conv2d.
     attributes = dict(call.node.attributes)
     for name, neutral in NEUTRAL.items():
         if name in attributes:
             attributes[name] = [neutral, *attributes[name]]
     if "pads" in attributes:
+        # ONNX lists what is added before on all axes, then what is added behind.
         before, after = attributes["pads"]
         attributes["pads"] = [0, before, 0, after]
     flat = replace(
         call,
         node=replace(call.node, attributes=attributes),
+        # Maps (N, C, L) and kernels (O, I, K) alike; a bias has no such axis.
         inputs=tuple(v if v is None or v.rank != 3 else _as_image(v) for v in call.inputs),
         results=tuple((*s[:2], 1, *s[2:]) for s in call.results),
     )
