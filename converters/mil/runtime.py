@@ -125,6 +125,7 @@ class Interpreter:
             raise BadArtifact(f"input '{name}' has shape {array.shape}, not {declared}")
         if array.dtype != declared.numpy and not (array.dtype.kind == declared.numpy.kind == "f"):
             raise BadArtifact(f"input '{name}' is {array.dtype}, not {declared.dtype}")
+        # Callers have float32 whatever the file declares; an fp16 input holds no more than fp16.
         tensor = as_tensor(array, declared)
         return tensor.half().float() if declared.dtype == "fp16" and self._rounds else tensor
 
@@ -133,6 +134,8 @@ class Interpreter:
             try:
                 results = self._step(step, env, observer)
             except MlshipError as error:
+                # An error of an inner block names its own operation already, which is the one to
+                # look at.
                 where = error.where or f"{step.operation}, opset {self.function.opset}"
                 raise type(error)(error.what, where=where, do=error.do) from error
             for value, result in zip(step.operation.results, results, strict=True):
@@ -149,6 +152,8 @@ class Interpreter:
             arguments[name] = tuple(found) if parameter.variadic else parameter.convert(found[0])
         if step.plans:
             return self._checked(step, tuple(self._control(step, arguments, env, observer)))
+        # The shapes first, without numbers: a damaged file may ask for more than there is memory,
+        # and torch would try. Where they are fixed, once is enough.
         if step.foreseeable and not (step.static and id(step) in self._foreseen):
             self._checked(step, _called(step, _as_meta(arguments)))
             self._foreseen.add(id(step))
@@ -164,6 +169,7 @@ class Interpreter:
         """Runs the block that `pred` chooses, or the body as long as its condition holds."""
         if step.operation.type == "cond":
             plan = step.plans[0 if arguments["pred"] else 1]
+            # A copy: what a block makes and frees stays within it.
             return self._block(plan, dict(env), observer)
         condition, body = step.plans
         values = list(arguments["loop_vars"])
@@ -214,6 +220,7 @@ class Interpreter:
         return result
 
     def _rounded(self, op: Op, result: Any, value: MilValue) -> Any:
+        # What only moves was rounded where it was computed.
         halves = isinstance(value.type, TensorType) and value.type.dtype == "fp16"
         if halves and self._rounds and not op.moves:
             return result.half().float()

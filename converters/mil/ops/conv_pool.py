@@ -42,6 +42,7 @@ def padded(x: Tensor, pads: Ints, value: float = 0.0) -> Tensor:
     """`x` with (before, after) of each spatial dimension added."""
     if not any(pads):
         return x
+    # F.pad counts from the last axis, MIL from the first.
     last_first = [p for i in range(len(pads) - 2, -1, -2) for p in pads[i : i + 2]]
     return F.pad(x, last_first, value=value)
 
@@ -66,6 +67,7 @@ def conv(
     reach = tuple((k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True))
     pads = paddings(x, reach, strides, pad_type, pad)
     before, after = pads[::2], pads[1::2]
+    # torch pads both sides alike; only where they differ is the map copied.
     if before == after:
         return CONVOLUTIONS[rank](x, weight, bias, strides, before, dilations, groups)
     return CONVOLUTIONS[rank](padded(x, pads), weight, bias, strides, 0, dilations, groups)
@@ -88,6 +90,8 @@ def conv_transpose(
     """
     rank = x.dim() - 2
     strides, dilations = _or_ones(strides, rank), _or_ones(dilations, rank)
+    # Cut here, and not by torch: that cuts both sides alike, and its output_padding has to stay
+    # below the stride or the dilation.
     full = TRANSPOSED[rank](x, weight, bias, strides, 0, 0, groups, dilations)
     if output_shape and output_shape[:2] != tuple(full.shape[:2]):
         raise BadArtifact(f"output_shape {output_shape} for a result of {tuple(full.shape)}")
@@ -159,6 +163,7 @@ def max_pool(
     strides = _or_ones(strides, rank)
     pads = paddings(x, kernel_sizes, strides, pad_type, pad or (0,) * 2 * rank)
     pads = _widened(pads, _windows(x, kernel_sizes, strides, pads, ceil_mode))
+    # Padded before: torch pads by half of the kernel at most, and both sides alike.
     return MAX_POOLS[rank](padded(x, pads, -math.inf), kernel_sizes, strides)
 
 
@@ -185,6 +190,7 @@ def avg_pool(
     sums = _window_sums(padded(x, _widened(pads, extra)), kernel_sizes, strides)
     if not any(pads) and not any(extra):
         return sums / math.prod(kernel_sizes)
+    # Ones where an element counts, summed over the same windows as the data.
     counted = x.new_ones((1, 1, *x.shape[2:]))
     if not exclude_padding_from_average:
         counted = padded(counted, pads, 1.0)

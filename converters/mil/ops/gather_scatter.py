@@ -14,6 +14,7 @@ from model_defs.errors import BadArtifact, UnsupportedOperation
 def _checked(indices: Tensor, size: int) -> Tensor:
     """Indices made non-negative; BadArtifact for one outside: Core ML leaves that undefined."""
     positions = torch.where(indices < 0, indices.long() + size, indices.long())
+    # Shapes are foreseen with meta tensors, which have no numbers that could be outside.
     if not positions.is_meta and positions.numel():
         low, high = positions.aminmax()
         if low < 0 or high >= size:
@@ -34,6 +35,7 @@ def gather(
         taken = x.index_select(axis, positions.flatten())
         return taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     batch = x.shape[:batch_dims]
+    # index_select has one list of indices for all: here each batch has its own.
     flat_x = x.flatten(0, batch_dims - 1)
     flat_i = positions.flatten(0, batch_dims - 1)
     inner = axis - batch_dims
@@ -66,6 +68,7 @@ def gather_nd(
     inner = x.shape[batch_dims : batch_dims + depth]
     rest = x.shape[batch_dims + depth :]
     flat = _flat_positions(indices, inner).reshape(count, -1)
+    # All batches lie in one list: each begins prod(inner) rows behind the one before.
     rows = flat + math.prod(inner) * torch.arange(count, device=x.device).unsqueeze(1)
     taken = x.reshape(count * math.prod(inner), *rest).index_select(0, rows.flatten())
     return taken.reshape(*batch, *indices.shape[batch_dims:-1], *rest)
@@ -87,6 +90,7 @@ def _scattered(data: Tensor, axis: int, positions: Tensor, updates: Tensor, mode
         return data.scatter(axis, positions, updates)
     if mode not in REDUCTIONS:
         raise UnsupportedOperation(f"scatter of mode '{mode}'")
+    # torch's reductions have no difference and no quotient.
     if mode == "sub":
         updates = -updates
     if mode == "div":

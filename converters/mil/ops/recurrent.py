@@ -57,6 +57,8 @@ def rnn(
         raise UnsupportedOperation(f"rnn of direction '{direction}'")
     backwards = direction == "reverse"
     outputs, (last,) = _scan(x.flip(0) if backwards else x, step, initial_h)
+    # Back in the order of time. `last` stays the state after the first step in time, where the way
+    # back ends.
     if backwards:
         outputs = outputs.flip(0)
     return (outputs if output_sequence else last.unsqueeze(0)), last
@@ -73,14 +75,17 @@ def _lstm_direction(
     """One direction; gates are stored in the order input, forget, output, cell."""
     gate, cell, out = map(_activation, activations)
     weight_ih, weight_hh, bias, peephole = weights
+    # None are zeros, so that one formula does for both.
     peeps = h.new_zeros(3, 1) if peephole is None else peephole.reshape(3, -1)
 
     def step(inputs: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         h, c = states
         sums = F.linear(inputs, weight_ih, bias) + F.linear(h, weight_hh)
         i, f, o, z = sums.chunk(4, 1)
+        # What is clipped is the cell gate, as coremltools documents it, not the cell's state.
         candidate = cell(z) if clip is None else cell(z).clamp(-clip, clip)
         c_next = gate(f + peeps[1] * c) * c + gate(i + peeps[0] * c) * candidate
+        # The output gate's peephole looks at the new cell, the other two at the old.
         return gate(o + peeps[2] * c_next) * out(c_next), c_next
 
     return _scan(x, step, h, c)

@@ -18,6 +18,8 @@ from model_defs.errors import BadArtifact, UnsupportedOperation
 
 def grid(size: int, out: int, mode: str) -> Tensor:
     """Source positions of `out` samples over an axis of `size`, in float64."""
+    # The documented spacings have an `out - 1` that cancels: (size - size / out) / (out - 1) is
+    # size / out, which holds for a single result, too.
     i = torch.arange(out, dtype=torch.float64)
     if mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
         if out == 1:
@@ -87,8 +89,10 @@ def upsample_bilinear(
     width = _scaled(x.shape[-1], scale_factor_width)
     if align_corners and half_pixel_centers:
         raise UnsupportedOperation("upsample_bilinear with aligned corners and pixel centres")
+    # Neither of the two: pixel i at i * size / out, which torch does not sample.
     if align_corners == half_pixel_centers:
         return _bilinear(x, height, width, "DEFAULT")
+    # torch wants four axes, MIL takes any number before the last two.
     planes = x.reshape(1, -1, *x.shape[-2:])
     y = F.interpolate(planes, (height, width), mode="bilinear", align_corners=align_corners)
     return y.reshape(*x.shape[:-2], height, width)

@@ -19,6 +19,7 @@ def _normalised(coordinates: Tensor, sizes: Tensor, mode: str) -> Tensor:
     if mode == "normalized_zero_to_one":
         return 2 * coordinates - 1
     if mode == "unnormalized":
+        # An axis of one pixel has no length to divide by.
         return 2 * coordinates / (sizes - 1).clamp(min=1) - 1
     raise UnsupportedOperation(f"coordinates of mode '{mode}'")
 
@@ -39,11 +40,13 @@ def resample(
     """
     if padding_mode not in PADDINGS or sampling_mode not in ("bilinear", "nearest"):
         raise UnsupportedOperation(f"resample {sampling_mode} with padding '{padding_mode}'")
+    # `_normalised` puts the centres of the corner pixels at -1 and 1: aligned corners, to torch.
     aligned = align_corners or coordinates_mode == "unnormalized"
     if padding_mode == "reflection" and not aligned:
         raise UnsupportedOperation("resample with reflection but without aligned corners")
     sizes = torch.tensor([x.shape[3], x.shape[2]], dtype=x.dtype, device=x.device)
     grid = _normalised(coordinates.to(x.dtype), sizes, coordinates_mode)
+    # grid_sample pads with zeros only: those stand for the value while all else is less by it.
     shift = padding_value if padding_mode == "constant" else 0.0
     sampled = F.grid_sample(x - shift, grid, sampling_mode, PADDINGS[padding_mode], aligned)
     return sampled + shift
