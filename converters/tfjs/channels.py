@@ -39,6 +39,8 @@ def stored_as(grids: Sequence[Encoding]) -> tuple[Encoding, ...]:
         elif len(grid.scales) > 1:
             found[BYTES] = None
         else:
+            # TF.js adds the minimum in float64 and rounds once: code * scale - 128 * scale is exact
+            # there, and becomes the product of float32 that the signed code stands for.
             found[Encoding("uint8", grid.scales, -128.0 * grid.scales[0])] = None
     return tuple(found)
 
@@ -54,6 +56,7 @@ def _product(node: NodeDef, grids: Sequence[Encoding]) -> Iterator[NodeDef]:
     if grid is None or len(grid.scales) == 1:
         yield node
         return
+    # The codes are floats in the graph, as a Mul has one type; BYTES stores them as bytes.
     codes, scales = f"{node.name}/codes", f"{node.name}/scales"
     yield _const(codes, grid.codes(array).astype(np.float32))
     yield _const(scales, grid.scales_for(array.shape))

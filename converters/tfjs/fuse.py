@@ -24,7 +24,10 @@ def fused(graph: GraphDef) -> GraphDef:
     A result that anything else reads stays: the chain ends there.
     """
     nodes = {node.name: node for node in graph.node}
+    # The network's outputs count, too: each is read by an Identity of its own.
     readers = Counter(name for node in graph.node for name in node.input)
+    # By the first input, where a BiasAdd and an activation have the map. Of several readers this
+    # holds the last: `readers` tells.
     only = {node.input[0]: node for node in graph.node if node.input}
     replaced: dict[str, NodeDef] = {}
     dropped: set[str] = set()
@@ -56,10 +59,12 @@ def _follower(
 
 def _joined(conv: NodeDef, bias: NodeDef, activation: NodeDef | None) -> NodeDef:
     last = bias if activation is None else activation
+    # The last one's name is the one that is read.
     node = NodeDef(name=last.name, op=FUSED[conv.op])
     node.input.extend([*conv.input, bias.input[1]])
     for key, value in conv.attr.items():
         node.attr[key].CopyFrom(value)
+    # TF.js goes by the place: the bias first, the activation second.
     names = [b"BiasAdd"] if activation is None else [b"BiasAdd", activation.op.encode()]
     node.attr["fused_ops"].list.s.extend(names)
     node.attr["num_args"].i = 1

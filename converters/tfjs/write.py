@@ -15,6 +15,7 @@ from converters.lowering.tf import GraphDef, NodeDef
 from converters.tfjs.storing import Storing, constants
 from model_defs.errors import UnsupportedOperation
 
+# As TF.js's own converter cuts them, for the sake of browsers' caches.
 SHARD_BYTES = 4 * 1024 * 1024
 MODEL = "model.json"
 
@@ -29,6 +30,7 @@ def written(
         specs.append(_weight_spec(name, array, encoding))
         blobs.append(_stored(array, encoding).tobytes())
     data = b"".join(blobs)
+    # Cut anywhere, within a weight as well: TF.js joins a group's shards before it reads them.
     chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
     shards = {f"group1-shard{i}of{len(chunks)}.bin": chunk for i, chunk in enumerate(chunks, 1)}
     model = {
@@ -72,6 +74,7 @@ def _signature(ports: Sequence[Port]) -> dict[str, Any]:
 def _topology(graph: GraphDef) -> dict[str, Any]:
     nodes = []
     for node in graph.node:
+        # TF.js would say so in the browser only, when it runs the node.
         if node.op not in SUPPORTED:
             raise UnsupportedOperation(f"TF.js does not have {node.op}", where=node.name)
         nodes.append(_plain(node))
@@ -84,6 +87,7 @@ def _plain(node: NodeDef) -> dict[str, Any]:
     bare = NodeDef(name=node.name, op=node.op)
     if node.op != "Const":
         bare.CopyFrom(node)
+    # TensorFlow writes out every attribute, the defaults as well.
     for name in [n for n, value in bare.attr.items() if _is_default(n, value)]:
         del bare.attr[name]
     plain: dict[str, Any] = MessageToDict(bare)

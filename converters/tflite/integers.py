@@ -92,6 +92,8 @@ class _Work:
         """What is left, with a DEQUANTIZE before the first that reads floats on a grid."""
         found: list[schema.OperatorT] = []
         floats: set[int] = set()
+        # The graph's outputs are read as well: an operation that stands for their reader comes
+        # last, and is taken off again.
         for operator in (*self.kept, schema.OperatorT(inputs=self.graph.outputs)):
             for index in map(int, operator.inputs):
                 if index in self.codes and index not in floats:
@@ -108,6 +110,7 @@ class _Work:
         """What only moves numbers moves codes."""
         data = [i for i in map(int, operator.inputs) if self.tensors.is_float(i)]
         grids = {self.tensors.grid(self.codes[i]) for i in data if i in self.codes}
+        # One code is another number on another grid: what is joined has to lie on the same.
         if len(grids) != 1 or not self.codes.keys() >= set(data):
             return
         results = [self.tensors.in_place_of(int(i), self.codes[data[0]]) for i in operator.outputs]
@@ -117,6 +120,7 @@ class _Work:
 
     def _compute(self, operator: schema.OperatorT, kind: int) -> None:
         """What computes numbers computes with codes, where a QUANTIZE alone reads its result."""
+        # Only a QUANTIZE says which grid a result goes to, and codes need one.
         result = self._quantized(int(operator.outputs[0]))
         data = {int(operator.inputs[place]) for place in DATA.get(kind, (0,))}
         if result is None or not self.codes.keys() >= data:
@@ -144,11 +148,13 @@ class _Work:
     def _rewrite(self, operator: schema.OperatorT, kind: int, inputs: list[int]) -> None:
         operator.inputs = inputs
         code = self.model.operatorCodes[operator.opcodeIndex]
+        # The code is that of operations in floats, too, which later versions run as well.
         code.version = max(code.version, VERSIONS[kind])
 
     def _quantized(self, index: int) -> int | None:
         """The codes of a tensor that a QUANTIZE alone reads; None for any other."""
         readers = [op for op in self.graph.operators if index in map(int, op.inputs)]
+        # Any other reader wants the floats before they are rounded, which would be gone.
         if len(readers) != 1 or index in map(int, self.graph.outputs):
             return None
         return int(readers[0].outputs[0]) if self._kind(readers[0]) == OP.QUANTIZE else None
@@ -158,6 +164,7 @@ def _drop_unused(model: schema.ModelT, graph: schema.SubGraphT) -> None:
     """Takes out the tensors that no operation reads or makes any more, and their numbers."""
     ports = [*map(int, graph.inputs), *map(int, graph.outputs)]
     ends = (int(i) for op in graph.operators for i in (*op.inputs, *op.outputs))
+    # -1 is an input that is left out, such as a bias.
     used = sorted({*ports, *ends} - {-1})
     place_of = {old: new for new, old in enumerate(used)} | {-1: -1}
     held = {graph.tensors[index].buffer for index in used}

@@ -33,6 +33,8 @@ class Buffer(schema.BufferT):
         data = b"" if self.data is None else bytes(self.data)
         start = 0
         if data:
+            # The generated code aligns bytes to their own size, 1. A flatbuffer is written from its
+            # end to its beginning, so that the head moves down.
             builder.StartVector(1, len(data), ALIGNMENT)
             builder.head -= len(data)
             builder.Bytes[builder.head : builder.head + len(data)] = data
@@ -53,6 +55,8 @@ def stored(
     """The file with a signature of the ports' names, its weights stored as an export says."""
     model = schema.ModelT.InitFromPackedBuf(data)
     (graph,) = model.subgraphs
+    # In this order: `integers` makes codes of kernels that `weights` would store as float16, and
+    # `trim` takes out the buffers that are empty by then.
     resolve_gelu(model)
     integers.compute(model, grids)
     model.signatureDefs = [
@@ -103,6 +107,8 @@ def _named(
 
 def packed(model: schema.ModelT) -> bytes:
     for buffer in model.buffers:
+        # The generated Pack of a model packs its buffers itself: their class is what can be
+        # changed.
         buffer.__class__ = Buffer
     for operator in (op for graph in model.subgraphs for op in graph.operators):
         if operator.builtinOptions is not None and not isinstance(operator.builtinOptions, Once):

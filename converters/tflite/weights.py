@@ -48,6 +48,7 @@ def store(
             schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
             for unpacked in _one_for_each_reader(graph, index)
         ]
+    # Operations run in the order of this list.
     graph.operators = operators + graph.operators
 
 
@@ -67,6 +68,7 @@ def _chosen(
     apart: set[int] = set()
     for operator in graph.operators:
         read = set(map(int, operator.inputs)) & large.keys()
+        # The largest constant that an operation reads is taken for its kernel.
         kernel = max(read, key=lambda i: large[i].size, default=-1)
         is_byte = any(found[i][1].dtype == "int8" for i in read & found.keys())
         if is_byte or (mixed and read and not is_exact(large[kernel])):
@@ -89,6 +91,8 @@ def _packed(
 ) -> int:
     """The index of a new tensor that holds a constant's codes, in the buffer of the constant."""
     (graph,) = model.subgraphs
+    # The old tensor stays, as what the DEQUANTIZE makes: computed, hence of buffer 0, which the
+    # format wants empty.
     model.buffers[tensor.buffer].data = np.frombuffer(data_of(array, encoding), np.uint8)
     packed = schema.TensorT(
         shape=tensor.shape,
@@ -109,6 +113,7 @@ def data_of(array: np.ndarray, encoding: Encoding) -> bytes:
     codes = encoding.codes(array)
     if encoding.dtype == "int8":
         return codes.tobytes()
+    # An odd last code gets a partner, for half a byte cannot be stored.
     nibbles = np.append(codes.ravel(), np.int8(0)) if codes.size % 2 else codes.ravel()
     pairs = nibbles.view(np.uint8).reshape(-1, 2) & 0xF
     return (pairs[:, 0] | pairs[:, 1] << 4).astype(np.uint8).tobytes()
