@@ -50,6 +50,7 @@ def _interpolate(change: Callable[[dict[str, Any]], None]) -> Patch:
     original = functional.interpolate
 
     def changed(input: Tensor, *args: Any, **options: Any) -> Tensor:
+        # interpolate's own order: what was given by place is then found by name.
         names = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")
         options |= dict(zip(names, args, strict=False))
         change(options)
@@ -64,6 +65,7 @@ def _flip_corners(options: dict[str, Any]) -> None:
 
 
 def _to_nearest(options: dict[str, Any]) -> None:
+    # torch refuses align_corners beside nearest, False as well.
     options.update(mode="nearest", align_corners=None)
 
 
@@ -91,8 +93,10 @@ def _same_padding() -> AbstractContextManager[Any]:
         groups: int = 1,
     ) -> Tensor:
         result = original(x, weight, bias, stride, padding, dilation, groups)
+        # SAME adds what the last result needs, which PyTorch's own result tells, and no more.
         steps, gaps = (_pair(v) for v in (stride, dilation))
         pads: list[int] = []
+        # F.pad counts from the last axis.
         for axis in (1, 0):
             reach = gaps[axis] * (weight.shape[2 + axis] - 1) + 1
             total = (result.shape[2 + axis] - 1) * steps[axis] + reach - x.shape[2 + axis]

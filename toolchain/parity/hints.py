@@ -70,6 +70,7 @@ Suspicion = Callable[[Evidence], Iterator[Candidate]]
 
 def explain(evidence: Evidence) -> str:
     """The first mistake that is proved, as a sentence; '' if none is."""
+    # Candidates are made of wrong numbers: overflows and NaNs among them prove nothing.
     with np.errstate(all="ignore"):
         for suspect in SUSPICIONS:
             for sentence, candidate in suspect(evidence):
@@ -104,6 +105,7 @@ def layout(e: Evidence) -> Iterator[Candidate]:
     got = e.got
     if got is None or e.want.ndim != 4 or got.ndim != 4 or got.size != e.want.size:
         return
+    # By the order in which the numbers lie, whatever shape the backend gives them.
     n, c, h, w = e.want.shape
     yield (
         "the layout is (N, H, W, C) where (N, C, H, W) is declared",
@@ -117,6 +119,7 @@ def layout(e: Evidence) -> Iterator[Candidate]:
         "height and width are transposed",
         got.reshape(n, c, w, h).transpose(0, 1, 3, 2),
     )
+    # The following turn an axis round, which the declared shape has to have.
     if got.shape != e.want.shape:
         return
     yield "the rows are upside down", got[:, :, ::-1]
@@ -143,6 +146,7 @@ def scale(e: Evidence) -> Iterator[Candidate]:
     x, y = got.astype(np.float64).ravel(), e.want.astype(np.float64).ravel()
     if not np.any(x):
         return
+    # The simplest first: whatever a factor alone explains, a line explains as well.
     factor = float(x @ y / (x @ x))
     yield f"off by a constant factor: PyTorch's is {factor:.6g} times this", got * factor
     offset = float(y.mean() - x.mean())
@@ -183,6 +187,8 @@ def reference_differs(e: Evidence) -> Iterator[Candidate]:
 def _mirrored(e: Evidence, changed: Tensors) -> np.ndarray | None:
     """PyTorch's true values if the changed ones equal the backend's, else None."""
     values = changed[e.spec.name]
+    # The other way round than elsewhere: the backend's values are held against a changed PyTorch. A
+    # change without an effect in this model explains nothing.
     moved = np.abs(values - e.want).max() > e.tolerance
     assert e.got is not None
     return e.want if moved and e.proves(e.got, values) else None
@@ -196,11 +202,13 @@ def overflow(e: Evidence) -> Iterator[Candidate]:
 
     module, largest = largest_activation(e.program, e.inputs)
     if largest > np.finfo(np.float16).max:
+        # Nothing equals NaN: the activation is the proof, and PyTorch's own values stand for it.
         what = f"float16 overflows: PyTorch computes {largest:.4g} in {module}"
         yield f"{what}, the largest float16 is 65504", e.want
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
+    # The same as 1 / (1 + exp(-x)), without an exp that overflows.
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x.astype(np.float64))))
 
 
@@ -223,6 +231,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {
     "clamp to 0..1": lambda x: np.clip(x, 0, 1),
     "clamp to -1..1": lambda x: np.clip(x, -1, 1),
 }
+# Neither relu nor a clamp: applied twice they give what they give once.
 INVERSES: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {
     "sigmoid": _logit,
     "tanh": lambda y: np.arctanh(y.astype(np.float64)) if np.abs(y).max() < 1 else None,

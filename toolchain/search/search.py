@@ -70,6 +70,7 @@ class Memory:
     def __call__(self, what: str, how: Callable[[], float]) -> float:
         if what not in self._known:
             self._known[what] = how()
+            # After each number, since the next may be where the run is killed.
             write_whole(self.path, json.dumps(self._known))
         return self._known[what]
 
@@ -133,6 +134,7 @@ class Search:
             return None
         kinds = {layer: choice.kind for layer, choice in plan.items()}
         self.say(self.program.spec.name, f"evaluating {bytes_text(budget)}")
+        # By the plan and not the budget: two budgets with one plan are evaluated once.
         what = "plan " + json.dumps(kinds, sort_keys=True)
         value = self.memory(what, lambda: self.scorer.score(self._applied(kinds)).value)
         self.say(self.program.spec.name, "")
@@ -147,6 +149,7 @@ class Search:
         """Plans from the smallest to float16, a constant ratio apart."""
         ratio = (self.most / self.least) ** (1 / (CURVE - 1))
         budgets = [round(self.least * ratio**step) for step in range(CURVE)]
+        # One byte more, so that rounding leaves out neither end.
         return [point for budget in budgets if (point := self.at(budget + 1)) is not None]
 
     def within(self, drop: float) -> EvaluatedPlan | None:
@@ -155,6 +158,8 @@ class Search:
         best = self.at(high)
         if best is None or best.drop > drop:
             return None
+        # As if more bytes never lost more. Where they do, the plan returned was evaluated all the
+        # same, but need not be the smallest. To half a percent, as each step evaluates a plan.
         while high - low > self.most // 200:
             middle = (low + high) // 2
             point = self.at(middle)
