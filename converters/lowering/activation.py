@@ -181,6 +181,7 @@ def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
 def _elu(x: Tensor, alpha: float) -> Tensor:
     if alpha == 1:
         return gen_nn_ops.elu(x)
+    # TensorFlow's elu has no alpha: only what is below 0 is to be multiplied by it.
     below = gen_nn_ops.elu(gen_math_ops.minimum(x, number(0)))
     return add(gen_nn_ops.relu(x), mul(below, number(alpha)))
 

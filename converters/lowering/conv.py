@@ -38,6 +38,8 @@ def _conv(call: Call) -> Value:
     x = call.nhwc()
     if padding == "VALID" and not window.is_valid:
         x = gen_array_ops.pad(x, np.array([(0, 0), *window.pads, (0, 0)], np.int32))
+    # TFLite takes a filter of fewer channels than the map for a grouped one; TF.js has no groups,
+    # so that each is a convolution of its own.
     if a.group == channels and a.group > 1:
         y = _depthwise(x, weight, window, padding)
     elif a.group == 1 or call.target == "tflite":
@@ -125,6 +127,7 @@ def _deconvolved(x: Tensor, weight: np.ndarray, window: Window, extra: Shape) ->
     cropped = tuple(n - sum(p) for n, p in zip(full, window.pads, strict=True))
     same = window.is_same(cropped)
     sizes = cropped if same else full
+    # TFLite's transposed convolution pads as SAME does, or not: any other padding is cut off.
     y = gen_nn_ops.conv2d_backprop_input(
         np.array([batch, *sizes, weight.shape[1]], np.int32),
         constant(np.ascontiguousarray(weight.transpose(2, 3, 1, 0))),

@@ -102,6 +102,7 @@ def clip(call: Call) -> Value:
     high = call.constant(2, "maximum").item() if call.has(2) else a.max
     value = call.value()
     x = as_tensor(value)
+    # An activation is fused into the convolution before it, a maximum or minimum is not.
     if (low, high) == (0, 6):
         return Value(gen_nn_ops.relu6(x), value.order)
     if low == 0:

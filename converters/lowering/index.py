@@ -39,6 +39,7 @@ def top_k(call: Call) -> tuple[Value, Value]:
     (count,) = call.integers(1, "number of results")
     value, order = _axis_last(call, a.axis)
     x = as_tensor(value)
+    # TensorFlow has the largest only, and takes the first of equal ones either way.
     top, places = gen_nn_ops.top_kv2(x if a.largest else gen_math_ops.neg(x), count)
     return Value(top if a.largest else gen_math_ops.neg(top), order), Value(places, order)
 
@@ -74,6 +75,7 @@ def trilu(call: Call) -> Value:
     ones = np.ones(call.shape[-2:], np.bool_)
     mask = Value.of(np.triu(ones, diagonal) if a.upper else np.tril(ones, diagonal))
     (kept, x), order = together(call, [mask, call.value()])
+    # No product with a mask: 0 times infinity is NaN.
     return Value(gen_math_ops.select_v2(kept, x, as_like(0, x)), order)
 
 

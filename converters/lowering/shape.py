@@ -117,6 +117,8 @@ def slice_(call: Call) -> Value:
         place = value.axis(axis)
         first, last, _ = slice(start, stop, step).indices(value.shape[axis])
         begin[place], end[place], stride[place] = first, last, step
+        # Backwards through the first element is -1 to Python, which is the last one to a
+        # StridedSlice: only an open end says it.
         end_mask |= (1 << place) if last < 0 else 0
     return Value(
         gen_array_ops.strided_slice(as_tensor(value), begin, end, stride, end_mask=end_mask),

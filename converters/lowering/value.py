@@ -88,6 +88,7 @@ class Value:
             return Value(np.ascontiguousarray(self.tensor.transpose(permutation)), order)
         sizes = self.stored_shape
         moved = [axis for axis in permutation if sizes[axis] != 1]
+        # Only axes of size 1 change places, which moves no number.
         if moved == sorted(moved):
             return Value(reshape(self.tensor, permuted(sizes, permutation)), order)
         return Value(gen_array_ops.transpose(self.tensor, list(permutation)), order)
@@ -152,6 +153,7 @@ def _groups(before: Shape, after: Shape) -> Groups:
         groups.append((list(range(start_i, i)), list(range(start_j, j))))
     if not groups:
         return [(list(range(len(before))), list(range(len(after))))]
+    # All that is left, on one side, are axes of size 1.
     groups[-1][0].extend(range(i, len(before)))
     groups[-1][1].extend(range(j, len(after)))
     return groups

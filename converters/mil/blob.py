@@ -110,4 +110,5 @@ def unpack(packed: np.ndarray, declared: TensorType) -> np.ndarray:
     values = np.packbits(planes, axis=1, bitorder="little").reshape(shape)
     if declared.dtype != "int4":
         return values
+    # Two's complement: with the sign bit flipped the codes ascend from -8.
     return ((values ^ 8).astype(np.int8) - 8).astype(np.int8)

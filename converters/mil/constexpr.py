@@ -126,6 +126,7 @@ def lut_to_sparse(
     indices_mask: Array, indices_nonzero_data: Array, lut: Array, vector_axis: Array | None = None
 ) -> tuple[Array, ...]:
     """The mask and the values at its ones."""
+    # By way of the dense tensor, whose places say which block's palette is read.
     (indices,) = sparse_to_dense(indices_nonzero_data, indices_mask)
     (values,) = lut_to_dense(indices, lut, vector_axis)
     mask = indices_mask

@@ -118,6 +118,7 @@ def slice_by_index(
 ) -> Tensor:
     """Python's slicing, negative steps included."""
     kept = slices(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
+    # From the last axis, so that one that is dropped renumbers none that is still to come.
     for axis in reversed(range(x.dim())):
         part = kept[axis]
         if isinstance(part, int):
