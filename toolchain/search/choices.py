@@ -62,6 +62,7 @@ def measure_choices(
         choices = [StorageChoice(path, HALF.dtype, HALF.bytes(kernel.size), 0.0)]
         for kind in allowed if kernel.any() else ():
             grid = KINDS[kind](path, kernel, 1 if isinstance(layer, TRANSPOSED) else 0)
+            # Of a small kernel, the scales or the palette may take more than the codes save.
             if grid.bytes(kernel.size) < choices[0].bytes:
                 try_it = partial(_error, layer, grid, seen.get(f"{path}.weight"), outputs)
                 lost = remember(f"{path} {kind}", try_it)

@@ -98,6 +98,7 @@ def _plan(
     start = base or task.spec.weights
     digest = file_digest(start) if start is not None else ""
     asked = {"model": task.spec.name, "stages": stages, "start": digest, **asdict(wanted)}
+    # As it will be read back, its tuples lists, for the two to be compared.
     plan: dict[str, Any] = json.loads(json.dumps(asked | {"training": learned}))
     return plan
 
@@ -140,6 +141,8 @@ def _share(
 ) -> PruneChannels:
     """What a stage takes of the net as it is now; all stages together take what is wanted."""
     part = stage / stages
+    # Of the net as it is now, since a stage may have taken more or less than it was to: the next
+    # one makes up for it.
     if wanted.macs is not None:
         left = wanted.macs**part * work(whole) / work(now)
         return replace(wanted, macs=min(1.0, left))

@@ -94,6 +94,7 @@ def shrink(
         point, binding = _chosen(search, budget, trial)
         problem = _problem(point, budget)
         recipe = _named(point, budget)
+        # Built in either case: the sizes are shown, also of what is not to be had.
         place = Path(work) if problem else out
         built = build(BuildRequest((name,), targets, recipe, weights, place), say)
     if not problem:
@@ -154,6 +155,8 @@ def _chosen(search: Search, budget: ShrinkGoal, trial: _Trial) -> tuple[Evaluate
         if sizes[largest] <= budget.bytes:
             what = f"{sizes[largest]:,} of {budget.bytes:,} bytes for {largest}"
             return point, what if point.bytes < search.most else "none: it is float16 throughout"
+        # As if what a file adds to its numbers were the same for every plan; the next
+        # turn weighs again.
         numbers = min(numbers, point.bytes) - (sizes[largest] - budget.bytes)
     raise _too_small(search, budget.bytes, sizes, numbers)
 
