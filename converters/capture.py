@@ -76,7 +76,7 @@ def user_code(what: str) -> Iterator[None]:
         yield
     except (BadModule, KeyboardInterrupt):
         raise
-    except Exception as error:  # a user may raise anything
+    except (Exception, SystemExit) as error:  # a user may raise anything, and exit
         where = _user_line(traceback.extract_tb(error.__traceback__))
         message = str(error).strip().split("\n")[0]
         raise BadModule(f"{what}: {type(error).__name__}: {message}", where=where) from error

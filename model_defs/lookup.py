@@ -62,7 +62,7 @@ def load_as(name: str, kind: type[Kind]) -> Kind:
     return found
 
 
-def _about_names(error: Exception, folder: Path) -> str:
+def _about_names(error: BaseException, folder: Path) -> str:
     """What to do where a checkout of ours hides a package of the user's that has its name."""
     missing = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
     if PREFIX or missing not in ROOMS or not (folder / missing).is_dir():
@@ -86,7 +86,7 @@ def _attribute(path: Path, attribute: str, kind: type) -> object:
         found.loader.exec_module(module)
     except MlshipError:
         raise
-    except Exception as error:  # a user's file may raise anything
+    except (Exception, SystemExit) as error:  # a user's file may raise anything, and exit
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else None)
         raise BadSpec(

@@ -278,3 +278,14 @@ def test_tracing_leaves_the_module_alone() -> None:
     before = program.module.conv.weight.clone()
     trace(program)
     assert torch.equal(program.module.conv.weight, before)
+
+
+def test_a_module_that_ends_the_program_is_refused() -> None:
+    def leave(self: Any, *given: Tensor) -> Tensor:
+        raise SystemExit(0)
+
+    with pytest.raises(BadModule, match="SystemExit") as caught:
+        capture(spec_of(setup=leave))
+    assert "test_capture.py" in caught.value.where
+    with pytest.raises(BadModule, match="SystemExit"):
+        capture(spec_of(leave))

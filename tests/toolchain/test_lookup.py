@@ -91,3 +91,11 @@ def test_a_file_that_cannot_be_imported_names_the_line(
     with pytest.raises(BadSpec, match=message) as caught:
         lookup.load(f"{path}:spec")
     assert caught.value.where == f"{path}{line}"
+
+
+@pytest.mark.parametrize("code", ["import sys\nsys.exit(0)\n", "raise SystemExit\n"])
+def test_a_file_that_ends_the_program_is_bad_input(tmp_path: Path, code: str) -> None:
+    (tmp_path / "net.py").write_text(code)
+    with pytest.raises(BadSpec, match="SystemExit") as caught:
+        lookup.load(f"{tmp_path}/net.py:spec")
+    assert f"net.py:{code.count(chr(10))}" in caught.value.where

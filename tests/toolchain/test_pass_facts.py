@@ -14,11 +14,12 @@ from torch import nn
 
 from converters.api import Program
 from converters.capture import capture, example
+from converters.format import ACTIVATIONS, BLOCKS
 from model_defs.errors import BadRecipe
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain import passes
 from toolchain.passes import PASSES
-from toolchain.passes.base import ACTIVATIONS, BLOCKS, Option, Pass
+from toolchain.passes.base import Option, Pass
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
 from toolchain.passes.prune_weights import PruneWeights
 from toolchain.passes.weights_fp16 import WeightsFp16

@@ -112,7 +112,7 @@ def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-WHAT_IFS: dict[str, Patch] = {
+COUNTERFACTUALS: dict[str, Patch] = {
     "resizing differs in align_corners: PyTorch with it flipped gives these values": _interpolate(
         _flip_corners
     ),

@@ -178,9 +178,9 @@ def reference_differs(e: Evidence) -> Iterator[Candidate]:
     """PyTorch gives these values, too, if one option is changed everywhere in the model."""
     if e.program is None or e.got is None or e.got.shape != e.want.shape:
         return
-    from toolchain.parity.counterfactuals import WHAT_IFS, outputs_if
+    from toolchain.parity.counterfactuals import COUNTERFACTUALS, outputs_if
 
-    for sentence, patch in WHAT_IFS.items():
+    for sentence, patch in COUNTERFACTUALS.items():
         yield sentence, _mirrored(e, outputs_if(e.program, e.inputs, patch))
 
 

@@ -67,7 +67,7 @@ def _rectangle(random: np.random.Generator) -> Mask:
 class InpaintLearner(nn.Module):
     """L1 in the hole, more where the pixels around it tell more (Wang 2018, equation 8).
 
-    The layers that `filling` settles stay as they are; those behind them learn.
+    The layers that the initialization settles stay as they are; those behind them learn.
     """
 
     def __init__(self, net: nn.Module) -> None:
