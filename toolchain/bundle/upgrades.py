@@ -44,8 +44,9 @@ MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1}
 
 
 def _lock_of_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Weights were a sentence; the digest of a spec was of its text, where 0 was not 0.0."""
     bundles = {
-        name: {**one, "weights": weights_of(one["weights"])}
+        name: {**one, "spec": None, "weights": weights_of(one["weights"])}
         for name, one in data["bundles"].items()
     }
     return {**data, "schema": 2, "bundles": bundles}

@@ -10,17 +10,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from converters.progress import Say
 from model_defs.errors import BadRecord, MlshipError
+from model_defs.spec import TensorSpec
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, destination
 from toolchain.build.ship import tools
@@ -43,15 +44,16 @@ from toolchain.ci.config import Project
 NAME = "mlship.lock"
 SCHEMA = 2
 REMEDY = "mlship lock"
+OLD_SPEC = "an older mlship locked it in another form; run `mlship lock`"
 
 
 class Locked(StrictModel):
     """What one bundle was built of, and the SHA-256 of each file that ships.
 
-    `spec` is the digest of its tensors as the manifest writes them.
+    `spec` is the digest of its tensors; None in a lock that was one of schema 1.
     """
 
-    spec: Digest
+    spec: Digest | None
     weights: WeightsOrigin
     recipe: tuple[str, ...]
     files: Mapping[InsidePath, Digest]
@@ -59,14 +61,21 @@ class Locked(StrictModel):
     @classmethod
     def of(cls, found: Bundle) -> Locked:
         manifest = found.manifest
-        tensors = [[tensor.to_json() for tensor in side] for side in (found.inputs, found.outputs)]
-        text = json.dumps(tensors, sort_keys=True)
         return cls(
-            spec=hashlib.sha256(text.encode()).hexdigest(),
+            spec=spec_digest(found.inputs, found.outputs),
             weights=manifest.model.weights,
             recipe=(manifest.recipe.name, *manifest.recipe.passes),
             files={name: entry.sha256 for name, entry in manifest.artifact_files.items()},
         )
+
+
+def spec_digest(inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> str:
+    """The digest of tensors; a number is written as its field's type has it: 0 as 0.0."""
+    # A spec that a person wrote has `low=0`, one that was read has 0.0, and both are the same.
+    typed = TypeAdapter(tuple[TensorSpec, ...])
+    sides = [typed.validate_python([t.to_json() for t in side]) for side in (inputs, outputs)]
+    text = json.dumps([[tensor.to_json() for tensor in side] for side in sides], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Lock(StrictModel):
@@ -82,13 +91,17 @@ class Lock(StrictModel):
 
 @dataclass(frozen=True)
 class LockFinding:
-    """One thing that was compared with the lock; `locked` and `found` where they differ."""
+    """One thing that was compared with the lock; `locked` and `found` where they differ.
+
+    `note` says why one that was skipped was not compared.
+    """
 
     bundle: str
     what: str
-    verdict: Literal["passed", "failed"]
+    verdict: Literal["passed", "failed", "skipped"]
     locked: str = ""
     found: str = ""
+    note: str = ""
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
@@ -173,7 +186,10 @@ def _compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding
 
 
 def _parts(name: str, locked: Locked, found: Locked) -> Iterator[LockFinding]:
-    yield _same(name, "spec", locked.spec, found.spec)
+    if locked.spec is None:
+        yield LockFinding(name, "spec", "skipped", note=OLD_SPEC)
+    else:
+        yield _same(name, "spec", locked.spec, str(found.spec))
     yield _same(name, "weights", str(locked.weights), str(found.weights))
     yield _same(name, "recipe", ", ".join(locked.recipe), ", ".join(found.recipe))
     for file in dict.fromkeys([*locked.files, *found.files]):

@@ -22,6 +22,7 @@ def verify(project: Path, rebuild: bool, as_json: bool) -> int:
     with terminal.progress() as say:
         findings = lock.verify(found, rebuild=rebuild, say=say)
     bad = [one for one in findings if one.verdict == "failed"]
+    skipped = [one for one in findings if one.verdict == "skipped"]
     if as_json:
         print_json([one.to_json() for one in findings])
     else:
@@ -29,6 +30,11 @@ def verify(project: Path, rebuild: bool, as_json: bool) -> int:
             name = f"{one.bundle}: " if one.bundle else ""
             said = f"{name}{one.what} is not as locked: {one.found}, not {one.locked}"
             click.secho(said, fg="red", err=True)
+        for one in skipped:
+            said = f"{one.bundle}: {one.what} is not compared: {one.note}"
+            click.secho(said, fg="yellow", err=True)
         how = "built again, " if rebuild else ""
-        click.echo(f"{how}{len(findings) - len(bad)} of {len(findings)} as locked")
+        more = f", {len(skipped)} not compared" if skipped else ""
+        good = len(findings) - len(bad) - len(skipped)
+        click.echo(f"{how}{good} of {len(findings)} as locked{more}")
     return 1 if bad else 0
