@@ -82,6 +82,13 @@ LIARS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an artifact that is not there": ({"artifact__path": "other.bin"}, "none of its files", ""),
     "a name that leaves": ({"model__name": "../x"}, "'../x' is no name", "model.name"),
     "a target that leaves": ({"target": "ios/.."}, "is no name", "target"),
+    "a target of another format": ({"target": "web"}, "of coreml is for ios", ""),
+    "TFLite for the web": (
+        {"artifact__format": "tflite", "target": "web", "compute": KeyError},
+        "target is 'web', and an artifact of tflite is for android",
+        "",
+    ),
+    "a target of no format": ({"target": "server"}, "target is 'server'", ""),
     "a format of nobody": ({"artifact__format": "tflit"}, "format 'tflit'", "mean 'tflite'"),
     "another digest": ({"files__tiny.bin__sha256": "F" * 64}, "not of the form", "sha256"),
     "axes that are none": (

@@ -144,8 +144,11 @@ class Contents(StrictModel):
             raise ValueError("a name stands for two tensors")
         _check_ports("inputs", self.inputs, self.artifact.inputs)
         _check_ports("outputs", self.outputs, self.artifact.outputs)
-        units = formats.find(self.artifact.format).compute_units
-        if bool(units) != (self.compute is not None):
+        made = formats.find(self.artifact.format)
+        if self.target != made.target:
+            what = f"target is '{self.target}', and an artifact of {made.name} is for {made.target}"
+            raise ValueError(what)
+        if bool(made.compute_units) != (self.compute is not None):
             raise ValueError("compute belongs to bundles of Core ML, and to no others")
         return self
 
