@@ -98,3 +98,14 @@ def test_two_formats_are_not_timed_side_by_side(shared: Path) -> None:
     result = invoke("diff", dist / "tiny-android", dist / "tiny-web", "--time")
     assert result.exit_code == 2
     assert "leave --time away" in result.stderr
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    there, nothing = tmp_path / "there", tmp_path / "nothing"
+    there.mkdir()
+    for pair in ((there, nothing), (nothing, there)):
+        result = invoke("diff", *pair)
+        assert result.exit_code == 2
+        assert "this does not exist" in result.stderr
+        assert str(nothing) in result.stderr
+        assert "cannot be compared" not in result.stderr

@@ -18,9 +18,13 @@ from toolchain.ci.measure import measured
 def between(before: Path, after: Path, *, timed: bool, say: Say) -> list[Difference]:
     """A difference for two bundles, or for each bundle that two reports share.
 
-    Raises BadRecord for a bundle and a report, and for reports that share nothing.
+    Raises BadRecord for a path that is not there, for a bundle and a report, and for reports that
+    share nothing.
     """
     if before.is_dir() != after.is_dir():
+        for path in (before, after):
+            if not path.exists():
+                raise BadRecord("this does not exist", where=str(path), do="name one that does")
         what = "a bundle and a report cannot be compared"
         raise BadRecord(what, where=f"{before}, {after}", do="pass two of a kind")
     if before.is_dir():
