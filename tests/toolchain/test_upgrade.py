@@ -155,16 +155,43 @@ def test_what_cannot_be_upgraded_leaves_all_as_it_was(project: Path) -> None:
 def test_a_full_disk_leaves_all_as_it_was(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = upgrade.write_whole
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, content: str | bytes) -> None:
         if path.name == "mlship.baseline.json":
             raise CannotWrite("cannot write: No space left on device", where=str(path))
-        written(path, text)
+        written(path, content)
 
     monkeypatch.setattr(upgrade, "write_whole", full)
     with pytest.raises(CannotWrite):
         upgrade.upgrade([project])
     assert (project / "mlship.toml").read_text() == TOML
     assert json.loads((project / "mlship.lock").read_text()) == LOCK
+
+
+@pytest.mark.parametrize("there", ["", "schema = 1\n"])
+def test_lines_of_a_project_end_as_they_did(project: Path, there: str) -> None:
+    path, crlf = project / "mlship.toml", (there + TOML).replace("\n", "\r\n").encode()
+    path.write_bytes(crlf)
+    assert mlship("upgrade", path).exit_code == 0
+    new = TOML.replace("[models", "schema = 2\n\n[models")
+    assert path.read_bytes() == new.replace("\n", "\r\n").encode()
+
+
+def test_a_full_disk_leaves_the_ends_of_lines_as_they_were(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crlf = TOML.replace("\n", "\r\n").encode()
+    (project / "mlship.toml").write_bytes(crlf)
+    written = upgrade.write_whole
+
+    def full(path: Path, content: str | bytes) -> None:
+        if path.name == "mlship.lock":
+            raise CannotWrite("cannot write: No space left on device", where=str(path))
+        written(path, content)
+
+    monkeypatch.setattr(upgrade, "write_whole", full)
+    with pytest.raises(CannotWrite):
+        upgrade.upgrade([project])
+    assert (project / "mlship.toml").read_bytes() == crlf
 
 
 def test_a_bundle_that_was_changed_is_not_upgraded(tmp_path: Path) -> None:

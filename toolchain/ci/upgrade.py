@@ -52,7 +52,7 @@ def upgrade(paths: Iterable[Path]) -> list[FileUpgrade]:
     the files' readers raise, BadRecord for a file that is none of these.
     """
     found = [one for path in paths for one in _of_path(path)]
-    old = {one.path: one.path.read_text(encoding="utf-8") for one in found if one.changed}
+    old = {one.path: one.path.read_bytes() for one in found if one.changed}
     written: list[Path] = []
     try:
         for one in found:
@@ -121,7 +121,10 @@ def _schema_of(path: Path, error: type[MlshipError]) -> int:
 
 
 def _project(path: Path) -> FileUpgrade:
-    """The same text with its schema, before the first line that is no comment."""
+    """The same text with its schema, before the first line that is no comment.
+
+    Its lines end as they did, in CRLF where one of them did.
+    """
     config.read(path)
     text = path.read_text(encoding="utf-8")
     before = int(tomllib.loads(text).get("schema", 1))
@@ -134,4 +137,6 @@ def _project(path: Path) -> FileUpgrade:
     if tomllib.loads(new) != {**tomllib.loads(text), "schema": config.SCHEMA}:
         do = f"write schema = {config.SCHEMA} in its first line yourself"
         raise BadConfig("its schema cannot be written without a change", where=str(path), do=do)
+    if b"\r\n" in path.read_bytes():
+        new = new.replace("\n", "\r\n")
     return FileUpgrade(path, config.NAME, before, config.SCHEMA, new)
