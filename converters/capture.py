@@ -77,12 +77,13 @@ def user_code(what: str) -> Iterator[None]:
     except (BadModule, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:  # a user may raise anything, and exit
-        where = _user_line(traceback.extract_tb(error.__traceback__))
+        # The first two frames are this one and the one of our `with`, which called the user's.
+        where = _user_line(traceback.extract_tb(error.__traceback__)[2:])
         message = str(error).strip().split("\n")[0]
         raise BadModule(f"{what}: {type(error).__name__}: {message}", where=where) from error
 
 
-def _user_line(stack: traceback.StackSummary) -> str:
+def _user_line(stack: Sequence[traceback.FrameSummary]) -> str:
     """The innermost line that is neither PyTorch's nor ours, as `file.py:12: code`."""
     ours = (TORCH, os.path.dirname(__file__))
     frames = [f for f in stack if not f.filename.startswith(ours) and "<" not in f.filename]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import inspect
+import linecache
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from converters.capture import user_code
+from converters.capture import TORCH, user_code
 from model_defs.errors import BadModule, BadSpec, UnknownName
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
+LONGEST_NAME = 100
+"""So many characters of a model's name: the names of files that begin with it have to end, too."""
+EXAMPLE = "pass a tensor, or a tuple of what forward takes: (torch.rand(1, 3, 224, 224),)"
 SHARE = 0.01
 """A first tolerance: this share of an output's range, which is what the zoo's models allow ..."""
 ULPS = 4
@@ -38,16 +44,24 @@ def describe(
     after the fields of a NamedTuple. An input of one or three channels is a picture. `tolerance`
     is one for all outputs, or by name; else it is a hundredth of an output's range.
 
-    Raises BadModule where it does not run, and what ModelSpec raises.
+    Raises BadModule where it cannot be copied or does not run, BadSpec for an example, a name or
+    a tolerance that is none, and what ModelSpec raises.
     """
-    ours = _copied(module)
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    if name is None:
+        name = _model_name(type(module).__name__)
+    _check_name(name)
+    _check_tolerance(tolerance)
+    _check_module(module)
     inputs = _first_of_batch(_tensors(example_inputs))
+    _check_call(module, inputs)
+    ours = _copied(module)
     with torch.no_grad(), user_code("the module does not run on the example"):
         result = ours(*inputs)
     taken = _inputs(_input_names(ours, len(inputs)), inputs)
     outputs = _outputs(result, {spec.name for spec in taken}, tolerance)
     return ModelSpec(
-        name or _model_name(type(ours).__name__),
+        name,
         lambda: copy.deepcopy(ours),
         inputs=taken,
         outputs=outputs,
@@ -55,34 +69,139 @@ def describe(
     )
 
 
+def _check_name(name: object) -> None:
+    """What ModelSpec does not say of a name: that it is text, and not endless."""
+    if not isinstance(name, str):
+        raise BadSpec(f"a {type(name).__name__} is no name", do="pass text: name='my-net'")
+    if len(name) > LONGEST_NAME:
+        raise BadSpec(
+            f"the model's name has {len(name)} characters, more than {LONGEST_NAME}",
+            where=name,
+            do="pass a shorter one: name='my-net'",
+        )
+
+
+def _check_tolerance(tolerance: object) -> None:
+    given = tolerance.values() if isinstance(tolerance, Mapping) else (tolerance,)
+    for one in given:
+        if one is not None and (isinstance(one, bool) or not isinstance(one, Real)):
+            raise BadSpec(
+                f"tolerance {one!r} is no number",
+                do="pass the largest error that nobody sees, in the output's own unit: 0.01",
+            )
+
+
+def _check_module(module: nn.Module) -> None:
+    """That it has numbers, of float32, and code that can be read."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise BadModule(
+            "the module is a torch.jit.ScriptModule, which is compiled already",
+            do="pass the nn.Module that it was made of",
+        )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise BadModule(
+                f"{name} is on the device meta, and has no numbers",
+                do="module.to_empty(device='cpu'), then load its weights with load_state_dict",
+            )
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise BadModule(
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not float32",
+                do="pass module.float(); the recipe chooses the type that is stored",
+            )
+
+
+def _check_call(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """That forward takes as many inputs as the example has: said here, at the user's line."""
+    signature = inspect.signature(module.forward)
+    try:
+        signature.bind(*inputs)
+    except TypeError as error:
+        raise BadSpec(
+            f"forward does not take the example (tensors: {len(inputs)}): {error}",
+            where=_line_of(module.forward),
+            do=f"pass a tuple of what it takes, in its order: forward{signature}",
+        ) from error
+
+
+def _line_of(forward: Any) -> str:
+    """Where a user defined it, as `file.py:12: code`; nothing for what is PyTorch's."""
+    code = getattr(inspect.unwrap(forward), "__code__", None)
+    if code is None or code.co_filename.startswith((TORCH, "<")):
+        return ""
+    line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
+    return f"{code.co_filename}:{code.co_firstlineno}: {line}"
+
+
 def _copied(module: nn.Module) -> nn.Module:
     """A copy that shares nothing with the module, in eval mode on the CPU."""
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     known = {}
     for part in module.modules():
         for value in vars(part).values():
             # What a hook computes of parameters (an old weight_norm) refuses to be copied.
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 known[id(value)] = value.detach().clone()
-    return copy.deepcopy(module, known).cpu().eval()
+    try:
+        return copy.deepcopy(module, dict(known)).cpu().eval()
+    except Exception as error:  # a user's attribute may raise anything
+        name = _uncopied(module, known)
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadModule(
+            f"the module cannot be copied: {why}",
+            where=f"its attribute {name}" if name else "",
+            do=f"take {name or 'what cannot be copied'} off the module, or pass a ModelSpec whose "
+            "build() makes it",
+        ) from error
 
 
-def _tensors(example_inputs: torch.Tensor | Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    given = (example_inputs,) if torch.is_tensor(example_inputs) else tuple(example_inputs)
-    wrong = [type(one).__name__ for one in given if not torch.is_tensor(one)]
-    wrong += [
-        str(one.dtype) for one in given if torch.is_tensor(one) and one.dtype != torch.float32
-    ]
-    if wrong or not given:
+def _uncopied(module: nn.Module, known: Mapping[int, torch.Tensor]) -> str:
+    """The first attribute that refuses to be copied, as `encoder.lock`; "" if none does alone."""
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name == "_modules":
+                continue
+            try:
+                copy.deepcopy(value, dict(known))
+            except Exception:  # as above
+                return f"{path}.{name}".lstrip(".")
+    return ""
+
+
+def _tensors(example_inputs: object) -> tuple[torch.Tensor, ...]:
+    wanted = "example inputs are {}, not float32 tensors"
+    if isinstance(example_inputs, Mapping):
         raise BadSpec(
-            f"example inputs are {', '.join(wrong) or 'none'}, not float32 tensors",
-            do="pass a tensor, or a tuple of what forward takes: (torch.rand(1, 3, 224, 224),)",
+            wanted.format(f"a {type(example_inputs).__name__}"),
+            do="pass a tuple of its tensors, in the order of forward",
         )
-    return tuple(one.detach().cpu() for one in given)
+    single = torch.is_tensor(example_inputs) or isinstance(example_inputs, str | np.ndarray)
+    given: tuple[object, ...] = (example_inputs,)
+    if not single and isinstance(example_inputs, Iterable):
+        given = tuple(example_inputs)
+    for one in given:
+        if isinstance(one, np.ndarray):
+            do = "pass torch.from_numpy(array).float() in place of an array of NumPy"
+            raise BadSpec(wanted.format("a NumPy array"), do=do)
+    wrong = [type(one).__name__ for one in given if not isinstance(one, torch.Tensor)]
+    tensors = [one for one in given if isinstance(one, torch.Tensor)]
+    if wrong or not given:
+        raise BadSpec(wanted.format(", ".join(wrong) or "none"), do=EXAMPLE)
+    for one in tensors:
+        _check_example(one, wanted)
+    return tuple(one.detach().cpu() for one in tensors)
 
 
-def _is_float(one: object) -> bool:
-    return isinstance(one, torch.Tensor) and one.dtype == torch.float32
+def _check_example(tensor: torch.Tensor, wanted: str) -> None:
+    if tensor.dtype != torch.float32:
+        raise BadSpec(wanted.format(tensor.dtype), do="pass tensor.float()")
+    if tensor.is_meta or tensor.layout != torch.strided:
+        kind = "on the device meta" if tensor.is_meta else str(tensor.layout)
+        raise BadSpec(wanted.format(kind), do=EXAMPLE)
+    if tensor.numel() == 0:
+        raise BadSpec(
+            f"an example input of shape {tuple(tensor.shape)} holds no numbers",
+            do="pass one with at least 1 along each axis",
+        )
 
 
 def _first_of_batch(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -144,11 +263,17 @@ def _is_plane(shape: tuple[int, ...]) -> bool:
 def _bounds(tensor: torch.Tensor) -> tuple[float, float]:
     least, most = float(tensor.min()), float(tensor.max())
     if not math.isfinite(least) or not math.isfinite(most):
-        raise BadSpec("the example holds numbers that are not finite")
+        raise BadSpec("the example holds numbers that are not finite", do="pass finite ones")
     for low, high in BOUNDS:
         if low <= least and most <= high:
             return low, high
-    return float(math.floor(least)), float(math.ceil(most))
+    low, high = float(math.floor(least)), float(math.ceil(most))
+    if low == high:
+        raise BadSpec(
+            f"the example holds nothing but {low:g}, which says no bounds",
+            do="pass an example whose numbers differ, as in use",
+        )
+    return low, high
 
 
 def _outputs(
@@ -176,9 +301,14 @@ def _output(
     if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
         what = "not finite on the example" if tensor.is_floating_point() else str(tensor.dtype)
         raise BadModule(f"output '{name}' is {what}", do="return finite float32 tensors")
+    if tensor.numel() == 0:
+        raise BadModule(
+            f"output '{name}' of shape {tuple(tensor.shape)} holds no numbers on the example",
+            do="return tensors with at least 1 along each axis",
+        )
     given = tolerance.get(name) if isinstance(tolerance, Mapping) else tolerance
     shape = tuple(tensor.shape)
-    allowed = first_tolerance(tensor) if given is None else given
+    allowed = first_tolerance(tensor) if given is None else float(given)
     if not _is_plane(shape):
         return TensorSpec(name, shape, "features", tolerance=allowed)
     rule = Postprocess(low=None, high=None, colour="RGB" if shape[1] == 3 else "GRAY")
