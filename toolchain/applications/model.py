@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from model_defs.errors import BadPicture, UnknownName
+from model_defs.errors import BackendUnavailable, BadPicture, UnknownName
 from model_defs.pixels import Placement, to_picture
 from model_defs.spec import TensorSpec
 from toolchain.applications.inputs import chosen_output, read_inputs
@@ -30,6 +30,7 @@ class Model:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._runner = RunningModel.of_bundle(bundle).runner
+        self._closed = False
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -47,10 +48,19 @@ class Model:
     def run(self, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
         """The outputs by name, float32, of an array for each input, in PyTorch's layout.
 
-        UnknownName for an input that the model does not have, BadPicture for one that is missing
-        or of another shape.
+        UnknownName for an input that the model does not have, BadPicture for one that is missing,
+        of another shape, or not all finite numbers. BackendUnavailable once it is closed.
         """
+        if self._closed:
+            raise BackendUnavailable(
+                f"the model {self.bundle.name} is closed", do="load the bundle again, then run it"
+            )
         known = {spec.name: spec for spec in self.inputs}
+        if not isinstance(arrays, Mapping):
+            raise BadPicture(
+                f"a {type(arrays).__name__} does not say which input it is",
+                do=f"pass arrays by name: {{{', '.join(f'{name!r}: ...' for name in known)}}}",
+            )
         for name in arrays:
             if name not in known:
                 raise UnknownName.among("input", name, known)
@@ -70,8 +80,10 @@ class Model:
         return Image.fromarray(shown(self.run(tensors), chosen, placement))
 
     def close(self) -> None:
-        """End the runtime."""
-        self._runner.close()
+        """End the runtime; nothing where it has ended."""
+        if not self._closed:
+            self._closed = True
+            self._runner.close()
 
     def __enter__(self) -> Model:
         return self
@@ -96,7 +108,22 @@ def shown(
 def _fitting(arrays: Mapping[str, ArrayLike], spec: TensorSpec) -> np.ndarray:
     if spec.name not in arrays:
         raise BadPicture(f"input '{spec.name}' is missing", do=f"give it shape {spec.shape}")
-    array = np.asarray(arrays[spec.name], np.float32)
+    array = _numbers(arrays[spec.name], spec.name)
     if array.shape != spec.shape:
         raise BadPicture(f"input '{spec.name}' has shape {array.shape}, not {spec.shape}")
+    if not np.isfinite(array).all():
+        raise BadPicture(f"input '{spec.name}' holds NaN, or numbers beyond float32")
     return array
+
+
+def _numbers(given: ArrayLike, name: str) -> np.ndarray:
+    """An array as float32; text, dates and complex numbers are not read as such."""
+    try:
+        array = np.asarray(given)
+        why = f"{array.dtype} is not real numbers" if array.dtype.kind in "SUcmM" else ""
+        if not why:
+            with np.errstate(over="ignore"):
+                return array.astype(np.float32, copy=False)
+    except (TypeError, ValueError, RuntimeError) as error:  # also what a torch.Tensor raises
+        why = str(error).split("\n")[0]
+    raise BadPicture(f"input '{name}' is no array of numbers: {why}", do="pass a float32 array")
