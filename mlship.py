@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from toolchain.applications.model import Model as Model
     from toolchain.bench.run import BenchRun
     from toolchain.build.judge import ParityRun
-    from toolchain.build.on_demand import Wanted
+    from toolchain.build.on_demand import Named, Wanted
     from toolchain.build.request import Built as Built
     from toolchain.bundle.bundle import Bundle as Bundle
     from toolchain.data.task import Task as Task
@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from toolchain.recipes.targets import Target
 
     Models = str | Path | ModelSpec | Product
-    Subjects = str | Path | Bundle | Built
+    Bundles = str | Path | Bundle | Built | Model
+    Subjects = Models | Bundles
 
 __version__ = VERSION
 
@@ -208,12 +209,19 @@ def build(
     return building.build(request, say or silent)
 
 
-def load(bundle: str | Path | Bundle | Built) -> Model:
+def load(bundle: Bundles) -> Model:
     """A bundle on this machine, to be run: `with mlship.load(path) as model: model.run(...)`."""
+    from model_defs.errors import BadSpec
     from toolchain.applications.model import Model
     from toolchain.bundle import bundle as bundles
 
-    return Model(bundles.read(Path(_name(bundle))))
+    directory = _folder(bundle)
+    if directory is None:
+        raise BadSpec(
+            f"a {type(bundle).__name__} is no bundle",
+            do="pass a bundle's folder, a Bundle, or what build and convert return for one target",
+        )
+    return Model(bundles.read(directory))
 
 
 def parity(
@@ -230,6 +238,7 @@ def parity(
 ) -> ParityRun:
     """`mlship parity`: bundles, or models that are built first, on every backend here.
 
+    A subject is a bundle (its folder, a Bundle, a Built, a Model), or a model as `build` takes it.
     `model` is the bundles' own where the zoo does not have it: "path/to/file.py:spec", or what
     `describe` makes of a module in memory. `cases` is a folder of pictures.
     """
@@ -326,25 +335,66 @@ def main() -> None:
     program()
 
 
+MODELS = (
+    "a name that mlship list shows, 'file.py:spec', a ModelSpec (describe makes one) or a Product"
+)
+"""What may be given as a model, in the words of an error."""
+
+
 def _expanded(models: Models | Sequence[Models]) -> list[str | ModelSpec]:
+    found: list[str | ModelSpec] = []
+    for one in _each(models):
+        model = _models(one)
+        if model is None:
+            raise _no_subject(one, "no model", MODELS)
+        found += model
+    if not found:
+        raise _none_named("model", MODELS)
+    return found
+
+
+def _models(one: object) -> Sequence[str | ModelSpec] | None:
+    """What `build` takes for one model; None for what is none."""
     from model_defs import lookup
     from model_defs.spec import ModelSpec, Product
 
-    found: list[str | ModelSpec] = []
-    if isinstance(models, str | Path | ModelSpec | Product):
-        models = (models,)
-    for one in models:
-        if isinstance(one, ModelSpec):
-            found.append(one)
-        else:
-            found += one.models if isinstance(one, Product) else lookup.expand(str(one))
-    return found
+    if isinstance(one, ModelSpec):
+        return (one,)
+    if isinstance(one, Product):
+        return one.models
+    return lookup.expand(str(one)) if isinstance(one, str | Path) else None
+
+
+def _each(given: object) -> Iterable[object]:
+    """What was given, one by one: a collection's members, or the one thing that is none."""
+    if isinstance(given, str | bytes | Path | Mapping) or not isinstance(given, Iterable):
+        return (given,)
+    return given
+
+
+def _no_subject(one: object, what: str, may_be: str) -> MlshipError:
+    from model_defs.errors import BadSpec
+
+    return BadSpec(f"a {type(one).__name__} is {what}", do=f"pass {may_be}, or a list of these")
+
+
+def _none_named(noun: str, may_be: str) -> MlshipError:
+    from model_defs.errors import BadSpec
+
+    return BadSpec(f"no {noun} was named", do=f"pass {may_be}, or a list of these")
 
 
 def _targets(names: str | Sequence[str]) -> tuple[Target, ...]:
     from toolchain.recipes import targets
 
-    return targets.find((names,) if isinstance(names, str) else tuple(names))
+    given = tuple(_each(names))
+    may_be = ", ".join(f"'{name}'" for name in (*targets.TARGETS, "all"))
+    for name in given:
+        if not isinstance(name, str):
+            raise _no_subject(name, "no target", may_be)
+    if not given:
+        raise _none_named("target", may_be)
+    return targets.find(tuple(map(str, given)))
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -371,23 +421,40 @@ def _wanted(
     return Wanted(_targets(targets), _recipe(recipe), folder, model, _path(weights), case)
 
 
-def _names(subjects: Subjects | Iterable[Subjects]) -> tuple[str, ...]:
-    """The names of models, and the folders of bundles."""
-    from toolchain.build.request import Built
-    from toolchain.bundle.bundle import Bundle
+def _names(subjects: Subjects | Iterable[Subjects]) -> tuple[Named, ...]:
+    """The names of models, the specifications in memory, and the folders of bundles."""
+    from model_defs.spec import ModelSpec, Product
 
-    if isinstance(subjects, str | Path | Bundle | Built):
-        return (_name(subjects),)
-    return tuple(map(_name, subjects))
+    may_be = f"a bundle (its folder, a Bundle, a Built, a Model), or {MODELS}"
+    found: list[Named] = []
+    for one in _each(subjects):
+        directory = _folder(one)
+        if directory is not None:
+            found.append(str(one) if isinstance(one, str) else str(directory))
+        elif isinstance(one, ModelSpec):
+            found.append(one)
+        elif isinstance(one, Product):
+            found += one.models
+        else:
+            raise _no_subject(one, "neither a bundle nor a model", may_be)
+    if not found:
+        raise _none_named("bundle or model", may_be)
+    return tuple(found)
 
 
-def _name(subject: Subjects) -> str:
+def _folder(subject: object) -> Path | None:
+    """A bundle's folder, or a name as a path; None for what is neither."""
+    from toolchain.applications.model import Model
     from toolchain.build.request import Built
     from toolchain.bundle.bundle import Bundle
 
     if isinstance(subject, Built):
-        return str(subject.shipped().directory)
-    return str(subject.directory if isinstance(subject, Bundle) else subject)
+        return subject.shipped().directory
+    if isinstance(subject, Model):
+        return subject.bundle.directory
+    if isinstance(subject, Bundle):
+        return subject.directory
+    return Path(subject) if isinstance(subject, str | Path) else None
 
 
 def _all_of(found: list[Any], unbuilt: Sequence[Built]) -> list[Any]:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import subprocess
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -335,6 +336,7 @@ def test_an_output_named_as_an_input_is_renamed() -> None:
     assert [spec.inputs[0].name, spec.outputs[0].name] == ["output", "output_out"]
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 def test_weights_that_a_hook_computes_are_copied() -> None:
     net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 2, 1)))
     net(torch.rand(1, 3, 8, 8))
@@ -385,6 +387,81 @@ def test_an_example_that_is_no_float_tensor(example: Any) -> None:
         mlship.describe(nn.Identity(), example)
 
 
+class Locked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image * 2
+
+
+@pytest.mark.parametrize(
+    ("example", "do"),
+    [
+        (torch.rand(1, 3, 0, 8), "at least 1 along each axis"),
+        (torch.rand(0, 3, 8, 8), "at least 1 along each axis"),
+        (5, "pass a tensor, or a tuple"),
+        ("ab", "pass a tensor, or a tuple"),
+        (np.ones((1, 3, 8, 8)), r"torch\.from_numpy"),
+        ([np.ones((1, 3, 8, 8))], r"torch\.from_numpy"),
+        ({"image": torch.rand(1, 3, 8, 8)}, "a tuple of its tensors, in the order of forward"),
+        (torch.rand(1, 3, 8, 8).double(), r"tensor\.float\(\)"),
+        (torch.rand(1, 3, 8, 8, device="meta"), "pass a tensor, or a tuple"),
+        (torch.full((1, 3, 8, 8), 300.0), "whose numbers differ"),
+        (torch.full((1, 3, 8, 8), float("nan")), "pass finite ones"),
+    ],
+)
+def test_what_to_do_about_an_example(example: Any, do: str) -> None:
+    with pytest.raises(mlship.BadSpec, match=f"do: .*{do}"):
+        mlship.convert(nn.Identity(), example, targets="ios")
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (lambda: torch.jit.script(nn.Conv2d(3, 1, 1)), "pass the nn.Module that it was made of"),
+        (lambda: nn.Conv2d(3, 1, 1, device="meta"), "weight is on the device meta"),
+        (lambda: nn.Conv2d(3, 1, 1).half(), r"weight is float16, not float32\s+do: .*\.float\(\)"),
+        (lambda: nn.BatchNorm2d(3).bfloat16(), r"weight is bfloat16, not float32"),
+        (lambda: nn.Sequential(Locked()), r"_thread\.lock.*\s+where: its attribute 0\.lock\s+do: "),
+        (lambda: Fault(lambda x: x[:, :0]), r"output 'output' .* holds no numbers"),
+    ],
+)
+def test_a_module_that_cannot_be_taken(net: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(mlship.BadModule, match=message):
+        mlship.describe(net(), torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_too_few_or_too_many_inputs_are_refused_at_the_user_s_line(count: int) -> None:
+    example = (torch.rand(1, 3, 8, 8),) * count
+    where = r"where: .*test_mlship\.py:\d+: def forward\(self, Photo.*\s+do: .*forward\(Photo"
+    with pytest.raises(mlship.BadSpec, match=where):
+        mlship.describe(PairNet(), example)
+
+
+def test_where_a_module_fails_is_never_a_line_of_ours() -> None:
+    with pytest.raises(mlship.BadModule, match="does not run on the example") as layer:
+        mlship.describe(nn.Conv2d(3, 1, 1), torch.rand(1, 4, 8, 8))
+    assert layer.value.where == ""
+    with pytest.raises(mlship.BadModule) as own:
+        mlship.describe(Fault(lambda x: x @ torch.rand(5, 5)), torch.rand(1, 3, 8, 8))
+    assert Path(__file__).name in own.value.where
+
+
+@pytest.mark.parametrize("name", ["", "a" * 101, 5])
+def test_a_name_that_is_none(name: Any) -> None:
+    with pytest.raises(mlship.BadSpec, match="name"):
+        mlship.describe(nn.Conv2d(3, 1, 1), torch.rand(1, 3, 8, 8), name=name)
+
+
+@pytest.mark.parametrize("tolerance", ["1%", {"output": "1%"}, True])
+def test_a_tolerance_that_is_no_number(tolerance: Any) -> None:
+    with pytest.raises(mlship.BadSpec, match=r"is no number\s+do: "):
+        mlship.describe(nn.Conv2d(3, 1, 1), torch.rand(1, 3, 8, 8), tolerance=tolerance)
+
+
 # What is done with bundles -------------------------------------------------------------------
 
 
@@ -415,6 +492,126 @@ def test_arrays_that_do_not_fit_are_refused(
             model.run({"image": np.zeros((3, 32, 48))})
         with pytest.raises(mlship.BadPicture, match="input 'image' is missing"):
             model.run({})
+        with pytest.raises(mlship.BadPicture, match="which input"):
+            model.run(np.zeros((1, 3, 32, 48)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fill", "message"),
+    [
+        ("7", "no array of numbers"),
+        (1j, "no array of numbers"),
+        ({}, "no array of numbers"),
+        (None, "holds NaN"),
+        (np.nan, "holds NaN"),
+        (-np.inf, "holds NaN, or numbers beyond float32"),
+        (1e300, "holds NaN, or numbers beyond float32"),
+    ],
+)
+def test_what_is_no_number_is_not_run(
+    converted: tuple[nn.Module, list[mlship.Built]], fill: Any, message: str
+) -> None:
+    array = np.full((1, 3, 32, 48), fill)
+    with mlship.load(bundle_of(converted, "ios")) as model:
+        with pytest.raises(mlship.BadPicture, match=message):
+            model.run({"image": array})
+        with pytest.raises(mlship.BadPicture, match="no array of numbers"):
+            model.run({"image": [[1.0], [1.0, 2.0]]})
+        with pytest.raises(mlship.BadPicture, match="no array of numbers: .*grad"):
+            model.run({"image": torch.rand(1, 3, 32, 48, requires_grad=True)})
+
+
+def test_a_closed_model_says_that_it_is(converted: tuple[nn.Module, list[mlship.Built]]) -> None:
+    model = mlship.load(bundle_of(converted, "ios"))
+    model.close()
+    model.close()
+    with pytest.raises(mlship.BackendUnavailable, match="the model paint-net is closed"):
+        model.run({"image": np.zeros((1, 3, 32, 48))})
+
+
+COMMANDS = (mlship.size, mlship.audit, mlship.bench, mlship.parity, mlship.blame)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("wrong", [5, None, [5], PairNet(), nn.Sequential(nn.ReLU()), b"depth"])
+def test_what_is_no_subject_is_refused(command: Callable[..., Any], wrong: Any) -> None:
+    with pytest.raises(mlship.BadSpec, match=r"is neither a bundle nor a model\s+do: .*ModelSpec"):
+        command(wrong)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("nothing", [[], (), iter(())])
+def test_no_subject_is_no_success(command: Callable[..., Any], nothing: Any) -> None:
+    with pytest.raises(mlship.BadSpec, match="no bundle or model was named"):
+        command(nothing)
+
+
+@pytest.mark.parametrize("command", [mlship.size, mlship.bench, mlship.parity, mlship.blame])
+def test_no_target_is_no_success(command: Callable[..., Any]) -> None:
+    with pytest.raises(mlship.BadSpec, match="no target .*\n.*'ios', 'android', 'web', 'all'"):
+        command("depth", targets=[])
+
+
+def test_a_build_of_nothing_is_refused() -> None:
+    with pytest.raises(mlship.BadSpec, match="no target was named"):
+        mlship.build("depth", targets=())
+    with pytest.raises(mlship.BadSpec, match="a int is no target"):
+        mlship.build("depth", targets=[5])  # type: ignore[list-item]
+    with pytest.raises(mlship.BadSpec, match="no model was named"):
+        mlship.build([], targets="ios")
+    with pytest.raises(mlship.BadSpec, match="a int is no model"):
+        mlship.build(5, targets="ios")  # type: ignore[arg-type]
+
+
+def test_what_is_no_bundle_is_not_loaded() -> None:
+    with pytest.raises(mlship.BadSpec, match="a ModelSpec is no bundle"):
+        mlship.load(mlship.describe(nn.ReLU(), torch.rand(1, 3, 8, 8)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        (mlship.size, "toolchain.bench.size.measure_all"),
+        (mlship.audit, "toolchain.debug.audit.run"),
+        (mlship.bench, "toolchain.bench.run.run"),
+        (mlship.parity, "toolchain.build.judge.run"),
+        (mlship.blame, "toolchain.debug.blame_run.run"),
+    ],
+)
+def test_all_that_may_be_a_subject_is_looked_at(
+    converted: tuple[nn.Module, list[mlship.Built]],
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., Any],
+    runs: str,
+) -> None:
+    asked: list[Any] = []
+    empty = ([], []) if command in (mlship.audit, mlship.blame) else []
+    monkeypatch.setattr(runs, lambda names, *_, **__: asked.append(names) or empty)
+    spec = mlship.describe(nn.ReLU(), torch.rand(1, 3, 8, 8))
+    pair = mlship.Product("pair", ("depth", "inpaint"))
+    bundle = bundle_of(converted, "ios")
+    with mlship.load(bundle) as model:
+        command([spec, pair, model, bundle, bundle.directory, "depth"])
+        command(spec)
+        command(model)
+    folder = str(bundle.directory)
+    assert asked == [
+        (spec, "depth", "inpaint", folder, folder, folder, "depth"),
+        (spec,),
+        (folder,),
+    ]
+
+
+def test_a_specification_is_weighed_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path))
+    spec = mlship.describe(nn.Conv2d(3, 1, 1), torch.rand(1, 3, 8, 8), name="tiny-conv")
+    ((weighed, row),) = mlship.size(spec, targets="ios")
+    assert weighed.name == "tiny-conv"
+    assert row.disk > 0
+    (outcome,) = mlship.parity(spec, targets=["ios"], require=["mil"]).outcomes
+    assert outcome.subject.name == "tiny-conv-ios"
 
 
 def test_a_picture_is_the_command_s(

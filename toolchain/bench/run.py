@@ -18,7 +18,7 @@ from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, UnknownName, worst_code
-from toolchain.build.on_demand import Wanted, find
+from toolchain.build.on_demand import Named, Wanted, find
 from toolchain.build.request import Built
 from toolchain.parity.subject import Subject
 
@@ -105,7 +105,7 @@ class _Candidate:
 
 
 def run(
-    names: Sequence[str],
+    names: Sequence[Named],
     wanted: Wanted,
     chosen: Sequence[str],
     mode: Mode,

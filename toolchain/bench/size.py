@@ -12,7 +12,7 @@ from benchmarks.measure.size import SPEEDS, SizeRow, measure
 from converters.progress import Say
 from model_defs import lookup
 from toolchain.build.build import build
-from toolchain.build.on_demand import Wanted, is_bundle
+from toolchain.build.on_demand import Named, Wanted, is_bundle
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
@@ -31,17 +31,20 @@ def stored_bytes(found: Bundle) -> int:
     return report[-1].bytes if report else 0
 
 
-def measure_all(names: Iterable[str], wanted: Wanted, say: Say) -> Iterator[tuple[Bundle, SizeRow]]:
+def measure_all(
+    names: Iterable[Named], wanted: Wanted, say: Say
+) -> Iterator[tuple[Bundle, SizeRow]]:
     """Each bundle, and each target of each model, which is built first.
 
     Raises what building raises, ParityFailed where a build was not equal to PyTorch.
     """
     for name in names:
-        if is_bundle(name):
+        if isinstance(name, str) and is_bundle(name):
             yield measure_bundle(Path(name))
             continue
         with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-            asked = (lookup.expand(name), wanted.targets, wanted.recipe)
+            models = lookup.expand(name) if isinstance(name, str) else (name,)
+            asked = (models, wanted.targets, wanted.recipe)
             for one in build(BuildRequest(*asked, wanted.weights, Path(work)), say):
                 yield _measured(one)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.progress import Say
 from model_defs.errors import BadBundle
-from toolchain.build.on_demand import Wanted, each
+from toolchain.build.on_demand import Named, Wanted, each
 from toolchain.build.request import Built
 from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
@@ -72,7 +72,7 @@ class Audited:
         }
 
 
-def run(names: Sequence[str], wanted: Wanted, say: Say) -> tuple[list[Audited], list[Built]]:
+def run(names: Sequence[Named], wanted: Wanted, say: Say) -> tuple[list[Audited], list[Built]]:
     """An audit of each bundle, and what could not be built.
 
     Raises BadBundle for a bundle of another target, and what `subjects.each` raises.
