@@ -9,7 +9,6 @@ depth-ios/
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -135,15 +134,21 @@ def staging(destination: Path) -> Iterator[Path]:
     Raises CannotWrite for a folder that cannot be written and for a file in the way; turns
     every OSError inside (a full disk) into CannotWrite.
     """
+    from filelock import FileLock
+
     check_destination(destination)
-    stage = destination.parent / f".{destination.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
+    stage = destination.parent / f".{destination.name}.{uuid.uuid4().hex[:8]}.partial"
     with writing(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
         _sweep(destination)
-        stage.mkdir(parents=True)
-        try:
-            yield stage
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+        lock = FileLock(stage.with_suffix(".lock"))
+        with lock:
+            stage.mkdir()
+            try:
+                yield stage
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def check_destination(destination: Path) -> None:
@@ -160,23 +165,19 @@ def check_destination(destination: Path) -> None:
 
 def _sweep(destination: Path) -> None:
     """Remove what a killed build left; bring back a bundle that it had just moved aside."""
-    for leftover in destination.parent.glob(f".{destination.name}.*-*"):
-        if _running(leftover.name.split(".")[-2].split("-")[0]):
+    from filelock import FileLock, Timeout
+
+    for leftover in destination.parent.glob(f".{destination.name}.*.*"):
+        if leftover.suffix not in (".partial", ".old", ".lock"):
             continue
-        if leftover.suffix == ".old" and not destination.exists():
-            leftover.rename(destination)
-        else:
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _running(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        # The system lets go of a lock with the process that held it: who still holds it, builds.
+        lock = FileLock(leftover.with_suffix(".lock"))
+        with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+            if leftover.suffix == ".old" and not destination.exists():
+                leftover.rename(destination)
+            elif leftover.suffix != ".lock":
+                shutil.rmtree(leftover, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def publish(stage: Path, destination: Path) -> Bundle:
