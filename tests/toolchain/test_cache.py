@@ -169,3 +169,13 @@ def test_captures_add_one_audit_hook_to_the_process(monkeypatch: pytest.MonkeyPa
             pass
     cache._listen.cache_clear()
     assert added == [cache._hook]
+
+
+@pytest.mark.parametrize(("folder", "counts"), [("site-packages", True), ("_vendor", False)])
+def test_packages_on_the_path_count_but_not_those_that_setuptools_carries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, counts: bool
+) -> None:
+    before = cache.environment.__wrapped__()
+    (tmp_path / folder / "wheel-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    assert (cache.environment.__wrapped__() != before) is counts

@@ -93,7 +93,8 @@ def environment() -> str:
     packages = {
         name
         for folder in map(Path, sys.path)
-        if folder.is_dir()
+        # setuptools, once it is imported, puts what it carries in itself onto the path.
+        if folder.is_dir() and folder.name != "_vendor"
         for name in os.listdir(folder)
         if name.endswith(".dist-info")
     }
