@@ -282,7 +282,8 @@ class TestGolden:
 
 class TestReport:
     @pytest.fixture(scope="class")
-    def folder(self, two: Two, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def folder(cls, two: Two, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("report") / "new"
         where = two.bundles["ios"].directory
         parity(where, "--model", two.model, "--backend", "mil", "--report", folder)
