@@ -24,7 +24,7 @@ INSIDE = {
         "cli",
     ),
     "converters": (
-        *("processes", "channels", "mil", "lowering", "intermediates"),
+        *("processes", "channels", "graph", "mil", "lowering", "intermediates"),
         *("coreml", "tflite", "tfjs", "browser"),
     ),
     "benchmarks": ("measure", "studies"),
