@@ -10,6 +10,7 @@ from converters.lowering.call import Call
 from converters.lowering.elementwise import as_like, together
 from converters.lowering.fold import folded
 from converters.lowering.tf import (
+    Tensor,
     constant,
     gen_array_ops,
     gen_math_ops,
@@ -45,27 +46,45 @@ def top_k(call: Call) -> tuple[Value, Value]:
 
 
 def one_hot(call: Call) -> Value:
-    """OneHot; a negative index counts from the end, one outside marks nothing."""
+    """OneHot; a negative index counts from the end, one outside marks nothing.
+
+    As a comparison with all places: TF.js's OneHot has the axis last always.
+    """
     a = call.read(axis=-1)
     (depth,) = call.integers(1, "depth")
-    off, on = (as_tensor(Value.of(np.asarray(n))) for n in call.constant(2, "values"))
-    indices = call.logical(0)
+    axis = a.axis % len(call.shape)
+    on, off = (_element(call, 2, place) for place in (1, 0))
+    indices = gen_array_ops.expand_dims(call.logical(0), axis)
     if indices.dtype != int32:
         indices = gen_math_ops.cast(indices, int32)
     from_end = gen_math_ops.add_v2(indices, constant(np.int32(depth)))
     is_negative = gen_math_ops.less(indices, constant(np.int32(0)))
     indices = gen_math_ops.select_v2(is_negative, from_end, indices)
-    axis = a.axis % len(call.shape)
-    return Value.of(gen_array_ops.one_hot(indices, depth, on, off, axis=axis))
+    return Value.of(gen_math_ops.select_v2(_is_at(indices, axis, depth), on, off))
+
+
+def _element(call: Call, index: int, place: int) -> Tensor:
+    """One number of a vector that is given to a node."""
+    value = call.value(index)
+    if value.is_constant:
+        return as_tensor(Value.of(np.asarray(value.logical[place])))
+    part = gen_array_ops._slice(as_tensor(value), np.array([place], np.int32), [1])
+    return gen_array_ops.reshape(part, np.zeros(0, np.int32))
+
+
+def _is_at(places: Tensor, axis: int, size: int) -> Tensor:
+    """Where an axis of `size` elements is at the place that is given: (..., 1, ...) of integers."""
+    along = np.arange(size, dtype=np.int32).reshape([-1] + [1] * (len(places.shape) - axis - 1))
+    return gen_math_ops.equal(places, constant(along))
 
 
 def hardmax(call: Call) -> Value:
     """Hardmax: 1 at the first maximum along an axis, 0 elsewhere."""
     value, order = _axis_last(call, call.read(axis=-1).axis)
     x = as_tensor(value)
-    place = gen_math_ops.arg_max(x, value.rank - 1, output_type=int32)
-    one, zero = as_like(1, x), as_like(0, x)
-    return Value(gen_array_ops.one_hot(place, int(x.shape[-1]), one, zero, axis=-1), order)
+    axis = value.rank - 1
+    place = gen_array_ops.expand_dims(gen_math_ops.arg_max(x, axis, output_type=int32), axis)
+    return Value(gen_math_ops.cast(_is_at(place, axis, int(x.shape[-1])), x.dtype), order)
 
 
 def trilu(call: Call) -> Value:

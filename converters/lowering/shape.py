@@ -186,8 +186,16 @@ def depth_to_space(call: Call) -> Value:
 
 
 def space_to_depth(call: Call) -> Value:
+    """SpaceToDepth; TF.js has none, but transposes."""
     a = call.read(blocksize=None)
-    return nhwc(gen_array_ops.space_to_depth(call.nhwc(), a.blocksize))
+    x, block = call.nhwc(), a.blocksize
+    if call.target == "tflite":
+        return nhwc(gen_array_ops.space_to_depth(x, block))
+    n, h, w, c = (int(size) for size in x.shape)
+    high, wide = h // block, w // block
+    x = resized(x, (n * high, block, wide, block * c))
+    x = gen_array_ops.transpose(x, [0, 2, 1, 3])
+    return nhwc(resized(x, (n, high, wide, block * block * c)))
 
 
 def constant_of_shape(call: Call) -> Value:

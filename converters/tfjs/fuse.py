@@ -12,7 +12,9 @@ FUSED = {
     "DepthwiseConv2dNative": "FusedDepthwiseConv2dNative",
     "MatMul": "_FusedMatMul",
 }
-ACTIVATIONS = ("Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid")
+ACTIVATIONS = ("Relu", "Relu6", "Elu", "Sigmoid")
+# TF.js's mapping of the depthwise node does not read `leakyrelu_alpha`: the slope would be 0.
+ACTIVATIONS_OF = {"DepthwiseConv2dNative": ACTIVATIONS}
 
 
 def fused(graph: GraphDef) -> GraphDef:
@@ -34,7 +36,9 @@ def fused(graph: GraphDef) -> GraphDef:
     for node in graph.node:
         if node.op not in FUSED or (bias := _follower(node, only, readers, ("BiasAdd",))) is None:
             continue
-        activation = _follower(bias, only, readers, ACTIVATIONS)
+        activation = _follower(
+            bias, only, readers, ACTIVATIONS_OF.get(node.op, (*ACTIVATIONS, "LeakyRelu"))
+        )
         last = bias if activation is None else activation
         replaced[last.name] = _joined(node, bias, activation)
         dropped |= {node.name, bias.name, last.name}

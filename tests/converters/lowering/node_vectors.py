@@ -1,4 +1,4 @@
-"""ONNX's own test vectors for operators, lowered to TFLite and run.
+"""ONNX's own test vectors for operators, lowered to TFLite and TF.js and run.
 
 `python -m tests.converters.lowering.node_vectors` remakes the table that is committed as
 `converters/lowering/COVERAGE.md`; a test says that it is current and that nothing is wrong.
@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from converters.lowering.graph import graph_of
-from converters.lowering.lower import lower
-from converters.lowering.rewrites import rewritten
+from converters.lowering.call import Target
 from converters.lowering.table import OPERATIONS
-from converters.tflite.convert import to_flatbuffer
-from converters.tflite.store import stored
-from model_defs.errors import ConversionFailed, UnsupportedOperation
-from model_defs.spec import TensorSpec
+from tests.converters.lowering.batches import Ran, Small, run_all
 
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 TABLE = Path(__file__).parents[3] / "converters" / "lowering" / "COVERAGE.md"
@@ -52,6 +48,10 @@ class Outcome:
 
     verdict: str
     reason: str = ""
+
+
+Found = dict[str, list[tuple[str, Outcome]]]
+TARGETS: tuple[Target, ...] = ("tflite", "tfjs")
 
 
 def vectors() -> Iterator[Vector]:
@@ -88,21 +88,30 @@ def _in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def outcome(vector: Vector) -> Outcome:
-    """What becomes of a vector: first with all its numbers fed, then with constant weights."""
-    if (reason := _out_of_scope(vector)) is not None:
-        return Outcome("out of scope", reason)
-    fed = _of_types(vector, RUNTIME) or _of_types(vector, INTEGERS)
-    if not fed:
-        return Outcome("out of scope", "no input to feed")
-    try:
-        return _run(vector, fed)
-    except UnsupportedOperation as error:
-        if "while running" not in error.what:
-            return Outcome("refused", error.what.split(": ", 1)[-1].splitlines()[0])
-    try:
-        return _run(vector, (_of_types(vector, RUNTIME + INTEGERS) or fed)[:1])
-    except UnsupportedOperation as error:
-        return Outcome("refused", error.what.split(": ", 1)[-1].splitlines()[0])
+    """What becomes of one vector on TFLite."""
+    (found,) = outcomes_of([vector], "tflite").values()
+    return found
+
+
+def outcomes_of(wanted: Sequence[Vector], target: Target) -> dict[str, Outcome]:
+    """By name, what becomes of vectors: first with all numbers fed, then with constant weights."""
+    found: dict[str, Outcome] = {}
+    again: dict[str, tuple[Vector, list[str]]] = {}
+    for vector in wanted:
+        fed = _of_types(vector, RUNTIME) or _of_types(vector, INTEGERS)
+        if (reason := _out_of_scope(vector)) is not None:
+            found[vector.name] = Outcome("out of scope", reason)
+        elif not fed:
+            found[vector.name] = Outcome("out of scope", "no input to feed")
+        else:
+            again[vector.name] = vector, fed
+    first = _run(list(again.values()), target)
+    second = {
+        name: (vector, (_of_types(vector, RUNTIME + INTEGERS) or fed)[:1])
+        for name, (vector, fed) in again.items()
+        if first[name].verdict == "refused" and "while running" in first[name].reason
+    }
+    return found | first | _run(list(second.values()), target)
 
 
 def _of_types(vector: Vector, kinds: tuple[str, ...]) -> list[str]:
@@ -125,32 +134,27 @@ def _out_of_scope(vector: Vector) -> str | None:
     return None
 
 
-def _run(vector: Vector, fed: list[str]) -> Outcome:
-    model, names = _with_constants(vector, fed)
-    inputs = [TensorSpec(names[n], vector.inputs[n].shape, "features") for n in fed]
-    outputs = [
-        TensorSpec(names[n], array.shape, "features", tolerance=1.0)
-        for n, array in vector.outputs.items()
-    ]
-    lowered = lower(rewritten(graph_of(model), "tflite"), inputs, outputs, "tflite")
-    try:
-        data = stored(to_flatbuffer(lowered), lowered, "float32")
-    except (ConversionFailed, UnsupportedOperation) as error:
-        return Outcome("refused", error.what.split("error: ")[-1][:60])
-    feeds = {p.name: p.to_stored(a) for p, a in zip(lowered.inputs, _fed(vector, fed), strict=True)}
-    found = _interpreted(data, feeds)
-    for port, want in zip(lowered.outputs, vector.outputs.values(), strict=True):
-        got = port.to_logical(found[port.name])
+def _run(cases: Sequence[tuple[Vector, list[str]]], target: Target) -> dict[str, Outcome]:
+    smalls = {vector.name: _small(vector, fed) for vector, fed in cases}
+    with TemporaryDirectory() as folder:
+        ran = run_all(list(smalls.values()), target, Path(folder))
+    return {vector.name: _judged(vector, ran[vector.name]) for vector, _ in cases}
+
+
+def _judged(vector: Vector, ran: Ran) -> Outcome:
+    if ran.refused is not None:
+        what = ran.refused.what.split("error: ")[-1].split(": ", 1)[-1]
+        return Outcome("refused", what.splitlines()[0])
+    if ran.failed:
+        return Outcome("wrong", ran.failed)
+    for index, want in enumerate(vector.outputs.values()):
+        got = ran.outputs[f"out{index}"]
         if not np.allclose(got, want.astype(np.float32), rtol=RTOL, atol=ATOL, equal_nan=True):
             return Outcome("wrong", f"worst error {np.abs(got - want).max()}")
     return Outcome("passed")
 
 
-def _fed(vector: Vector, names: list[str]) -> list[np.ndarray]:
-    return [vector.inputs[name] for name in names]
-
-
-def _with_constants(vector: Vector, fed: list[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
+def _small(vector: Vector, fed: list[str]) -> Small:
     """The model with constants for what is not fed, and the names that a spec allows."""
     model = onnx.ModelProto()
     model.CopyFrom(vector.model)
@@ -169,70 +173,81 @@ def _with_constants(vector: Vector, fed: list[str]) -> tuple[onnx.ModelProto, di
         for name, array in vector.inputs.items()
         if name not in fed
     )
-    return model, names
+    return Small(vector.name, model, {names[name]: vector.inputs[name] for name in fed})
 
 
-def _interpreted(data: bytes, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    results: dict[str, np.ndarray] = interpreter.get_signature_runner()(**feeds)
-    return results
-
-
-def outcomes() -> dict[str, list[tuple[str, Outcome]]]:
+def outcomes(target: Target) -> Found:
     """By operator, the outcome of each of its vectors."""
-    found: dict[str, list[tuple[str, Outcome]]] = defaultdict(list)
+    known = [vector for vector in vectors() if vector.op in OPERATIONS]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for vector in vectors():
-            known = vector.op in OPERATIONS
-            found[vector.op].append(
-                (vector.name, outcome(vector) if known else Outcome("not lowered"))
-            )
+        ran = outcomes_of(known, target)
+    found: Found = defaultdict(list)
+    for vector in vectors():
+        found[vector.op].append((vector.name, ran.get(vector.name, Outcome("not lowered"))))
     return found
 
 
-def table(found: dict[str, list[tuple[str, Outcome]]]) -> str:
+def table(found: dict[Target, Found]) -> str:
     """The table in Markdown."""
     lines = [
         "# ONNX's operators, lowered",
         "",
         f"ONNX {onnx.__version__}'s own test vectors (of one node; float64 ones in float32),",
-        "lowered to TFLite and run in LiteRT. Refused is an error that names the operator;",
-        "wrong is a result that differs, which a test forbids. Out of scope: other types,",
-        "dynamic shapes, scalars, empty tensors. Made by",
+        "lowered to TFLite and run in LiteRT, and lowered to TF.js and run on WASM in Node.",
+        "Refused is an error that names the operator; wrong is a result that differs, which a",
+        "test forbids. Out of scope: other types, dynamic shapes, scalars, empty tensors. Made by",
         "`python -m tests.converters.lowering.node_vectors`.",
         "",
         "| operator | passed | refused | wrong | out of scope | refused because |",
         "|---|---|---|---|---|---|",
     ]
     totals: Counter[str] = Counter()
+    tflite, tfjs = found["tflite"], found["tfjs"]
     for op in sorted(OPERATIONS):
-        results = [result for _, result in found.get(op, [])]
-        counts = Counter(result.verdict for result in results)
+        results = [result for _, result in tflite.get(op, [])]
+        on_web = [result for _, result in tfjs.get(op, [])]
+        counts = _counted(results, on_web)
         totals += counts
-        reasons = sorted({r.reason for r in results if r.verdict in ("refused", "wrong")})
-        lines.append(_row(op, counts, "; ".join(reasons).replace("|", "/")))
+        lines.append(_row(op, counts, _reasons(results, on_web)))
     lines.append(_row("all", totals, ""))
-    rest = sorted(op for op in found if op not in OPERATIONS)
+    rest = sorted(op for op in tflite if op not in OPERATIONS)
     lines += ["", "Not lowered: " + ", ".join(rest) + "."]
     return "\n".join(lines) + "\n"
 
 
+def _counted(results: list[Outcome], on_web: list[Outcome]) -> Counter[str]:
+    return Counter(result.verdict for result in results) + Counter(
+        f"{result.verdict} on TF.js" for result in on_web
+    )
+
+
+def _reasons(results: list[Outcome], on_web: list[Outcome]) -> str:
+    """Why vectors are refused; on one format only, which."""
+    both = {r.reason: "" for r in results if r.verdict in ("refused", "wrong")}
+    web = {r.reason for r in on_web if r.verdict in ("refused", "wrong")}
+    both = {reason: "" if reason in web else " (TFLite)" for reason in both}
+    both |= {reason: " (TF.js)" for reason in web if reason not in both}
+    return "; ".join(sorted(reason + where for reason, where in both.items())).replace("|", "/")
+
+
 def _row(name: str, counts: Counter[str], reasons: str) -> str:
-    numbers = [str(counts[v]) for v in ("passed", "refused", "wrong", "out of scope")]
+    """A number where both formats have the same, else TFLite's and TF.js's."""
+    numbers = []
+    for verdict in ("passed", "refused", "wrong", "out of scope"):
+        one, other = counts[verdict], counts[f"{verdict} on TF.js"]
+        numbers.append(str(one) if one == other else f"{one}, TF.js {other}")
     return f"| {' | '.join([name, *numbers, reasons])} |"
 
 
 def main() -> None:
-    results = outcomes()
-    for op, rows in results.items():
-        for name, result in rows:
-            if result.verdict == "wrong":
-                print(op, name, result.reason)
-    TABLE.write_text(table(results))
+    found: dict[Target, Found] = {target: outcomes(target) for target in TARGETS}
+    for target, results in found.items():
+        for op, rows in results.items():
+            for name, result in rows:
+                if result.verdict == "wrong":
+                    print(target, op, name, result.reason)
+    TABLE.write_text(table(found))
 
 
 if __name__ == "__main__":

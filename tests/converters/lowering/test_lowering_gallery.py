@@ -140,6 +140,10 @@ LAYERS: dict[str, Layer] = {
     "conv_relu6": nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.ReLU6()),
     "conv_elu": nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.ELU()),
     "conv_leaky_relu": nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.LeakyReLU(0.2)),
+    "conv_depthwise_leaky_relu": nn.Sequential(
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.LeakyReLU(0.1)
+    ),
+    "linear_leaky_relu": nn.Sequential(nn.Flatten(), nn.Linear(720, 9), nn.LeakyReLU(0.1)),
     "conv_sigmoid": nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.Sigmoid()),
     "conv_1d": lambda x: F.conv1d(x.flatten(2), torch.ones(4, 6, 3) / 9, stride=2, padding=1),
     "transposed": nn.ConvTranspose2d(6, 4, 4, stride=2, padding=1),
