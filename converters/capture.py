@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from converters.api import Export, Program
+from converters.signature import call, flat, is_flat, left_out, outputs_of
 from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 
@@ -47,10 +48,16 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     notes = [*spec.notes, *_settle(module)]
     path = weights or spec.weights
     if path is not None:
-        notes += load_weights(module, path, spec.part, example(spec))
+        notes += load_weights(flat(spec, module), path, spec.part, example(spec))
     _check_numbers(module)
-    _check_forward(spec, module)
-    return Program(spec, module, notes=tuple(notes))
+    result = _check_forward(spec, module)
+    unused = left_out(spec, result)
+    if unused:
+        notes.append(
+            f"forward also returns {', '.join(unused)}, which the specification leaves out"
+        )
+    ours = module if is_flat(spec, module, result) else flat(spec, module)
+    return Program(spec, ours, notes=tuple(notes))
 
 
 def example(spec: ModelSpec, seed: int = SEED) -> tuple[torch.Tensor, ...]:
@@ -231,13 +238,16 @@ class _NoValuesRead(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _check_forward(spec: ModelSpec, module: nn.Module) -> None:
-    """Run forward twice: no value read, the declared outputs, the same both times."""
+def _check_forward(spec: ModelSpec, module: nn.Module) -> Any:
+    """Run forward twice: no value read, the declared outputs, the same both times.
+
+    Returns what forward returned.
+    """
     inputs = example(spec)
     with torch.no_grad(), user_code(f"{spec.name}: forward failed"):
         with _NoValuesRead():
-            first = module(*inputs)
-        second = module(*inputs)
+            first = call(spec, module, inputs)
+        second = call(spec, module, inputs)
     for tensor, a, b in zip(
         spec.outputs, outputs_of(spec, first), outputs_of(spec, second), strict=True
     ):
@@ -254,21 +264,7 @@ def _check_forward(spec: ModelSpec, module: nn.Module) -> None:
                 f"output '{tensor.name}' differs between two runs on the same input",
                 do="remove randomness from forward (functional dropout, noise)",
             )
-
-
-def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
-    """What forward returned, as one tensor an output; BadSpec if it is anything else."""
-    tensors = (result,) if torch.is_tensor(result) else result
-    if not isinstance(tensors, tuple | list) or not all(map(torch.is_tensor, tensors)):
-        raise BadSpec(
-            f"{spec.name}: forward returned {type(result).__name__}",
-            do="return a tensor, or a tuple of tensors in the order of the outputs",
-        )
-    if len(tensors) != len(spec.outputs):
-        raise BadSpec(
-            f"{spec.name}: forward returned {len(tensors)} tensors for {len(spec.outputs)} outputs"
-        )
-    return tuple(tensors)
+    return first
 
 
 def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from converters.api import Program, Tensors
-from converters.capture import outputs_of
+from converters.signature import outputs_of
 
 
 class ReferenceRunner:

@@ -136,8 +136,12 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
 class ModelSpec:
     """A model to ship: everything that a user needs to write to add one of their own.
 
-    `build()` returns the module, untrained; its forward takes the inputs in order and returns
-    a tensor or a tuple in the order of `outputs`. `weights` is a .safetensors or .pt file
+    `build()` returns the module, untrained; its forward takes the inputs in order, or by name
+    where its parameters have their names in another order. Another way is `call`: it takes the
+    module and the inputs, `lambda net, image, mask: net({"image": image}, mask=mask)`. What comes
+    back is a tensor, or a tuple, a list, a dict, a dataclass, nested or not: what has keys
+    is found by the outputs' names (`masks_1` is the first of the list `masks`), else they are in
+    the order of `outputs`; None is nothing. `weights` is a .safetensors or .pt file
     (None: untrained, built under seed 0); where it is of a larger net, `part` names the child
     of that net that this one is. `pruned` is a file of the same net with fewer channels, which
     the recipe `fast` ships. `fed_by` names the model whose outputs are this
@@ -159,6 +163,7 @@ class ModelSpec:
     cases: tuple[str, ...] = ()
     baseline: bool = False
     notes: tuple[str, ...] = ()
+    call: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         where = f"model '{self.name}'"

@@ -367,7 +367,7 @@ class Fault(nn.Module):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (lambda x: {"out": x}, "forward returned dict"),
+        (lambda x: {"out": "x"}, "forward returned dict"),
         (lambda x: x > 0, "output 'output' is torch.bool"),
         (lambda x: x / 0, "output 'output' is not finite"),
         (lambda x: x @ torch.rand(5, 5), "the module does not run on the example"),

@@ -151,7 +151,9 @@ def test_refuses_weights_that_are_not_finite() -> None:
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda self, x: {"y": self.conv(x)}, "returned dict"),
+        (lambda self, x: {}, "returned dict"),
+        (lambda self, x: {"y": self.conv(x).tolist}, "returned dict"),
+        (lambda self, x: {"x": self.conv(x), "z": x}, r"2 tensors for 1 outputs\s+do: .* x, z"),
         (lambda self, x: (self.conv(x), x), "2 tensors for 1 outputs"),
         (lambda self, x: self.conv(x)[:, :2], r"shape \(1, 2, 8, 8\), not \(1, 4, 8, 8\)"),
         (lambda self, x: self.conv(x).int(), "not a float tensor"),

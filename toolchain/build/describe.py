@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from converters.capture import TORCH, user_code
+from converters.signature import leaves, names_of, tensor_name
 from model_defs.errors import BadModule, BadSpec, UnknownName
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
@@ -40,8 +41,8 @@ def describe(
     """The specification of a module by an example of its inputs; `notes` say what was found.
 
     The module stays as it is: a copy is run, on the CPU, in eval mode. Of a batch, the first is
-    taken. Inputs are named as forward names them, outputs `output`, or `output1` and so on, or
-    after the fields of a NamedTuple. An input of one or three channels is a picture. `tolerance`
+    taken. Inputs are named as forward names them, outputs after their keys, or `output`, `output1`
+    and so on. An input of one or three channels is a picture. `tolerance`
     is one for all outputs, or by name; else it is a hundredth of an output's range.
 
     Raises BadModule where it cannot be copied or does not run, BadSpec for an example, a name or
@@ -59,13 +60,13 @@ def describe(
     with torch.no_grad(), user_code("the module does not run on the example"):
         result = ours(*inputs)
     taken = _inputs(_input_names(ours, len(inputs)), inputs)
-    outputs = _outputs(result, {spec.name for spec in taken}, tolerance)
+    outputs, unused = _outputs(result, frozenset(spec.name for spec in taken), tolerance)
     return ModelSpec(
         name,
         lambda: copy.deepcopy(ours),
         inputs=taken,
         outputs=outputs,
-        notes=tuple(_notes(taken, outputs, tolerance)),
+        notes=(*_notes(taken, outputs, tolerance), *map(_unused_note, unused)),
     )
 
 
@@ -215,7 +216,7 @@ def _first_of_batch(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...
 def _input_names(module: nn.Module, count: int) -> list[str]:
     parameters = inspect.signature(module.forward).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [_tensor_name(one.name) for one in parameters if one.kind in positional][:count]
+    names = [tensor_name(one.name) for one in parameters if one.kind in positional][:count]
     if len(set(names)) < count:
         return _numbered("input", count)
     return names
@@ -223,12 +224,6 @@ def _input_names(module: nn.Module, count: int) -> list[str]:
 
 def _numbered(noun: str, count: int) -> list[str]:
     return [noun] if count == 1 else [f"{noun}{number}" for number in range(1, count + 1)]
-
-
-def _tensor_name(text: str) -> str:
-    """The text in the form that is a tensor's name in every format."""
-    found = re.sub(r"[^a-z0-9_]", "_", text.lower()).strip("_")
-    return found if found[:1].isalpha() else f"t{found}"
 
 
 def _model_name(kind: str) -> str:
@@ -277,22 +272,24 @@ def _bounds(tensor: torch.Tensor) -> tuple[float, float]:
 
 
 def _outputs(
-    result: Any, taken: set[str], tolerance: float | Mapping[str, float] | None
-) -> tuple[TensorSpec, ...]:
-    tensors = (result,) if torch.is_tensor(result) else result
-    if not isinstance(tensors, tuple | list) or not all(map(torch.is_tensor, tensors)):
+    result: Any, taken: frozenset[str], tolerance: float | Mapping[str, float] | None
+) -> tuple[tuple[TensorSpec, ...], list[str]]:
+    """The outputs, and the names of what forward returned that is no tensor."""
+    found = list(leaves(result))
+    names = names_of(found, taken)
+    known = {n: leaf.value for n, leaf in zip(names, found, strict=True)}
+    tensors = {name: one for name, one in known.items() if isinstance(one, torch.Tensor)}
+    if not tensors:
         raise BadModule(
             f"forward returned {type(result).__name__}",
-            do="return a tensor, or a tuple of tensors: wrap the module in one whose forward does",
+            do="return tensors: one, or a tuple, a dict or a dataclass of them",
         )
-    fields = getattr(result, "_fields", None) or _numbered("output", len(tensors))
-    names = [_tensor_name(field) for field in fields]
-    names = [f"{name}_out" if name in taken else name for name in names]
     if isinstance(tolerance, Mapping):
         for name in tolerance:
-            if name not in names:
-                raise UnknownName.among("output", name, names)
-    return tuple(_output(name, one, tolerance) for name, one in zip(names, tensors, strict=True))
+            if name not in tensors:
+                raise UnknownName.among("output", name, tensors)
+    outputs = tuple(_output(name, one, tolerance) for name, one in tensors.items())
+    return outputs, [name for name in known if name not in tensors]
 
 
 def _output(
@@ -324,6 +321,10 @@ def first_tolerance(tensor: torch.Tensor) -> float:
         return SHARE
     digit = 10.0 ** (math.floor(math.log10(least)) - 1)
     return float(f"{math.ceil(least / digit) * digit:.2g}")
+
+
+def _unused_note(name: str) -> str:
+    return f"found by running the module: {name}, which forward also returns, is no tensor"
 
 
 def _notes(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from converters.api import Program
-from converters.capture import outputs_of
+from converters.signature import outputs_of
 
 CASES = ("photo", "noise", "checkerboard")
 DRAWS = 4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from converters.capture import outputs_of
+from converters.signature import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import PassFailed
 from toolchain.bundle.pass_record import PassRecord

@@ -30,7 +30,8 @@ def truth(name: str) -> DoubleReference:
     """PyTorch in double precision, on inputs that no tool has traced with."""
     import torch
 
-    from converters.capture import example, outputs_of
+    from converters.capture import example
+    from converters.signature import outputs_of
 
     spec, module, _ = given(name)
     inputs = example(spec, JUDGED)
