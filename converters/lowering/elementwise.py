@@ -157,7 +157,16 @@ def mean(call: Call) -> Value:
 def where(call: Call) -> Value:
     call.read()
     (condition, x, y), order = together(call, [call.value(i) for i in range(3)])
-    return Value(gen_math_ops.select_v2(condition, x, y), order)
+    return Value(selected(condition, x, y), order)
+
+
+def selected(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """x where the condition holds, else y. Of booleans by logic: WASM selects floats only."""
+    if x.dtype != as_dtype("bool"):
+        return gen_math_ops.select_v2(condition, x, y)
+    chosen = gen_math_ops.logical_and(condition, x)
+    other = gen_math_ops.logical_and(gen_math_ops.logical_not(condition), y)
+    return gen_math_ops.logical_or(chosen, other)
 
 
 def cast(call: Call) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 
 from converters.lowering.call import Call
 from converters.lowering.elementwise import as_like, together
-from converters.lowering.fold import folded
+from converters.lowering.places import Places, element_places, row_places
 from converters.lowering.tf import (
     Tensor,
     constant,
@@ -20,18 +20,27 @@ from converters.lowering.tf import (
 from converters.lowering.value import Value, as_tensor
 
 
-def picked(call: Call) -> Value:
-    """GatherElements and GatherND at constant indices, as one Gather of the flattened input.
-
-    Which elements it takes is what ONNX's reference makes of an array of places.
-    """
-    call.read(axis=0, batch_dims=0)
-    call.constant(1, "indices")
+def gather_elements(call: Call) -> Value:
+    """GatherElements, as one Gather of the flat input."""
+    axis = call.read(axis=0).axis
     shape = call.value().shape
-    places = Value.of(np.arange(math.prod(shape), dtype=np.int64).reshape(shape))
-    (taken,) = folded(call.node, (places, call.inputs[1])).values()
-    flat = gen_array_ops.reshape(call.logical(), np.array([-1], np.int32))
-    return Value.of(gen_array_ops.gather_v2(flat, constant(taken.logical.astype(np.int32)), 0))
+    return _gathered(call, element_places(call, shape, axis % len(shape)), width=1)
+
+
+def gather_nd(call: Call) -> Value:
+    """GatherND, as one Gather of rows."""
+    batch = call.read(batch_dims=0).batch_dims
+    shape, depth = call.value().shape, call.value(1).shape[-1]
+    return _gathered(call, row_places(call, shape, batch), math.prod(shape[batch + depth :]))
+
+
+def _gathered(call: Call, places: Places, width: int) -> Value:
+    sizes = [-1] if width == 1 else [-1, width]
+    rows = gen_array_ops.reshape(call.logical(), np.array(sizes, np.int32))
+    if isinstance(places, np.ndarray):
+        places = constant(places.astype(np.int32))
+    taken = gen_array_ops.gather_v2(rows, places, 0)
+    return Value.of(gen_array_ops.reshape(taken, np.array(call.shape, np.int32)))
 
 
 def top_k(call: Call) -> tuple[Value, Value]:

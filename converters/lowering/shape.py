@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.lowering.call import Call, Target, nhwc
 from converters.lowering.join import joined
+from converters.lowering.places import wrapped
 from converters.lowering.tf import Tensor, constant, gen_array_ops
 from converters.lowering.value import Value, as_tensor, reshaped
 from converters.lowering.value import reshape as resized
@@ -134,7 +135,8 @@ def gather(call: Call) -> Value:
         return _gathered(value, indices.logical, a.axis)
     data = call.logical()
     axis = a.axis % value.rank
-    return Value.of(gen_array_ops.gather_v2(data, call.logical(1), axis))
+    places = wrapped(call.logical(1), value.shape[axis])
+    return Value.of(gen_array_ops.gather_v2(data, places, axis))
 
 
 def _gathered(value: Value, indices: np.ndarray, axis: int) -> Value:

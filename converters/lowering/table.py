@@ -17,6 +17,7 @@ from converters.lowering import (
     pool,
     reduce,
     resize,
+    scatter,
     shape,
 )
 from converters.lowering.call import Call, Results
@@ -57,8 +58,8 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Gather": shape.gather,
     "Gelu": activation.gelu,
     "Gemm": matmul.gemm,
-    "GatherElements": index.picked,
-    "GatherND": index.picked,
+    "GatherElements": index.gather_elements,
+    "GatherND": index.gather_nd,
     "GlobalAveragePool": pool.global_average_pool,
     "GlobalMaxPool": pool.global_max_pool,
     "Greater": binary(m.greater),
@@ -108,6 +109,9 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Reshape": shape.reshape,
     "Resize": resize.resize,
     "Round": unary(m.round),
+    "Scatter": scatter.scatter_elements,
+    "ScatterElements": scatter.scatter_elements,
+    "ScatterND": scatter.scatter_nd,
     "Selu": activation.selu,
     "Shape": shape.shape,
     "Sigmoid": unary(m.sigmoid),
@@ -144,7 +148,6 @@ OWN: dict[str, Callable[[Call], Results]] = {
 
 _OUTSIDE = "its result has no fixed size: leave it to the code around the network"
 _UNROLLED = "use the cell (nn.LSTMCell, nn.GRUCell) in a Python loop, which is unrolled"
-_PASTED = "build the result with torch.cat, torch.where or F.pad instead of assigning to parts"
 INSTEAD: dict[str, str] = {
     "GRU": _UNROLLED,
     "GridSample": "use F.interpolate, or warp in the code around the network",
@@ -154,8 +157,6 @@ INSTEAD: dict[str, str] = {
     "NonMaxSuppression": _OUTSIDE,
     "NonZero": _OUTSIDE,
     "RNN": _UNROLLED,
-    "ScatterElements": _PASTED,
-    "ScatterND": _PASTED,
     "Unique": _OUTSIDE,
 }
 """What to write in PyTorch in place of operations that we do not lower."""

@@ -181,29 +181,70 @@ def _logical(lowered: Lowered, results: Mapping[str, np.ndarray], prefix: str) -
     }
 
 
+@dataclass(frozen=True)
+class Check:
+    """A model, the outputs that it has to have, and how far from them, in units of the largest."""
+
+    small: Small
+    wanted: Arrays
+    tolerance: float = 1e-6
+
+    def failure(self, ran: Ran) -> str:
+        if ran.refused is not None:
+            return f"refused: {ran.refused.what}"
+        if ran.failed:
+            return f"failed: {ran.failed}"
+        assert ran.outputs.keys() == self.wanted.keys()
+        for name, want in self.wanted.items():
+            found, want = ran.outputs[name], want.astype(np.float32)
+            if found.shape != want.shape:
+                return f"{name} has shape {found.shape}, not {want.shape}"
+            error = float(np.abs(found - want).max())
+            if not error <= self.tolerance * max(float(np.abs(want).max()), 1):
+                return f"{name} is off by {error:.3g} of {np.abs(want).max():.3g}"
+        return ""
+
+
+def failures(checks: Sequence[Check], target: Target, directory: Path) -> dict[str, str]:
+    """What is wrong on a target, by the models' names; nothing where all is right."""
+    ran = run_all([check.small for check in checks], target, directory)
+    found = {check.small.name: check.failure(ran[check.small.name]) for check in checks}
+    return {name: failure for name, failure in found.items() if failure}
+
+
+def node_check(
+    name: str,
+    op: str,
+    inputs: Mapping[str, np.ndarray],
+    wanted: Arrays | np.ndarray,
+    fed: Sequence[str] = ("x",),
+    *,
+    opset: int = 21,
+    tolerance: float = 1e-6,
+    **attributes: object,
+) -> Check:
+    """A check of one node. Inputs that are not fed are constants; `none...` is one left out."""
+    if isinstance(wanted, np.ndarray):
+        wanted = {"y": wanted}
+    model = one_node(op, inputs, wanted, fed, opset, **attributes)
+    return Check(Small(name, model, {n: inputs[n] for n in fed}), wanted, tolerance)
+
+
 def one_node(
     op: str,
     inputs: Mapping[str, np.ndarray],
-    outputs: Mapping[str, tuple[str, tuple[int, ...]]],
+    outputs: Arrays,
     fed: Sequence[str],
-    opset: int = 21,
+    opset: int,
     **attributes: object,
 ) -> onnx.ModelProto:
-    """A model of one node; inputs that are not fed are constants, '' stands for one left out."""
     names = ["" if name.startswith("none") else name for name in inputs]
     node = onnx.helper.make_node(op, names, list(outputs), "node", **attributes)
-    kinds = onnx.helper.np_dtype_to_tensor_dtype
     graph = onnx.helper.make_graph(
         [node],
         "one",
-        [
-            onnx.helper.make_tensor_value_info(n, kinds(inputs[n].dtype), inputs[n].shape)
-            for n in fed
-        ],
-        [
-            onnx.helper.make_tensor_value_info(n, kinds(np.dtype(kind)), shape)
-            for n, (kind, shape) in outputs.items()
-        ],
+        [_info(name, inputs[name]) for name in fed],
+        [_info(name, array) for name, array in outputs.items()],
         [
             onnx.numpy_helper.from_array(array, name)
             for name, array in inputs.items()
@@ -212,3 +253,8 @@ def one_node(
     )
     imports = [onnx.helper.make_opsetid("", opset)]
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+
+def _info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return onnx.helper.make_tensor_value_info(name, kind, array.shape)
