@@ -164,8 +164,8 @@ def describe(
     """
     from torch import nn
 
+    from converters import describe as described
     from model_defs.errors import BadSpec
-    from toolchain.build import describe as described
 
     if not isinstance(module, nn.Module):
         raise BadSpec(

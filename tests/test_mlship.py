@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import mlship
+from converters.describe import ULPS, first_tolerance
 from model_defs.errors import ERRORS
-from toolchain.build.describe import ULPS, first_tolerance
 from toolchain.cli.main import main
 from toolchain.recipes import mixed_precision
 

@@ -50,8 +50,8 @@ def describe(
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     if name is None:
-        name = _model_name(type(module).__name__)
-    _check_name(name)
+        name = model_name(type(module).__name__)
+    check_name(name)
     _check_tolerance(tolerance)
     _check_module(module)
     inputs = _first_of_batch(_tensors(example_inputs))
@@ -59,18 +59,35 @@ def describe(
     ours = _copied(module)
     with torch.no_grad(), user_code("the module does not run on the example"):
         result = ours(*inputs)
-    taken = _inputs(_input_names(ours, len(inputs)), inputs)
-    outputs, unused = _outputs(result, frozenset(spec.name for spec in taken), tolerance)
+    named = dict(zip(_input_names(ours, len(inputs)), inputs, strict=True))
+    return describe_run(name, ours, named, result, tolerance)
+
+
+def describe_run(
+    name: str,
+    module: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    result: Any,
+    tolerance: float | Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
+) -> ModelSpec:
+    """The specification of a module that was run: its inputs by name, and what it returned.
+
+    The module is kept as it is, and each build is a copy of it. `notes` come before those of what
+    was found. Raises what `describe` raises of names, outputs and tolerances.
+    """
+    taken = _inputs([*inputs], [*inputs.values()])
+    outputs, unused = _outputs(result, frozenset(inputs), tolerance)
     return ModelSpec(
         name,
-        lambda: copy.deepcopy(ours),
+        lambda: copy.deepcopy(module),
         inputs=taken,
         outputs=outputs,
-        notes=(*_notes(taken, outputs, tolerance), *map(_unused_note, unused)),
+        notes=(*notes, *_notes(taken, outputs, tolerance), *map(_unused_note, unused)),
     )
 
 
-def _check_name(name: object) -> None:
+def check_name(name: object) -> None:
     """What ModelSpec does not say of a name: that it is text, and not endless."""
     if not isinstance(name, str):
         raise BadSpec(f"a {type(name).__name__} is no name", do="pass text: name='my-net'")
@@ -226,7 +243,7 @@ def _numbered(noun: str, count: int) -> list[str]:
     return [noun] if count == 1 else [f"{noun}{number}" for number in range(1, count + 1)]
 
 
-def _model_name(kind: str) -> str:
+def model_name(kind: str) -> str:
     """A class's name as a model's: UNet becomes u-net."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", kind).lower()
     return "-".join(re.findall(r"[a-z0-9]+", words)).lstrip("0123456789-") or "model"
