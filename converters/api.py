@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from converters.encodings import Encoding
-from model_defs.errors import BadArtifact
+from model_defs.errors import BadArtifact, MlshipError
 from model_defs.spec import ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Export:
     `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
     and outputs named as in the spec), the latter only where a target needs it. `precision` and
     `grids` are the program's, `mixed` says that some of it stays float32 whatever its precision,
-    `digest` is the SHA-256 of graph, weights and constants.
+    `digest` is the SHA-256 of graph, weights and constants. `refused` says, by source, of which
+    file there is none, and why; it is for whoever exports, and does not travel.
     """
 
     directory: Path
@@ -69,6 +70,7 @@ class Export:
     digest: str = ""
     grids: tuple[Encoding, ...] = ()
     mixed: bool = False
+    refused: Mapping[str, MlshipError] = field(default_factory=dict)
 
     @property
     def torchscript(self) -> Path:
@@ -79,7 +81,9 @@ class Export:
         return self.directory / "model.onnx"
 
     def to_json(self) -> dict[str, Any]:
-        return dict(asdict(self), directory=str(self.directory))
+        data = dict(asdict(replace(self, refused={})), directory=str(self.directory))
+        del data["refused"]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Export:

@@ -13,7 +13,8 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,8 +25,9 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from converters.api import Export, Program
+from converters.format import Source
 from converters.signature import call, flat, is_flat, left_out, outputs_of
-from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
+from model_defs.errors import BadModule, BadSpec, BadWeights, MlshipError, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 
 OPSET = 17
@@ -273,14 +275,32 @@ def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
     Raises UnsupportedOperation for an operation that ONNX cannot hold, with the line of the
     module that it came from.
     """
+    sources: tuple[Source, ...] = ("torchscript", "onnx") if onnx else ("torchscript",)
+    written = export_each(program, directory, sources)
+    for refusal in written.refused.values():
+        raise refusal
+    return written
+
+
+def export_each(program: Program, directory: Path, sources: Collection[Source]) -> Export:
+    """The same of these sources, each for itself: what one refuses leaves the others alone.
+
+    Raises what concerns all of them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     spec = program.spec
     traced = trace(program)
     how = (program.precision, _digest(traced), program.grids, program.mixed)
     result = Export(directory, spec.inputs, spec.outputs, *how)
     traced.save(str(result.torchscript))
-    if onnx:
+    if "onnx" not in sources:
+        return result
+    try:
         _write_onnx(traced, result)
+    except MlshipError as error:
+        if set(sources) == {"onnx"}:
+            raise
+        return replace(result, refused={"onnx": error})
     return result
 
 
@@ -324,7 +344,7 @@ def _write_onnx(traced: torch.jit.ScriptModule, target: Export) -> None:
                 input_names=[t.name for t in target.inputs],
                 output_names=[t.name for t in target.outputs],
             )
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        except Exception as error:  # an exporter's function of an operation may raise anything
             raise _unsupported(traced, error) from error
     simplified, _ = onnxsim.simplify(onnx.load(exported))
     onnx.save(simplified, target.onnx)
@@ -345,7 +365,9 @@ def _unsupported(traced: torch.jit.ScriptModule, error: Exception) -> Unsupporte
                 do="write it with operations that phones have: convolutions, resizing, "
                 "elementwise arithmetic, reductions",
             )
-    return UnsupportedOperation(f"the module cannot be exported: {str(error).splitlines()[0]}")
+    said = re.split(r"\. Please feel free|  \[Caused by", (str(error).splitlines() or [""])[0])[0]
+    kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+    return UnsupportedOperation(f"the module cannot be exported as ONNX: {kind}{said}")
 
 
 TOOLCHAIN = str(Path(__file__).parents[1] / "toolchain")

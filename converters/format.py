@@ -22,6 +22,9 @@ Named = str | Callable[..., Any]
 What is above `converters` can only be named so: the rooms import in one direction.
 """
 
+Source = Literal["torchscript", "onnx"]
+"""What formats are made from."""
+
 SYSTEMS = {"darwin": "macOS"}
 
 ACTIVATIONS = "-activations"
@@ -120,7 +123,7 @@ class Format:
     target: str
     summary: str
     suffix: str
-    source: Literal["torchscript", "onnx"]
+    source: Source
     convert: Named
     open_runner: Named
     contents: Named

@@ -36,6 +36,12 @@ from collections.abc import Iterable
 WORST_FIRST = (4, 2, 1, 3, 0)
 """Exit codes: a failed tool, a wrong input, a failed check, a check that was not made, all good."""
 
+REPORT_IT = (
+    "if the lines above lead to a file of yours, correct it; otherwise this is a defect of "
+    "mlship: report it, with those lines and what `mlship doctor` says"
+)
+"""What to do about a defect."""
+
 
 class MlshipError(Exception):
     """An error that the user can act on: `what` failed, `where`, and what to `do`."""

@@ -1,30 +1,33 @@
 """onnx2tf, for operations outside our own lowering and as an oracle for it.
 
 It runs in a process of its own: it exits the interpreter on errors, and needs as working
-directory a folder with a calibration file that it would otherwise download.
+directory a folder with a calibration file that it would otherwise download. It is asked once for
+an export, by the converter that needs it first; what it said is kept beside the ONNX file, for
+the others.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.progress import tell
 from model_defs.errors import ConversionFailed
 
 if TYPE_CHECKING:
     from converters.api import Export
     from converters.lowering.lower import Lowered
 
-SECONDS = 900
+SECONDS = 600
+"""It may take, of a large graph on a slow machine; a minute is usual."""
 CALIBRATION = "calibration_image_sample_data_20x128x128x3_float32.npy"
 OPTIONS = (
     *("--output_signaturedefs", "--copy_onnx_input_output_names_to_tflite"),
@@ -36,8 +39,10 @@ def convert(export: Export) -> Lowered:
     """The graph that onnx2tf makes of an export's ONNX file; ConversionFailed if it fails."""
     from converters.lowering.frozen import frozen
 
-    with saved_model(export.onnx) as folder:
-        return frozen(folder, export.inputs, export.outputs)
+    tell(f"asking onnx2tf, which takes minutes (at most {SECONDS // 60})")
+    folder = saved_model(export.onnx)
+    tell("converting")
+    return frozen(folder, export.inputs, export.outputs)
 
 
 def note(reason: str) -> str:
@@ -45,28 +50,47 @@ def note(reason: str) -> str:
     return f"written by onnx2tf {version('onnx2tf')}: {reason}"
 
 
-@contextmanager
-def saved_model(onnx: Path) -> Iterator[Path]:
-    """A folder with onnx2tf's SavedModel; ConversionFailed otherwise."""
-    with TemporaryDirectory() as folder:
-        np.save(Path(folder, CALIBRATION), np.zeros((20, 128, 128, 3), np.float32))
-        output = Path(folder, "output")
-        command = [sys.executable, "-m", "onnx2tf", "-i", str(onnx.resolve()), "-o", str(output)]
-        try:
-            process = subprocess.run(
-                [*command, *OPTIONS],
-                cwd=folder,
-                env=_environment(),
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ConversionFailed(f"onnx2tf did not end within {SECONDS} s") from error
-        if process.returncode != 0 or not (output / "saved_model.pb").is_file():
-            raise ConversionFailed(f"onnx2tf failed: {_last_words(process)}")
-        yield output
+def saved_model(onnx: Path) -> Path:
+    """The folder with onnx2tf's SavedModel of an ONNX file; ConversionFailed without one.
+
+    Made once: whoever comes while it is being made waits for it.
+    """
+    from filelock import FileLock
+
+    folder = onnx.with_name(f"{onnx.stem}.onnx2tf")
+    answer = folder / "answer.json"
+    with FileLock(f"{folder}.lock"):
+        if not answer.is_file():
+            folder.mkdir(exist_ok=True)
+            refusal = _ask(onnx.resolve(), folder)
+            answer.write_text(json.dumps({"refusal": refusal}), encoding="utf-8")
+    refusal = json.loads(answer.read_text(encoding="utf-8"))["refusal"]
+    if refusal:
+        raise ConversionFailed(refusal)
+    return folder / "output"
+
+
+def _ask(onnx: Path, folder: Path) -> str:
+    """Have the SavedModel written to `folder/output`; why there is none, or ""."""
+    np.save(folder / CALIBRATION, np.zeros((20, 128, 128, 3), np.float32))
+    command = [sys.executable, "-m", "onnx2tf", "-i", str(onnx), "-o", "output"]
+    try:
+        process = subprocess.run(
+            [*command, *OPTIONS],
+            cwd=folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"onnx2tf did not end within {SECONDS} s"
+    if process.returncode != 0 or not (folder / "output" / "saved_model.pb").is_file():
+        last = f"exit {process.returncode}"
+        return f"onnx2tf failed: {last_words(process.stdout + process.stderr) or last}"
+    return ""
 
 
 def _environment() -> dict[str, str]:
@@ -80,7 +104,28 @@ def _environment() -> dict[str, str]:
     )
 
 
-def _last_words(process: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in (process.stdout + process.stderr).splitlines()]
-    errors = [line for line in lines if "ERROR" in line or "Error" in line]
-    return (errors or [line for line in lines if line] or [f"exit {process.returncode}"])[-1]
+RAISED = re.compile(r"(\w+\.)*\w*(Error|Exception): .*")
+LOG = re.compile(r"[IWEF]\d{4} |\d{4}-\d\d-\d\d |WARNING|INFO|\s")
+"""How a line begins that TensorFlow logs, or that belongs to the line before it."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+NODE = "onnx_op_name:"
+WRAPPED = "Exception encountered when calling layer"
+"""How Keras begins an error: its cause is in the next line with words."""
+
+
+def last_words(printed: str) -> str:
+    """The error itself out of all that was printed, and the ONNX node at which it was raised."""
+    lines = [COLOUR.sub("", line).rstrip() for line in printed.splitlines()]
+    raised = [index for index, line in enumerate(lines) if RAISED.fullmatch(line)]
+    if raised:
+        said = lines[raised[-1]]
+        if WRAPPED in said:
+            kind = said.partition(":")[0]
+            after = [line for line in lines[raised[-1] + 1 :] if line]
+            said = f"{kind}: {after[0]}" if after else said
+    else:
+        own = [line for line in lines if line and not LOG.match(line)]
+        errors = [line for line in own if line.startswith("ERROR:")]
+        said = (errors[:1] or own[-1:] or [""])[0]
+    nodes = [line.partition(NODE)[2].strip() for line in lines if NODE in line]
+    return f"{said} (at {nodes[-1]})" if nodes else said

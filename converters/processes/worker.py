@@ -11,6 +11,7 @@ is told where the format's functions lie, as "module:attribute".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,11 +26,16 @@ from typing import Any
 from converters import formats
 from converters.api import Artifact, Export
 from converters.format import named, resolve
+from converters.progress import listen
 from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
 from model_defs.installation import IMPORTED_FROM
 
 Convert = Callable[..., Artifact]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
+
+
+def _nobody(stage: str) -> None:
+    """Hears nothing."""
 
 
 class Worker:
@@ -51,10 +57,15 @@ class Worker:
         )
 
     def convert(
-        self, export: Export, directory: Path, options: Mapping[str, str] | None = None
+        self,
+        export: Export,
+        directory: Path,
+        options: Mapping[str, str] | None = None,
+        hears: Callable[[str], None] = _nobody,
     ) -> Artifact:
         """The artifact of an export, written into the directory; `options` are the format's.
 
+        `hears` is called with each stage that the converter tells of.
         Raises what the converter raised, or ConversionFailed with its last words.
         """
         job = json.dumps(
@@ -64,15 +75,30 @@ class Worker:
                 "options": dict(options or {}),
             }
         )
-        answer, _ = self._process.communicate(job)
-        try:
-            result = json.loads(answer)
-        except json.JSONDecodeError:
-            raise self._crash() from None
+        result = self._answer(job, hears)
         if "error" in result:
             error = result["error"]
             raise ERRORS[error["kind"]](error["what"], where=error["where"], do=error["do"])
         return Artifact.from_json(result["artifact"], directory)
+
+    def _answer(self, job: str, hears: Callable[[str], None]) -> dict[str, Any]:
+        """What it says last: a line for each stage, then one with what came of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is reported below
+            self._process.stdin.write(job)
+            self._process.stdin.close()
+        for line in self._process.stdout:
+            try:
+                said: dict[str, Any] = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if "stage" not in said:
+                self._process.wait()
+                return said
+            hears(said["stage"])
+        self._process.wait()
+        raise self._crash()
 
     def _crash(self) -> ConversionFailed:
         self._log.seek(0)
@@ -95,7 +121,11 @@ class Worker:
     ) -> None:
         if self._process.poll() is None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         self._log.close()
 
 
@@ -106,9 +136,13 @@ def main() -> None:
     _, name, convert, preload = sys.argv
     resolve(preload)()
     job = sys.stdin.read()
+
+    def write(said: dict[str, Any]) -> None:
+        print(json.dumps(said), file=answer, flush=True)
+
     if job:
-        json.dump(_serve(name, resolve(convert), json.loads(job)), answer)
-        answer.flush()
+        listen(lambda stage: write({"stage": stage}))
+        write(_serve(name, resolve(convert), json.loads(job)))
     os._exit(0)  # TensorFlow and PyTorch take up to 0.7 s to take themselves apart
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from converters.processes.worker import Worker
 from model_defs.errors import BadArtifact, CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.installation import FOLDER
 from model_defs.pixels import save_picture
-from toolchain.build import build, ship
+from toolchain.build import build, produce, ship
 from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
 from toolchain.bundle.home import cache_home
 from toolchain.cli.main import main
+from toolchain.recipes import recipes, targets
 
 TARGETS = ("ios", "android", "web")
 ARTIFACTS = {"ios": "tiny.mlpackage", "android": "tiny.tflite", "web": "tiny.tfjs"}
@@ -161,11 +163,19 @@ class TestVia:
         self, write_tiny: Callable[..., str], tmp_path: Path
     ) -> None:
         model = write_tiny(body="x + x.isnan().float()")
-        (entry,) = built_json(model, "--target", "android", "--out", tmp_path)
-        assert entry["ok"]
+        said: list[tuple[str, str]] = []
+        asked = BuildRequest(
+            (model,), targets.find(("android", "web")), recipes.find("fp16"), out=tmp_path
+        )
+        built = build.build(asked, lambda *stage: said.append(stage))
+        assert [one.exit_code for one in built] == [0, 2]
         (note,) = bundle.read(tmp_path / "tiny-android").artifact.notes
         assert note == ("written by onnx2tf 1.29.24: IsNaN: not among the operations that we lower")
+        assert "TF.js does not have IsNan" in str(built[1].error)
         assert "IsNaN" in mlship("inspect", tmp_path / "tiny-android").stdout
+        # Both wait for one run of it, and say so.
+        waiting = [what for what, stage in said if stage.startswith("asking onnx2tf")]
+        assert sorted(waiting) == ["tiny-android", "tiny-web"]
 
     def test_onnx2tf_does_not_write_core_ml(
         self, write_tiny: Callable[..., str], tmp_path: Path
@@ -244,7 +254,7 @@ def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: Worker, name: str) -> None:
         self.format = name
 
-    def convert(self: Worker, export: Export, directory: Path, options: object) -> Artifact:
+    def convert(self: Worker, export: Export, directory: Path, *_: object) -> Artifact:
         (directory / "model.bin").write_bytes(b"weights")
         inputs, outputs = (
             tuple(Port.of(spec, channels_last=False) for spec in specs)
@@ -480,6 +490,49 @@ def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
         worker._process.kill()
         with pytest.raises(ConversionFailed, match="ended by signal 9"):
             worker.convert(Export(tmp_path, (), (), "float32"), tmp_path)
+
+
+def test_what_onnx_cannot_hold_leaves_core_ml_alone(
+    write_tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from converters import capture as capturing
+
+    export = capturing.export_each
+
+    def refusing(*arguments: Any) -> Export:
+        refusal = UnsupportedOperation("frobnicate cannot be exported", where="net.py:7")
+        return replace(export(*arguments), refused={"onnx": refusal})
+
+    monkeypatch.setattr(capturing, "export_each", refusing)
+    out = tmp_path / "dist"
+    result = mlship("build", write_tiny(), "--target", "all", "--out", out)
+    assert result.exit_code == 2
+    assert [path.name for path in out.glob("tiny-*")] == ["tiny-ios"]
+    rows = [line.split() for line in result.stdout.splitlines() if "not built" in line]
+    assert [row[0] for row in rows] == ["tiny-android", "tiny-web"]
+    for target in ("android", "web"):
+        assert f"tiny-{target}: error: frobnicate cannot be exported" in result.stderr
+    assert result.stderr.count("net.py:7") == 2
+
+
+def test_what_nobody_foresaw_on_one_target_leaves_the_others_alone(
+    write_tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prove = produce.prove
+
+    def falling_over(artifact: Artifact, prepared: Any) -> Any:
+        if artifact.format == "tflite":
+            raise ZeroDivisionError("nobody foresaw it")
+        return prove(artifact, prepared)
+
+    monkeypatch.setattr(produce, "prove", falling_over)
+    asked = ("build", write_tiny(), "--target", "ios", "--target", "android")
+    result = mlship(*asked, "--out", tmp_path / "dist")
+    assert result.exit_code == 4
+    assert (tmp_path / "dist" / "tiny-ios").is_dir()
+    assert "Traceback" in result.stderr
+    assert "tiny-android: " in result.stderr
+    assert "error: ZeroDivisionError: nobody foresaw it" in result.stderr
 
 
 def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable[..., str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from benchmarks.measure.timing.session import Mode, measure_beside_peaks
 from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
 from converters.progress import Say, silent
-from model_defs.errors import BackendUnavailable, UnknownName, worst_code
+from model_defs.errors import BackendUnavailable, MlshipError, UnknownName, worst_code
 from toolchain.build.on_demand import Named, Wanted, find
 from toolchain.build.request import Built
 from toolchain.parity.subject import Subject
@@ -95,9 +95,12 @@ class BenchRun:
 
 @dataclass(frozen=True)
 class _Candidate:
+    """A file on a runtime; `refused` says why there is no such file."""
+
     subject: str
     entry: TimedFile
     macs: int
+    refused: str = ""
 
     @property
     def key(self) -> str:
@@ -156,20 +159,26 @@ def _candidates(
                 yield _Candidate(subject.name, TimedFile(runtime, subject.artifact.path), macs)
     references = [r for f in ("onnx", "torchscript") for r in of_format(f) if asked(name, r)]
     if programs and references:
-        files = reference_files(programs[0], work)
+        files, refused = reference_files(programs[0], work)
         for runtime in references:
-            yield _Candidate(name, TimedFile(runtime, files[runtime.format]), macs)
+            entry, why = TimedFile(runtime, files[runtime.format]), refused.get(runtime.format)
+            yield _Candidate(name, entry, macs, why.what if why else "")
 
 
-def reference_files(program: Program, folder: Path) -> dict[str, Path]:
-    """What a bundle was made of, before any pass, as files that the references run."""
-    from converters.capture import export
+def reference_files(
+    program: Program, folder: Path
+) -> tuple[dict[str, Path], Mapping[str, MlshipError]]:
+    """What a bundle was made of, before any pass, as files that the references run.
+
+    With them: of which there is none, and why.
+    """
+    from converters.capture import export_each
 
     folder.mkdir(parents=True)
-    exported = export(program, folder)
+    exported = export_each(program, folder, ("torchscript", "onnx"))
     shapes = json.dumps([spec.shape for spec in exported.inputs])
     (exported.torchscript.with_name("inputs.json")).write_text(shapes, encoding="utf-8")
-    return {"onnx": exported.onnx, "torchscript": exported.torchscript}
+    return {"onnx": exported.onnx, "torchscript": exported.torchscript}, exported.refused
 
 
 def _timed(
@@ -178,6 +187,9 @@ def _timed(
     skipped: dict[str, str] = {}
     entries: dict[str, TimedFile] = {}
     for one in candidates:
+        if one.refused:
+            skipped[one.key] = one.refused
+            continue
         try:
             one.entry.runtime.look()
         except BackendUnavailable as error:

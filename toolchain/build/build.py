@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.progress import Say, silent
-from model_defs.errors import BadWeights, MlshipError
+from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
 from toolchain.build.prepare import Prepared, prepare
@@ -99,6 +99,9 @@ def _build_target(
     from converters import formats
 
     name, out = prepared.name, prepared.request.out
+    refusal = prepared.export.refused.get(target.made.source)
+    if refusal is not None:
+        return Built(name, target.name, error=refusal)
     key = cache.key(prepared.export.digest, prepared.described, query)
     known = cache.open_object(key)
     if known is not None:
@@ -109,7 +112,7 @@ def _build_target(
     try:
         formats.prepare_runner(target.format)
         with bundle.staging(where) as stage:
-            artifact = produce.convert(prepared, target, worker, stage)
+            artifact = produce.convert(prepared, target, worker, stage, say)
             say(what, "proving")
             report = produce.prove(artifact, prepared)
             sealed = ship.seal(prepared, target, artifact, report)
@@ -120,6 +123,10 @@ def _build_target(
             shipped = bundle.publish(stage, where)
     except MlshipError as error:
         return Built(name, target.name, error=error)
+    except Exception as error:  # ours, or a runtime's: no reason to lose the other targets
+        defect = InternalError(f"{type(error).__name__}: {error}", do=REPORT_IT)
+        defect.__cause__ = error
+        return Built(name, target.name, error=defect)
     finally:
         say(what, "")
     return Built(name, target.name, shipped, report)

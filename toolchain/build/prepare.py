@@ -67,9 +67,9 @@ def prepare(
 ) -> Prepared:
     """Capture a model, run the request's recipe and export into `work`.
 
-    Raises what these raise.
+    Raises what these raise; what is refused of one target's export alone is in the export.
     """
-    from converters.capture import capture, export
+    from converters.capture import capture, export_each
     from toolchain.data.trunks import Trunks
     from toolchain.recipes import pass_report, pipeline
 
@@ -84,8 +84,8 @@ def prepare(
     if request.evaluator is not None:
         evaluate = request.evaluator(captured, say_of_model)
     shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
-    needs_onnx = any(t.made.source == "onnx" for t in request.targets)
-    exported = export(shipped, work, onnx=needs_onnx)
+    sources = {t.made.source for t in request.targets}
+    exported = export_each(shipped, work, sources)
     weights = WeightsOrigin.of(file)
     if file is None and not isinstance(model, str):
         weights = IN_MEMORY

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.lowering import DEFAULT_VIA
+from converters.progress import Say
 from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.recipes.targets import Target
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
     from toolchain.build.prepare import Prepared
 
 
-def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path) -> Artifact:
+def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path, say: Say) -> Artifact:
     """The artifact in its place in `stage`; an operation that is refused names the user's line."""
     via = prepared.request.via
     try:
         options = {} if via == DEFAULT_VIA else {"via": via}
-        artifact = worker.convert(prepared.export, stage, options)
+        hears = functools.partial(say, f"{prepared.name}-{target.name}")
+        artifact = worker.convert(prepared.export, stage, options, hears)
     except UnsupportedOperation as error:
         raise _with_source(error, prepared.export) from error
     path = stage / f"{prepared.name}{target.made.suffix}"

@@ -11,15 +11,11 @@ from typing import Any
 
 import click
 
-from model_defs.errors import InternalError, MlshipError
+from model_defs.errors import REPORT_IT, InternalError, MlshipError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked, "
     "4 a tool or mlship itself failed."
-)
-REPORT_IT = (
-    "if the lines above lead to a file of yours, correct it; otherwise this is a defect of "
-    "mlship: report it, with those lines and what `mlship doctor` says"
 )
 
 
@@ -75,7 +71,9 @@ def print_defect(error: Exception, as_json: bool) -> int:
 
 
 def print_error(error: MlshipError, as_json: bool) -> None:
-    """On standard error, or as JSON on standard output."""
+    """On standard error, or as JSON on standard output; a defect with its traceback."""
+    if isinstance(error, InternalError) and error.__cause__ is not None:
+        traceback.print_exception(error.__cause__)
     if as_json:
         kind = type(error).__name__
         body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}

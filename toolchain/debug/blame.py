@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters import backends
+from converters import backends, formats
 from converters.backends import WATCHES
 from converters.capture import export
 from converters.format import resolve
@@ -159,10 +159,12 @@ def blame(
         say(subject.name, "passes")
         passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
         steps, converted = stages.of_passes(program, passes, inputs)
-        say(subject.name, "ONNX")
-        guide = Guide(export(converted, Path(work, "converted")), inputs)
+        say(subject.name, "exporting")
+        by_onnx = formats.find(subject.artifact.format).source == "onnx"
+        guide = Guide(export(converted, Path(work, "converted"), onnx=by_onnx), inputs)
         before = _before(program, passes, Path(work, "before"), inputs)
-        steps += stages.of_export(guide, converted)
+        if by_onnx:
+            steps += stages.of_export(guide, converted)
         for name in names:
             say(subject.name, name)
             found.append(layers_of(subject, name, guide, before))
