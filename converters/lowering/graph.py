@@ -125,6 +125,8 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode()
+    if attribute.type == onnx.AttributeProto.STRINGS:
+        return [text.decode() for text in value]
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     return value

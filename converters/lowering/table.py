@@ -15,6 +15,7 @@ from converters.lowering import (
     pad,
     phases,
     pool,
+    recurrent,
     reduce,
     resize,
     scatter,
@@ -55,6 +56,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Expand": shape.expand,
     "Flatten": shape.reshape,
     "Floor": unary(m.floor),
+    "GRU": recurrent.gru,
     "Gather": shape.gather,
     "Gelu": activation.gelu,
     "Gemm": matmul.gemm,
@@ -71,6 +73,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Identity": shape.identity,
     "InstanceNormalization": norm.instance_normalization,
     "LRN": norm.local_response_normalization,
+    "LSTM": recurrent.lstm,
     "LayerNormalization": norm.layer_normalization,
     "LeakyRelu": activation.leaky_relu,
     "Less": binary(m.less),
@@ -94,6 +97,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "PRelu": activation.prelu,
     "Pad": pad.pad,
     "Pow": elementwise.power,
+    "RNN": recurrent.rnn,
     "Reciprocal": elementwise.reciprocal,
     "ReduceL1": reduction(m._sum, before=m._abs),
     "ReduceL2": reduction(m._sum, before=m.square, after=m.sqrt),
@@ -147,16 +151,12 @@ OWN: dict[str, Callable[[Call], Results]] = {
 """What rewrites put in the place of ONNX's operations."""
 
 _OUTSIDE = "its result has no fixed size: leave it to the code around the network"
-_UNROLLED = "use the cell (nn.LSTMCell, nn.GRUCell) in a Python loop, which is unrolled"
 INSTEAD: dict[str, str] = {
-    "GRU": _UNROLLED,
     "GridSample": "use F.interpolate, or warp in the code around the network",
     "If": "decide in __init__, or compute both sides and use torch.where",
-    "LSTM": _UNROLLED,
     "Loop": "use a Python loop over a fixed range, which is unrolled",
     "NonMaxSuppression": _OUTSIDE,
     "NonZero": _OUTSIDE,
-    "RNN": _UNROLLED,
     "Unique": _OUTSIDE,
 }
 """What to write in PyTorch in place of operations that we do not lower."""

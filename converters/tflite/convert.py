@@ -45,7 +45,8 @@ def convert(export: Export, directory: Path, via: lowering.Via = lowering.DEFAUL
 
     how = (export.precision, export.grids, export.mixed)
     plain = to_flatbuffer(lowered)
-    notes += encodings.left(constants(plain), export.grids, export.precision)
+    if export.grids:
+        notes += encodings.left(constants(plain), export.grids, export.precision)
     data = stored(plain, lowered, *how)
     path = directory / FILE
     try:

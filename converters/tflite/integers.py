@@ -120,10 +120,12 @@ class _Work:
 
     def _compute(self, operator: schema.OperatorT, kind: int) -> None:
         """What computes numbers computes with codes, where a QUANTIZE alone reads its result."""
+        data = {int(operator.inputs[place]) for place in DATA.get(kind, (0,))}
+        if not self.codes.keys() >= data:
+            return
         # Only a QUANTIZE says which grid a result goes to, and codes need one.
         result = self._quantized(int(operator.outputs[0]))
-        data = {int(operator.inputs[place]) for place in DATA.get(kind, (0,))}
-        if result is None or not self.codes.keys() >= data:
+        if result is None:
             return
         inputs = [self.codes.get(int(i), int(i)) for i in operator.inputs]
         if kind in KERNELS and not self._encode(inputs, kind):

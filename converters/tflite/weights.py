@@ -33,9 +33,10 @@ def store(
     """Stores each constant that lies on a grid as codes, and others at the precision.
 
     What several operations read has a DEQUANTIZE for each of them, or a bias that is also an
-    operand keeps its convolutions out of the partition. What float16 cannot hold (beyond 65504,
-    or infinite) stays float32, as do scalars, among them every epsilon. A bias of one element
-    does not: XNNPACK wants it like its filter.
+    operand keeps its convolutions out of the partition. Multiplications share one: XNNPACK
+    keeps an unpacked copy for each, and recurrent weights are read by one at each step. What
+    float16 cannot hold (beyond 65504, or infinite) stays float32, as do scalars, among them
+    every epsilon. A bias of one element does not: XNNPACK wants it like its filter.
     """
     (graph,) = model.subgraphs
     operators = []
@@ -46,7 +47,7 @@ def store(
         code = _dequantize(model, VERSIONS[encoding.dtype])
         operators += [
             schema.OperatorT(opcodeIndex=code, inputs=[source], outputs=[unpacked])
-            for unpacked in _one_for_each_reader(graph, index)
+            for unpacked in _one_for_each_reader(model, index)
         ]
     # Operations run in the order of this list.
     graph.operators = operators + graph.operators
@@ -141,15 +142,26 @@ def _dequantize(model: schema.ModelT, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _one_for_each_reader(graph: schema.SubGraphT, index: int) -> list[int]:
-    """The tensor, and a twin of it for each operation after the first that reads it."""
+def _one_for_each_reader(model: schema.ModelT, index: int) -> list[int]:
+    """The tensor, and a twin of it for each operation after the first that reads it.
+
+    All multiplications count as one.
+    """
+    (graph,) = model.subgraphs
     readers = [op for op in graph.operators if index in list(op.inputs)]
+    products = [op for op in readers if _code(model, op) == schema.BuiltinOperator.MUL]
+    others = [[op] for op in readers if op not in products]
     found = [index]
-    for operation in readers[1:]:
+    for group in (others + [products] * bool(products))[1:]:
         graph.tensors.append(copy.copy(graph.tensors[index]))
         found.append(len(graph.tensors) - 1)
-        operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
+        for operation in group:
+            operation.inputs = [found[-1] if i == index else int(i) for i in operation.inputs]
     return found
+
+
+def _code(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    return int(model.operatorCodes[operator.opcodeIndex].builtinCode)
 
 
 def float32_constant(model: schema.ModelT, tensor: schema.TensorT) -> np.ndarray | None:

@@ -30,6 +30,20 @@ RESIZE = """(float[1,2,4,4] x) => (float[1,2,{size},{size}] y) <
 VOLUME = """(float[1,2,4,4,4] x) => (float[1,2,3,3,3] y) {
     y = MaxPool<kernel_shape=[2,2,2]>(x)
 }"""
+
+
+def recurrent(op: str, attributes: str, lengths: tuple[int, int] = (3, 3)) -> str:
+    """A layer of one feature and one unit."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    ones = ", ".join(["1"] * gates)
+    return f"""(float[3,2,1] x) => (float[3,1,2,1] y) <
+        float[1,{gates},1] w = {{{ones}}}, float[1,{gates},1] r = {{{ones}}},
+        int32[2] n = {{{lengths[0]}, {lengths[1]}}}
+    > {{
+        y = {op}<hidden_size=1, {attributes}>(x, w, r, , n)
+    }}"""
+
+
 REFUSED = {
     "align_corners with size 4 times 0.6": RESIZE.format(size=2, scale=0.6, mode="align_corners"),
     "coordinate_transformation_mode 'tf_crop_and_resize'": RESIZE.format(
@@ -68,6 +82,14 @@ REFUSED = {
     "mode 'edge'": """(float[1,2,4,4] x) => (float[1,2,4,3] y) <int64[8] p = {0,0,0,-1,0,0,0,0}> {
         y = Pad<mode="edge">(x, p)
     }""",
+    "LSTM: clip": recurrent("LSTM", "clip=1.0"),
+    "LSTM: input_forget": recurrent("LSTM", "input_forget=1"),
+    "RNN: activation 'softsign'": recurrent("RNN", 'activations=["Softsign"]'),
+    "GRU: activations with parameters": recurrent(
+        "GRU", 'activations=["LeakyRelu", "Tanh"], activation_alpha=[0.1]'
+    ),
+    "GRU: sequences of unlike lengths": recurrent("GRU", "linear_before_reset=1", lengths=(2, 3)),
+    "RNN: direction 'sideways'": recurrent("RNN", 'direction="sideways"'),
     "not among the operations": """(float[1,2,4,4] x, float[1,3,3,2] g) => (float[1,2,3,3] y) {
         y = GridSample(x, g)
     }""",
