@@ -118,6 +118,7 @@ def convert(
     targets: str | Sequence[str],
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     out: str | Path = "dist",
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
@@ -145,7 +146,15 @@ def convert(
         spec = model
     else:
         spec = describe(model, example_inputs, name=name, tolerance=tolerance)
-    return build(spec, targets=targets, recipe=recipe, weights=weights, out=out, say=say)
+    return build(
+        spec,
+        targets=targets,
+        recipe=recipe,
+        weights=weights,
+        trust_pickle=trust_pickle,
+        out=out,
+        say=say,
+    )
 
 
 def describe(
@@ -186,6 +195,7 @@ def build(
     targets: str | Sequence[str],
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     out: str | Path = "dist",
     say: Say | None = None,
 ) -> list[Built]:
@@ -193,7 +203,8 @@ def build(
 
     A model is a name that `mlship list` shows, "path/to/file.py:spec", a ModelSpec or a Product.
     An error on one target leaves the others alone, and is in its place in the list; raised is
-    what concerns all: an unknown name, or the one model that cannot be captured.
+    what concerns all: an unknown name, or the one model that cannot be captured. Weights are
+    unpickled, which runs what is in them, with `trust_pickle` alone: of whom you trust.
     """
     from converters.progress import silent
     from toolchain.build import build as building
@@ -204,6 +215,7 @@ def build(
         _targets(targets),
         _recipe(recipe),
         weights=_path(weights),
+        trust_pickle=trust_pickle,
         out=Path(out),
     )
     return building.build(request, say or silent)
@@ -231,6 +243,7 @@ def parity(
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     cases: str | Path | None = None,
     backends: Sequence[str] = (),
     require: Sequence[str] = (),
@@ -246,7 +259,7 @@ def parity(
     from toolchain.build import judge
     from toolchain.parity.harness import BackendChoice
 
-    wanted = _wanted(targets, recipe, weights, model, cases)
+    wanted = _wanted(targets, recipe, weights, model, cases, trust_pickle=trust_pickle)
     choice = BackendChoice(tuple(backends), tuple(require))
     return judge.run(_names(subjects), wanted, choice, say=say or silent)
 
@@ -258,6 +271,7 @@ def blame(
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     cases: str | Path | None = None,
     case: str = "",
     backends: Sequence[str] = (),
@@ -267,7 +281,7 @@ def blame(
     from converters.progress import silent
     from toolchain.debug import blame_run
 
-    wanted = _wanted(targets, recipe, weights, model, cases, case)
+    wanted = _wanted(targets, recipe, weights, model, cases, case, trust_pickle=trust_pickle)
     found, unbuilt = blame_run.run(_names(subjects), wanted, tuple(backends), say or silent)
     return _all_of(found, unbuilt)
 
@@ -278,6 +292,7 @@ def audit(
     model: str | ModelSpec | None = None,
     recipe: str | Recipe = "fp32",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     cases: str | Path | None = None,
     say: Say | None = None,
 ) -> list[Audited]:
@@ -285,7 +300,7 @@ def audit(
     from converters.progress import silent
     from toolchain.debug import audit as auditing
 
-    wanted = _wanted(auditing.TARGET, recipe, weights, model, cases)
+    wanted = _wanted(auditing.TARGET, recipe, weights, model, cases, trust_pickle=trust_pickle)
     return _all_of(*auditing.run(_names(subjects), wanted, say or silent))
 
 
@@ -295,13 +310,14 @@ def size(
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     say: Say | None = None,
 ) -> list[tuple[Bundle, SizeRow]]:
     """`mlship size`: where the bytes of each bundle are, on disk and on the wire."""
     from converters.progress import silent
     from toolchain.bench import size as sizing
 
-    wanted = _wanted(targets, recipe, weights)
+    wanted = _wanted(targets, recipe, weights, trust_pickle=trust_pickle)
     return [*sizing.measure_all(_names(subjects), wanted, say or silent)]
 
 
@@ -312,6 +328,7 @@ def bench(
     targets: str | Sequence[str] = "all",
     recipe: str | Recipe = "fp16",
     weights: str | Path | None = None,
+    trust_pickle: bool = False,
     runtimes: Sequence[str] = (),
     full: bool = False,
     layers: bool = False,
@@ -322,7 +339,7 @@ def bench(
     from converters.progress import silent
     from toolchain.bench import run
 
-    wanted = _wanted(targets, recipe, weights, model)
+    wanted = _wanted(targets, recipe, weights, model, trust_pickle=trust_pickle)
     mode = MODES["full" if full else "quick"]
     names = _names(subjects)
     return run.run(names, wanted, tuple(runtimes), mode, layers=layers, say=say or silent)
@@ -414,11 +431,14 @@ def _wanted(
     model: str | ModelSpec | None = None,
     cases: str | Path | None = None,
     case: str | None = None,
+    *,
+    trust_pickle: bool = False,
 ) -> Wanted:
     from toolchain.build.on_demand import Wanted
 
     folder = _path(cases)
-    return Wanted(_targets(targets), _recipe(recipe), folder, model, _path(weights), case)
+    where = (_targets(targets), _recipe(recipe), folder)
+    return Wanted(*where, model, _path(weights), case, trust_pickle)
 
 
 def _names(subjects: Subjects | Iterable[Subjects]) -> tuple[Named, ...]:

@@ -13,7 +13,7 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from converters.api import Export, Program
 from converters.format import Source
 from converters.signature import call, flat, is_flat, left_out, outputs_of
+from converters.weights import load_weights
 from model_defs.errors import BadModule, BadSpec, BadWeights, MlshipError, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 
@@ -36,11 +37,11 @@ TORCH = os.path.dirname(torch.__file__)
 MODES_MATTER = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
-def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
+def capture(spec: ModelSpec, weights: Path | None = None, *, trust_pickle: bool = False) -> Program:
     """Build the module under seed 0, load its weights and check that it can be traced.
 
-    `weights` takes the place of the specification's own. Raises BadModule, BadSpec or
-    BadWeights; what was repaired is in the program's `notes`.
+    `weights` takes the place of the specification's own; they are unpickled only where that is
+    trusted. Raises BadModule, BadSpec or BadWeights; what was repaired is in the program's `notes`.
     """
     torch.manual_seed(SEED)
     with user_code(f"{spec.name}: build() failed"):
@@ -50,7 +51,9 @@ def capture(spec: ModelSpec, weights: Path | None = None) -> Program:
     notes = [*spec.notes, *_settle(module)]
     path = weights or spec.weights
     if path is not None:
-        notes += load_weights(flat(spec, module), path, spec.part, example(spec))
+        notes += load_weights(
+            flat(spec, module), path, spec.part, example(spec), trust_pickle=trust_pickle
+        )
     _check_numbers(module)
     result = _check_forward(spec, module)
     unused = left_out(spec, result)
@@ -111,6 +114,7 @@ def _settle(module: nn.Module) -> list[str]:
             for tensor in list(part.parametrizations):
                 parametrize.remove_parametrizations(part, tensor, leave_parametrized=True)
                 notes.append(f"parametrization of {name}.{tensor} was folded into the tensor")
+    notes += cast_halves(module)
     for name, tensor in _tensors(module):
         if not tensor.is_contiguous():
             tensor.data = tensor.data.contiguous()
@@ -119,84 +123,23 @@ def _settle(module: nn.Module) -> list[str]:
     return notes
 
 
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def cast_halves(module: nn.Module) -> list[str]:
+    """Float32 in place of half precision, which a recipe may choose again; a note where there was.
+
+    A number of half precision is one of float32, so that nothing is lost.
+    """
+    halves = [tensor for _, tensor in _tensors(module) if tensor.dtype in HALVES]
+    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in halves})
+    for tensor in halves:
+        tensor.data = tensor.data.float()
+    return [f"the module's {' and '.join(kinds)} numbers were cast to float32"] if kinds else []
+
+
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
-
-
-def load_weights(
-    module: nn.Module, path: Path, part: str = "", inputs: Sequence[torch.Tensor] = ()
-) -> list[str]:
-    """Load a state dict that fits exactly; BadWeights names the keys that do not.
-
-    Of a file that has tensors below `part`, these are taken. Where `inputs` are given, and the
-    file is of the same net with fewer channels, these are taken out of the module, which is
-    returned as a note.
-    """
-    found = _below(part, read_weights(path))
-    notes = _narrowed(module, inputs, found) if inputs else []
-    wanted = module.state_dict()
-    problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": [
-            f"{key} ({tuple(found[key].shape)}, not {tuple(wanted[key].shape)})"
-            for key in sorted(wanted.keys() & found.keys())
-            if found[key].shape != wanted[key].shape
-        ],
-    }
-    if any(problems.values()):
-        text = "; ".join(f"{len(v)} {k}: {_some(v)}" for k, v in problems.items() if v)
-        raise BadWeights(
-            f"the weights do not fit the module: {text}",
-            where=str(path),
-            do="pass the file that belongs to this architecture, saved from its state_dict()",
-        )
-    module.load_state_dict(found)
-    return notes
-
-
-def _narrowed(
-    module: nn.Module, inputs: Sequence[torch.Tensor], found: Mapping[str, torch.Tensor]
-) -> list[str]:
-    from converters.channels.fit import narrowed  # needs SciPy
-
-    return narrowed(module, inputs, found)
-
-
-def _below(part: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")}
-    return own if part and own else state
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def read_weights(path: Path) -> Mapping[str, torch.Tensor]:
-    """The tensors of a .safetensors or .pt file, by name. Raises BadWeights."""
-    import pickle
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise BadWeights("there is no such weights file", where=str(path))
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise BadWeights(
-            f"the weights file cannot be read: {str(error).splitlines()[0]}",
-            where=str(path),
-            do="save it with safetensors, or with torch.save(module.state_dict(), path)",
-        ) from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
-        raise BadWeights("the file holds no state dict", where=str(path))
-    return state
 
 
 def _check_numbers(module: nn.Module) -> None:

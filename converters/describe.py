@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from converters.capture import TORCH, user_code
+from converters.capture import HALVES, TORCH, cast_halves, user_code
 from converters.signature import leaves, names_of, tensor_name
 from model_defs.errors import BadModule, BadSpec, UnknownName
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
@@ -57,10 +57,11 @@ def describe(
     inputs = _first_of_batch(_tensors(example_inputs))
     _check_call(module, inputs)
     ours = _copied(module)
+    notes = cast_halves(ours)
     with torch.no_grad(), user_code("the module does not run on the example"):
         result = ours(*inputs)
     named = dict(zip(_input_names(ours, len(inputs)), inputs, strict=True))
-    return describe_run(name, ours, named, result, tolerance)
+    return describe_run(name, ours, named, result, tolerance, notes)
 
 
 def describe_run(
@@ -122,7 +123,7 @@ def _check_module(module: nn.Module) -> None:
                 f"{name} is on the device meta, and has no numbers",
                 do="module.to_empty(device='cpu'), then load its weights with load_state_dict",
             )
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *HALVES):
             raise BadModule(
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not float32",
                 do="pass module.float(); the recipe chooses the type that is stored",

@@ -313,6 +313,16 @@ def test_the_first_tolerance_is_a_hundredth_of_the_range() -> None:
     assert first_tolerance(torch.tensor([0.0, 0.1234])) == 0.0013
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_cast_and_said(kind: torch.dtype) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1)).to(kind)
+    spec = mlship.describe(net, torch.rand(1, 3, 8, 8))
+    name = str(kind).removeprefix("torch.")
+    assert spec.notes[0] == f"the module's {name} numbers were cast to float32"
+    assert {p.dtype for p in spec.build().parameters()} == {torch.float32}
+    assert {p.dtype for p in net.parameters()} == {kind}
+
+
 def test_the_first_tolerance_is_never_less_than_float16_needs() -> None:
     assert first_tolerance(torch.tensor([1000.0, 1000.5])) >= ULPS * 1000.5 / 2048
     assert first_tolerance(torch.zeros(3)) > 0
@@ -422,8 +432,10 @@ def test_what_to_do_about_an_example(example: Any, do: str) -> None:
     [
         (lambda: torch.jit.script(nn.Conv2d(3, 1, 1)), "pass the nn.Module that it was made of"),
         (lambda: nn.Conv2d(3, 1, 1, device="meta"), "weight is on the device meta"),
-        (lambda: nn.Conv2d(3, 1, 1).half(), r"weight is float16, not float32\s+do: .*\.float\(\)"),
-        (lambda: nn.BatchNorm2d(3).bfloat16(), r"weight is bfloat16, not float32"),
+        (
+            lambda: nn.Conv2d(3, 1, 1).double(),
+            r"weight is float64, not float32\s+do: .*\.float\(\)",
+        ),
         (lambda: nn.Sequential(Locked()), r"_thread\.lock.*\s+where: its attribute 0\.lock\s+do: "),
         (lambda: Fault(lambda x: x[:, :0]), r"output 'output' .* holds no numbers"),
     ],

@@ -13,7 +13,7 @@ from benchmarks.studies.peers import subjects, suite
 from benchmarks.studies.peers.rows import PeerRow
 from benchmarks.studies.peers.suite import ToolBuild
 from benchmarks.studies.peers.tools import OURS, TOOLS
-from converters.capture import read_weights
+from converters.weights import read_weights
 from model_defs import lookup
 from model_defs.counting import count
 
@@ -65,7 +65,7 @@ def test_timm_s_networks_can_be_counted_without_numbers(name: str) -> None:
 
 def test_tools_are_given_the_weights_that_ship() -> None:
     spec, module, example = subjects.given("portrait")
-    stored = read_weights(spec.weights)  # type: ignore[arg-type]
+    stored = read_weights(spec.weights).tensors  # type: ignore[arg-type]
     state = module.state_dict()
     assert state.keys() == stored.keys()
     assert all(state[key].equal(stored[key]) for key in stored)

@@ -535,6 +535,60 @@ def test_what_nobody_foresaw_on_one_target_leaves_the_others_alone(
     assert "error: ZeroDivisionError: nobody foresaw it" in result.stderr
 
 
+class TestCheckpoints:
+    """`--weights` with what trainings leave behind, through the command and the function."""
+
+    @pytest.fixture
+    def model(self, write_tiny: Callable[..., str]) -> str:
+        return write_tiny()
+
+    def checkpoint(self, model: str, path: Path, **more: object) -> dict[str, Any]:
+        import torch
+
+        from model_defs import lookup
+
+        torch.manual_seed(7)
+        state = lookup.load(lookup.expand(model)[0]).build().state_dict()
+        below = {f"model.{name}": tensor for name, tensor in state.items()}
+        torch.save({"epoch": 3, "state_dict": below, **more}, path)
+        return state
+
+    def test_lightning_s_is_built_and_what_was_taken_is_said(
+        self, model: str, tmp_path: Path
+    ) -> None:
+        import mlship as api
+
+        state = self.checkpoint(model, tmp_path / "last.ckpt")
+        asked = (model, "--target", "ios", "--recipe", "fp32", "--out", tmp_path / "a")
+        result = mlship("build", *asked, "--weights", tmp_path / "last.ckpt")
+        assert result.exit_code == 0, result.output
+        assert "note: weights: 'state_dict' of the file was taken" in result.stdout
+        assert "note: weights: what is below model. was taken" in result.stdout
+        named = {"recipe": "fp32", "out": tmp_path / "b", "weights": tmp_path / "last.ckpt"}
+        (built,) = api.convert(model, targets="ios", **named)
+        assert built.shipped().manifest.files == bundle.read(tmp_path / "a/tiny-ios").manifest.files
+        from safetensors.torch import save_file
+
+        save_file(state, tmp_path / "plain.safetensors")
+        named |= {"out": tmp_path / "c", "weights": tmp_path / "plain.safetensors"}
+        (plain,) = api.convert(model, targets="ios", **named)
+        assert plain.shipped().manifest.files == built.shipped().manifest.files
+
+    def test_pickled_objects_are_read_where_they_are_trusted(
+        self, model: str, tmp_path: Path
+    ) -> None:
+        from argparse import Namespace
+
+        self.checkpoint(model, tmp_path / "last.ckpt", hyper_parameters=Namespace(lr=1))
+        asked = ("build", model, "--target", "ios", "--weights", tmp_path / "last.ckpt")
+        result = mlship(*asked, "--out", tmp_path)
+        assert result.exit_code == 2
+        assert "pickled objects beside tensors: argparse.Namespace" in result.stderr
+        assert "--trust-pickle" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert mlship(*asked, "--trust-pickle", "--out", tmp_path).exit_code == 0
+
+
 def test_a_killed_build_leaves_the_old_bundle(shared: Path, write_tiny: Callable[..., str]) -> None:
     old = bundle.read(shared / "dist" / "tiny-ios").manifest
     model = write_tiny(body="x * 3")

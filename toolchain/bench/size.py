@@ -44,8 +44,8 @@ def measure_all(
             continue
         with tempfile.TemporaryDirectory(prefix="mlship-") as work:
             models = lookup.expand(name) if isinstance(name, str) else (name,)
-            asked = (models, wanted.targets, wanted.recipe)
-            for one in build(BuildRequest(*asked, wanted.weights, Path(work)), say):
+            asked = (models, wanted.targets, wanted.recipe, wanted.weights, Path(work))
+            for one in build(BuildRequest(*asked, trust_pickle=wanted.trust_pickle), say):
                 yield _measured(one)
 
 

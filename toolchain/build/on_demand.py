@@ -27,7 +27,8 @@ T = TypeVar("T")
 class Wanted:
     """What the user asked for, beside the names of models and bundles.
 
-    `case` is the only one that is looked at, "" the first; all if there is none.
+    `case` is the only one that is looked at, "" the first; all if there is none. Weights are
+    unpickled where `trust_pickle` says that they may.
     """
 
     targets: tuple[Target, ...]
@@ -36,6 +37,7 @@ class Wanted:
     model: str | ModelSpec | None = None
     weights: Path | None = None
     case: str | None = None
+    trust_pickle: bool = False
 
 
 Named = str | ModelSpec
@@ -50,14 +52,19 @@ def find(names: Iterable[Named], wanted: Wanted, work: Path, say: Say) -> Iterat
     """
     if wanted.folder is not None:
         cases.pictures_in(wanted.folder)
-    subjects = Subjects(wanted.folder, wanted.weights, wanted.case)
+    subjects = Subjects(wanted.folder, wanted.weights, wanted.case, wanted.trust_pickle)
     for name in names:
         if isinstance(name, str) and is_bundle(name):
             yield subjects.of(bundles.read(Path(name)), wanted.model)
             continue
         for model in lookup.expand(name) if isinstance(name, str) else (name,):
             request = BuildRequest(
-                (model,), wanted.targets, wanted.recipe, weights=wanted.weights, out=work
+                (model,),
+                wanted.targets,
+                wanted.recipe,
+                weights=wanted.weights,
+                out=work,
+                trust_pickle=wanted.trust_pickle,
             )
             for one in build(request, say):
                 yield one if one.bundle is None else subjects.of(one.bundle, model)

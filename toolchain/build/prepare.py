@@ -77,7 +77,7 @@ def prepare(
     with cache.recording() as inputs:
         spec = lookup.load(model)
         file = recipe.weights_of(spec, request.weights)
-        captured = capture(spec, file)
+        captured = capture(spec, file, trust_pickle=request.trust_pickle)
         trunks = Trunks.of(spec)
     say_of_model = functools.partial(say, title(model))
     evaluate: pass_report.Evaluate = pass_report.evaluate_nothing

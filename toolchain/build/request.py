@@ -33,7 +33,7 @@ class BuildRequest:
     bundles are found again by what they are made of, never by name. `via` "onnx2tf" takes its
     lowering instead of ours, for TFLite and TF.js only. `compute` is written into Core ML
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
-    the report of the passes.
+    the report of the passes. Weights are unpickled where `trust_pickle` says that they may.
 
     Raises UnsupportedOption for what the targets cannot do.
     """
@@ -46,6 +46,7 @@ class BuildRequest:
     via: Via = DEFAULT_VIA
     compute: Compute = DEFAULT_COMPUTE
     evaluator: MakeEvaluator | None = None
+    trust_pickle: bool = False
 
     def __post_init__(self) -> None:
         check_via(self.targets, self.via)

@@ -11,6 +11,7 @@ from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import worst_code
 from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
+from toolchain.cli.options import TRUST_PICKLE
 from toolchain.recipes import recipes, targets
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     "--recipe", default=recipes.DEFAULT, show_default=True, help=", ".join(recipes.RECIPES)
 )
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@TRUST_PICKLE
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 @click.option(
     "--via",
@@ -54,6 +56,7 @@ def build(
     target_names: tuple[str, ...],
     recipe: str,
     weights: Path | None,
+    trust_pickle: bool,
     out: Path,
     via: Via,
     compute: Compute,
@@ -75,7 +78,9 @@ def build(
     recipe_found = recipes.find(recipe)
     names = lookup.shipped() if everything else lookup.expand(model or "")
     evaluator = _make_evaluator() if metric else None
-    request = BuildRequest(names, chosen, recipe_found, weights, out, via, compute, evaluator)
+    request = BuildRequest(
+        names, chosen, recipe_found, weights, out, via, compute, evaluator, trust_pickle
+    )
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:

@@ -20,6 +20,13 @@ REPORT = click.option(
 )
 
 
+TRUST_PICKLE = click.option(
+    "--trust-pickle",
+    is_flag=True,
+    help="Unpickle files, which runs what is in them: only of whom you trust.",
+)
+
+
 def of_subjects(
     *without: str, recipe: str = recipes.DEFAULT
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -36,12 +43,19 @@ def of_subjects(
             target_names: tuple[str, ...] = (),
             weights: Path | None = None,
             model: str | None = None,
+            trust_pickle: bool = False,
             **options: Any,
         ) -> int:
             from toolchain.build.on_demand import Wanted
 
             places = targets.find(target_names or ("all",))
-            wanted = Wanted(places, recipes.find(recipe), model=model, weights=weights)
+            wanted = Wanted(
+                places,
+                recipes.find(recipe),
+                model=model,
+                weights=weights,
+                trust_pickle=trust_pickle,
+            )
             return function(wanted=wanted, **options)
 
         options = _of_subjects(recipe)
@@ -63,6 +77,7 @@ def _of_subjects(recipe: str) -> dict[str, Callable[[Any], Any]]:
             "--recipe", default=recipe, show_default=True, help="Of what is built."
         ),
         "weights": click.option("--weights", type=Path, help="Of MODEL, or of the bundles' model."),
+        "trust_pickle": TRUST_PICKLE,
         "model": click.option(
             "--model", help="The bundles' model, where the zoo does not have it."
         ),

@@ -80,8 +80,15 @@ class Subjects:
     that is looked at, "" the first; all if there is none.
     """
 
-    def __init__(self, folder: Path | None, weights: Path | None, case: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        weights: Path | None,
+        case: str | None,
+        trust_pickle: bool = False,
+    ) -> None:
         self._folder, self._weights, self._case = folder, weights, case
+        self._trust_pickle = trust_pickle
         self._programs: dict[tuple[str | ModelSpec, bool], Program] = {}
         self._cases: dict[ModelSpec, Cases] = {}
         self._references: dict[tuple[ModelSpec, bool], Reference] = {}
@@ -113,7 +120,8 @@ class Subjects:
         key = model, bool(recipe.pruned)
         if key not in self._programs:
             spec = lookup.load(model)
-            self._programs[key] = capture(spec, recipe.weights_of(spec, self._weights))
+            file = recipe.weights_of(spec, self._weights)
+            self._programs[key] = capture(spec, file, trust_pickle=self._trust_pickle)
         return self._programs[key]
 
     def _reference(self, program: Program, recipe: Recipe, bundle: Bundle) -> Reference:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from converters.capture import load_weights
+from converters.weights import load_weights
 from model_defs.depth import DEPTH_TRUNK, Decoder
 from model_defs.mobilenet import MobileNetV1
 from model_defs.pixels import to_tensor

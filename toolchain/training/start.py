@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from converters.capture import example_of, read_weights
+from converters.capture import example_of
+from converters.weights import read_weights
 from model_defs.blocks import tent
 from model_defs.errors import BadWeights
 from model_defs.spec import TensorSpec
@@ -57,7 +58,7 @@ def narrow(net: nn.Module, path: Path, inputs: tuple[TensorSpec, ...]) -> None:
     """Takes channels out of a net where the file is of the same net, pruned."""
     from converters.channels.fit import narrowed
 
-    narrowed(net.eval(), example_of(inputs), read_weights(path))
+    narrowed(net.eval(), example_of(inputs), read_weights(path).tensors)
 
 
 @torch.no_grad()
@@ -68,7 +69,7 @@ def load(net: nn.Module, path: Path) -> int:
     Of a kernel that sees more channels than the other's, those beyond are 0. Raises BadWeights
     where nothing fits.
     """
-    theirs, copied = read_weights(path), 0
+    theirs, copied = read_weights(path).tensors, 0
     for name, mine in net.state_dict().items():
         match = next((k for k in theirs if _same_name(k, name) and _fits(theirs[k], mine)), None)
         if match is not None:

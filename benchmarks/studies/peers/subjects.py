@@ -45,7 +45,8 @@ def given(name: str) -> tuple[ModelSpec, nn.Module, tuple[Tensor, ...]]:
     """
     import torch
 
-    from converters.capture import SEED, example, load_weights
+    from converters.capture import SEED, example
+    from converters.weights import load_weights
 
     spec = spec_of(name)
     torch.manual_seed(SEED)
