@@ -353,7 +353,8 @@ def main() -> None:
 
 
 MODELS = (
-    "a name that mlship list shows, 'file.py:spec', a ModelSpec (describe makes one) or a Product"
+    "a name that mlship list shows, 'file.py:spec', 'net.onnx', a ModelSpec (describe makes one) "
+    "or a Product"
 )
 """What may be given as a model, in the words of an error."""
 

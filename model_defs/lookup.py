@@ -1,10 +1,12 @@
-"""From what the user typed to specifications: a zoo name, a product, or path/to/file.py:spec."""
+"""From what the user typed to specifications: a zoo name, a product, file.py:spec, net.onnx."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,11 @@ from model_defs.installation import PREFIX, ROOMS
 from model_defs.spec import ModelSpec
 
 Kind = TypeVar("Kind")
+
+FILE_OF_MODEL = re.compile(r"(?P<path>.*\.onnx)(?P<shapes>:.*)?")
+"""A file that holds a model, and what is said of the shapes of its inputs."""
+READER = "converters.files.read:read"
+"""What makes a specification of such a file: imported when there is one."""
 
 
 def expand(name: str) -> tuple[str, ...]:
@@ -30,6 +37,8 @@ def expand(name: str) -> tuple[str, ...]:
                 f"'{name}' does not name a specification", do="write it as path/to/file.py:spec"
             )
         return (f"{Path(path).absolute()}:{attribute}",)
+    if file := FILE_OF_MODEL.fullmatch(name):
+        return (f"{Path(file['path']).absolute()}{file['shapes'] or ''}",)
     if name in zoo.PRODUCTS:
         return zoo.PRODUCTS[name].models
     if name not in zoo.MODELS:
@@ -46,6 +55,10 @@ def load(name: str | ModelSpec) -> ModelSpec:
     """The specification of one of the names that `expand` returns; one that is given is it."""
     if isinstance(name, ModelSpec):
         return name
+    if FILE_OF_MODEL.fullmatch(name):
+        module, _, function = READER.partition(":")
+        found: ModelSpec = getattr(import_module(module), function)(name)
+        return found
     return zoo.load(name) if name in zoo.MODELS else load_as(name, ModelSpec)
 
 

@@ -24,7 +24,7 @@ INSIDE = {
         "cli",
     ),
     "converters": (
-        *("processes", "channels", "graph", "mil", "lowering", "intermediates"),
+        *("processes", "channels", "graph", "mil", "lowering", "files", "intermediates"),
         *("coreml", "tflite", "tfjs", "browser"),
     ),
     "benchmarks": ("measure", "studies"),

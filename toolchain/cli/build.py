@@ -65,7 +65,8 @@ def build(
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
 
-    MODEL is a name that `mlship list` shows, or path/to/file.py:spec.
+    MODEL is a name that `mlship list` shows, path/to/file.py:spec, or an ONNX file: net.onnx, or
+    net.onnx:input=1,3,224,224 where the file leaves sizes open.
     """
     from model_defs import lookup
     from toolchain.build.build import build as build_bundles

@@ -1,0 +1,1 @@
+"""Models out of files: each kind of file is read into a specification whose build() runs it."""

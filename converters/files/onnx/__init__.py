@@ -1,0 +1,1 @@
+"""ONNX files as models: read, checked, made into plain torch, and proved against ONNX's own."""
