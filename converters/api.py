@@ -113,26 +113,36 @@ class Port:
     dtype: str = "float32"
 
     @classmethod
-    def of(cls, spec: TensorSpec, *, channels_last: bool, stored_as: str = "") -> Port:
+    def of(
+        cls, spec: TensorSpec, *, channels_last: bool, stored_as: str = "", dtype: str = "float32"
+    ) -> Port:
         """The port of a spec's tensor, 4-D ones stored (N, H, W, C) where asked."""
         rank = len(spec.shape)
         axes = (0, 2, 3, 1) if channels_last and rank == 4 else tuple(range(rank))
-        return cls(spec.name, stored_as or spec.name, tuple(spec.shape[a] for a in axes), axes)
+        shape = tuple(spec.shape[a] for a in axes)
+        return cls(spec.name, stored_as or spec.name, shape, axes, dtype)
 
     @property
     def logical_shape(self) -> tuple[int, ...]:
         return tuple(self.shape[self.axes.index(a)] for a in range(len(self.axes)))
 
     def to_stored(self, logical: np.ndarray) -> np.ndarray:
-        """A logical tensor in the artifact's layout and type; BadArtifact for another shape."""
+        """A logical tensor in the artifact's layout and type.
+
+        BadArtifact for another shape, and for numbers that an integer type does not hold.
+        """
         if logical.shape != self.logical_shape:
             raise BadArtifact(
                 f"input '{self.name}' has shape {logical.shape}, not {self.logical_shape}"
             )
+        if np.dtype(self.dtype).kind in "iub" and (logical.astype(self.dtype) != logical).any():
+            raise BadArtifact(f"input '{self.name}' has numbers that {self.dtype} does not hold")
         return np.ascontiguousarray(logical.transpose(self.axes), dtype=self.dtype)
 
     def to_logical(self, stored: np.ndarray) -> np.ndarray:
-        """The inverse of `to_stored`, as float32; BadArtifact if the shape is not the stored one.
+        """The inverse of `to_stored`; BadArtifact if the shape is not the stored one.
+
+        Floats come as float32, integers and booleans as they are stored.
 
         Element counts are not enough: (1, C, H, W) for (1, H, W, C) is refused.
         """
@@ -142,7 +152,8 @@ class Port:
                 do="the file does not keep the layout that its manifest declares",
             )
         inverse = tuple(int(i) for i in np.argsort(self.axes))
-        return np.ascontiguousarray(stored.transpose(inverse), dtype=np.float32)
+        kind = stored.dtype if np.dtype(self.dtype).kind in "iub" else np.float32
+        return np.ascontiguousarray(stored.transpose(inverse), dtype=kind)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -182,7 +193,7 @@ class Artifact:
 
 
 class Runner(Protocol):
-    """Runs an artifact: logical float32 arrays in and out, by the spec's names.
+    """Runs an artifact: logical arrays in and out, by the spec's names.
 
     Raises BadArtifact where the file does not hold what the ports say, BackendUnavailable
     where the runtime is missing. A runner is loaded once and run many times; `close` frees it.

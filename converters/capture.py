@@ -29,7 +29,7 @@ from converters.format import Source
 from converters.signature import call, flat, is_flat, left_out, outputs_of
 from converters.weights import load_weights
 from model_defs.errors import BadModule, BadSpec, BadWeights, MlshipError, UnsupportedOperation
-from model_defs.spec import ModelSpec, TensorSpec
+from model_defs.spec import DTYPES, ModelSpec, TensorSpec
 
 OPSET = 17
 SEED = 0
@@ -66,7 +66,10 @@ def capture(spec: ModelSpec, weights: Path | None = None, *, trust_pickle: bool 
 
 
 def example(spec: ModelSpec, seed: int = SEED) -> tuple[torch.Tensor, ...]:
-    """Uniform noise within each input's bounds (0..1 where it has none), in the spec's order."""
+    """Uniform noise within each input's bounds (0..1 where it has none), in the spec's order.
+
+    Whole numbers are drawn from the bounds themselves as well.
+    """
     return example_of(spec.inputs, seed)
 
 
@@ -77,7 +80,12 @@ def example_of(inputs: Sequence[TensorSpec], seed: int = SEED) -> tuple[torch.Te
     for tensor in inputs:
         low = 0.0 if tensor.low is None else tensor.low
         high = low + 1.0 if tensor.high is None else tensor.high
-        tensors.append(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+        noise = torch.rand(tensor.shape, generator=generator)
+        if tensor.is_float:
+            tensors.append(noise * (high - low) + low)
+        else:
+            whole = (noise * (high - low + 1) + low).floor().clamp(low, high)
+            tensors.append(whole.to(getattr(torch, tensor.dtype)))
     return tuple(tensors)
 
 
@@ -202,8 +210,14 @@ def _check_forward(spec: ModelSpec, module: nn.Module) -> Any:
                 where=f"model '{spec.name}'",
                 do="correct the specification or the module",
             )
-        if not a.is_floating_point():
-            raise BadSpec(f"output '{tensor.name}' is {a.dtype}, not a float tensor")
+        if (kind := str(a.dtype).removeprefix("torch.")) != tensor.dtype:
+            raise BadSpec(
+                f"output '{tensor.name}' is {kind}, not {tensor.dtype}",
+                where=f"model '{spec.name}'",
+                do=f"say so: dtype='{kind}'"
+                if kind in DTYPES
+                else f"return one of these types: {', '.join(DTYPES)}",
+            )
         if not torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True):
             raise BadModule(
                 f"output '{tensor.name}' differs between two runs on the same input",
@@ -273,7 +287,7 @@ def _write_onnx(traced: torch.jit.ScriptModule, target: Export) -> None:
     import onnx
     import onnxsim
 
-    inputs = tuple(torch.zeros(t.shape) for t in target.inputs)
+    inputs = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in target.inputs)
     exported = target.directory / "exported.onnx"
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
         warnings.simplefilter("ignore")

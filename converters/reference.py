@@ -10,7 +10,7 @@ from converters.signature import outputs_of
 
 
 class ReferenceRunner:
-    """Runs a program's module: logical float32 arrays in and out, by the spec's names."""
+    """Runs a program's module: logical arrays in and out, by the spec's names."""
 
     backend = "pytorch"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["image", "map", "mask", "clicks", "features", "state"]
 KINDS: tuple[Kind, ...] = ("image", "map", "mask", "clicks", "features", "state")
+Dtype = Literal["float32", "int32", "int64", "bool"]
+DTYPES: tuple[Dtype, ...] = ("float32", "int32", "int64", "bool")
 Resize = Literal["stretch", "letterbox", "crop"]
 Filter = Literal["nearest", "bilinear", "bicubic", "area"]
 Colour = Literal["RGB", "BGR", "GRAY"]
@@ -65,6 +67,11 @@ class TensorSpec:
     `low` and `high` bound the values (None: unbounded). `tolerance` belongs to outputs: the
     largest absolute error that nobody sees, in the output's own `unit`, the same for every
     backend.
+
+    `dtype` is what the module takes or returns. Integers and booleans are labels, masks, tokens:
+    two that differ are different, however near. So the tolerance of such an output is the share of
+    its numbers that may differ, from 0 (none) to below 1, and `low` and `high` of such an input
+    are its least and its largest number.
     """
 
     name: str
@@ -77,6 +84,11 @@ class TensorSpec:
     metric: str = "max-abs-error"
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
+    dtype: Dtype = "float32"
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype == "float32"
 
     def __post_init__(self) -> None:
         where = f"tensor '{self.name}'"
@@ -93,9 +105,34 @@ class TensorSpec:
             )
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise BadSpec(f"low {self.low} is not below high {self.high}", where=where)
-        if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
-            raise BadSpec(f"tolerance {self.tolerance} is not positive and finite", where=where)
+        if self.dtype not in DTYPES:
+            raise BadSpec(
+                f"unknown dtype '{self.dtype}'", where=where, do=f"use {', '.join(DTYPES)}"
+            )
+        if self.is_float:
+            if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
+                raise BadSpec(f"tolerance {self.tolerance} is not positive and finite", where=where)
+        else:
+            self._check_whole(where)
         self._check_preprocess(where)
+
+    def _check_whole(self, where: str) -> None:
+        """What is said of whole numbers: their bounds, and the share that may differ."""
+        if self.tolerance is not None and not 0 <= self.tolerance < 1:
+            raise BadSpec(
+                f"tolerance {self.tolerance} is no share of {self.dtype} that may differ",
+                where=where,
+                do="give 0 (none may differ) to below 1: 0.01 is one in a hundred",
+            )
+        bounds = [bound for bound in (self.low, self.high) if bound is not None]
+        if not all(float(bound).is_integer() for bound in bounds):
+            raise BadSpec(f"bounds {bounds} of {self.dtype} are no whole numbers", where=where)
+        if self.preprocess is not None:
+            raise BadSpec(
+                f"pixels do not become {self.dtype}",
+                where=where,
+                do="take float32, and call .long() or compare in forward",
+            )
 
     def _check_preprocess(self, where: str) -> None:
         if self.preprocess is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from converters.coreml.reproducible import make_reproducible
 from converters.coreml.tools import coremltools, quiet
 from converters.mil.types import TensorType
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
+from model_defs.spec import TensorSpec
 
 FILE = "model.mlpackage"
 
@@ -61,12 +63,36 @@ def convert(export: Export, directory: Path) -> Artifact:
         path,
         "coreml",
         export.precision,
-        tuple(Port.of(s, channels_last=False) for s in export.inputs),
-        tuple(Port.of(s, channels_last=False) for s in export.outputs),
+        tuple(_port(spec, INPUTS) for spec in export.inputs),
+        tuple(_port(spec, OUTPUTS) for spec in export.outputs),
         notes=repeated_numbers(path),
     )
     check_ports(artifact, mil.open_package(path))
     return artifact
+
+
+INPUTS = {"float32": "float32", "int32": "int32", "int64": "int32", "bool": "float32"}
+OUTPUTS = {"float32": "float32", "int32": "int32", "int64": "int32", "bool": "int32"}
+"""A package takes and gives floats and int32 alone. coremltools itself makes booleans of floats."""
+
+
+def _port(spec: TensorSpec, types: Mapping[str, str]) -> Port:
+    """Where the tensor is; coremltools renames what MIL has a word for: `state`, `any`."""
+    from coremltools.converters.mil.mil.passes.defs.preprocess import NameSanitizer
+
+    stored_as = NameSanitizer().sanitize_name(spec.name)
+    return Port.of(spec, channels_last=False, stored_as=stored_as, dtype=types[spec.dtype])
+
+
+def _numpy(name: str) -> Any:
+    return np.dtype(name).type
+
+
+def _input(ct: Any, spec: TensorSpec) -> Any:
+    found = ct.TensorType(spec.name, spec.shape, dtype=_numpy(INPUTS[spec.dtype]))
+    if spec.dtype == "bool":  # refused there, and taken by all that follows
+        found.dtype = ct.converters.mil.mil.types.bool
+    return found
 
 
 def _converted(module: Any, export: Export) -> Any:
@@ -77,8 +103,10 @@ def _converted(module: Any, export: Export) -> Any:
             return ct.convert(
                 module,
                 convert_to="mlprogram",
-                inputs=[ct.TensorType(s.name, s.shape, dtype=np.float32) for s in export.inputs],
-                outputs=[ct.TensorType(s.name, dtype=np.float32) for s in export.outputs],
+                inputs=[_input(ct, spec) for spec in export.inputs],
+                outputs=[
+                    ct.TensorType(s.name, dtype=_numpy(OUTPUTS[s.dtype])) for s in export.outputs
+                ],
                 minimum_deployment_target=ct.target[_target(module, export)],
                 compute_precision=grids.precision(
                     export.precision, export.grids, mixed=export.mixed

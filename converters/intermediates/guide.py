@@ -35,7 +35,7 @@ class Guide:
     def __init__(self, export: Export, inputs: Tensors) -> None:
         self.export, self.inputs = export, inputs
         self.traced = Traced(export.torchscript)
-        self.given = [np.asarray(inputs[spec.name], np.float32) for spec in export.inputs]
+        self.given = [np.asarray(inputs[spec.name], spec.dtype) for spec in export.inputs]
         self._origins: dict[str, Origins] = {}
 
     @cached_property

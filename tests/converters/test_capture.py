@@ -156,7 +156,10 @@ def test_refuses_weights_that_are_not_finite() -> None:
         (lambda self, x: {"x": self.conv(x), "z": x}, r"2 tensors for 1 outputs\s+do: .* x, z"),
         (lambda self, x: (self.conv(x), x), "2 tensors for 1 outputs"),
         (lambda self, x: self.conv(x)[:, :2], r"shape \(1, 2, 8, 8\), not \(1, 4, 8, 8\)"),
-        (lambda self, x: self.conv(x).int(), "not a float tensor"),
+        (
+            lambda self, x: self.conv(x).int(),
+            r"is int32, not float32\s+.*\s+do: say so: dtype='int32'",
+        ),
     ],
 )
 def test_refuses_outputs_that_are_not_the_declared_ones(

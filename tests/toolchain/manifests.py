@@ -31,7 +31,7 @@ def contents() -> Contents:
         "metrics": {"PSNR": 60.0},
     }
     data = {
-        "schema": 2,
+        "schema": 3,
         "model": {
             **{"name": "tiny", "summary": "a tiny net", "parameters": 125},
             "weights": {"kind": "file", "file": "tiny.pt", "sha256": "0" * 64},

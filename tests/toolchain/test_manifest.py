@@ -133,9 +133,9 @@ def test_a_liar_is_refused_where_it_lies(name: str) -> None:
         ("[" * 100_000, "no JSON"),
         ('{"schema": true}', "schema is True, not a number"),
         ('{"schema": "2"}', "schema is '2', not a number"),
-        ('{"schema": 0}', "it has schema 0, not 2"),
-        ('{"schema": 3}', "it has schema 3, and this mlship reads up to 2"),
-        ('{"schema": 2}', "was edited"),
+        ('{"schema": 0}', "it has schema 0, not 3"),
+        ('{"schema": 4}', "it has schema 4, and this mlship reads up to 3"),
+        ('{"schema": 3}', "was edited"),
     ],
 )
 def test_what_is_no_manifest_is_refused(text: str, said: str) -> None:

@@ -76,7 +76,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_an_old_bundle_is_read_as_todays(tmp_path: Path) -> None:
     found = bundle.read(old_bundle(tmp_path / "tiny-ios"))
-    assert (found.manifest.version, found.manifest.compute) == (2, "all")
+    assert (found.manifest.version, found.manifest.compute) == (3, "all")
     weights = found.manifest.model.weights
     assert (weights.kind, weights.file, weights.sha256) == ("file", "tiny.pt", SHA)
     assert found.manifest.recipe.pass_report[0].after == "as trained"
@@ -84,6 +84,15 @@ def test_an_old_bundle_is_read_as_todays(tmp_path: Path) -> None:
         found.manifest.digest
         == json.loads((tmp_path / "tiny-ios" / "manifest.json").read_text())["digest"]
     )
+
+
+def test_tensors_of_schema_2_are_float32() -> None:
+    files = {"tiny.bin": {"sha256": SHA, "bytes": 7}}
+    data = {**contents().model_dump(mode="json"), "schema": 2, "files": files}
+    for tensor in (*data["inputs"], *data["outputs"]):
+        del tensor["dtype"]
+    found = manifest.parse(json.dumps(with_digest(data)), "manifest.json")
+    assert [t.dtype for t in (*found.inputs, *found.outputs)] == ["float32", "float32"]
 
 
 def test_fields_that_came_later_are_filled_in(tmp_path: Path) -> None:
@@ -104,16 +113,16 @@ def test_a_bundle_is_upgraded_once(tmp_path: Path) -> None:
     before = bundle.read(folder).manifest
     result = mlship("upgrade", folder)
     assert result.exit_code == 0, result.output
-    assert "manifest of schema 1 is one of schema 2 now" in result.stdout
+    assert "manifest of schema 1 is one of schema 3 now" in result.stdout
     text = (folder / "manifest.json").read_text()
     data = json.loads(text)
-    assert data["schema"] == 2
+    assert data["schema"] == 3
     assert data["digest"] == manifest.digest_of(data) != before.digest
     after = bundle.read(folder).manifest
     assert after == before.model_copy(update={"digest": after.digest})
     again = mlship("upgrade", folder, "--json")
     (row,) = json.loads(again.stdout)
-    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 2, 2, False)
+    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 3, 3, False)
     assert (folder / "manifest.json").read_text() == text
 
 

@@ -102,7 +102,7 @@ def _read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
         raise BadPicture(
             f"input '{spec.name}' has shape {values.shape}, not {spec.shape}", where=str(path)
         )
-    return values.astype(np.float32)
+    return values.astype(spec.dtype)
 
 
 def _whole(found: Bundle) -> Placement:

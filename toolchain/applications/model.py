@@ -46,7 +46,7 @@ class Model:
         return self._runner.backend
 
     def run(self, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
-        """The outputs by name, float32, of an array for each input, in PyTorch's layout.
+        """The outputs by name, of their types, of an array for each input, in PyTorch's layout.
 
         UnknownName for an input that the model does not have, BadPicture for one that is missing,
         of another shape, or not all finite numbers. BackendUnavailable once it is closed.
@@ -64,9 +64,9 @@ class Model:
         for name in arrays:
             if name not in known:
                 raise UnknownName.among("input", name, known)
-        return dict(
-            self._runner.run({name: _fitting(arrays, spec) for name, spec in known.items()})
-        )
+        found = self._runner.run({name: _fitting(arrays, spec) for name, spec in known.items()})
+        types = {spec.name: spec.dtype for spec in self.outputs}
+        return {name: array.astype(types[name], copy=False) for name, array in found.items()}
 
     def picture(self, path: Path | str, output: str | None = None) -> Image:
         """What the model makes of a picture, laid over it: its first output, or the named one.
@@ -108,22 +108,26 @@ def shown(
 def _fitting(arrays: Mapping[str, ArrayLike], spec: TensorSpec) -> np.ndarray:
     if spec.name not in arrays:
         raise BadPicture(f"input '{spec.name}' is missing", do=f"give it shape {spec.shape}")
-    array = _numbers(arrays[spec.name], spec.name)
+    array = _numbers(arrays[spec.name], spec)
     if array.shape != spec.shape:
         raise BadPicture(f"input '{spec.name}' has shape {array.shape}, not {spec.shape}")
     if not np.isfinite(array).all():
-        raise BadPicture(f"input '{spec.name}' holds NaN, or numbers beyond float32")
+        raise BadPicture(f"input '{spec.name}' holds NaN, or numbers beyond {spec.dtype}")
     return array
 
 
-def _numbers(given: ArrayLike, name: str) -> np.ndarray:
-    """An array as float32; text, dates and complex numbers are not read as such."""
+def _numbers(given: ArrayLike, spec: TensorSpec) -> np.ndarray:
+    """An array in the input's type; text, dates and complex numbers are not read as such."""
     try:
         array = np.asarray(given)
         why = f"{array.dtype} is not real numbers" if array.dtype.kind in "SUcmM" else ""
         if not why:
-            with np.errstate(over="ignore"):
-                return array.astype(np.float32, copy=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                made = array.astype(spec.dtype, copy=False)
+            if spec.is_float or np.array_equal(made, array):
+                return made
+            why = f"it has numbers that {spec.dtype} does not hold"
     except (TypeError, ValueError, RuntimeError) as error:  # also what a torch.Tensor raises
         why = str(error).split("\n")[0]
-    raise BadPicture(f"input '{name}' is no array of numbers: {why}", do="pass a float32 array")
+    what = f"input '{spec.name}' is no array of numbers: {why}"
+    raise BadPicture(what, do=f"pass a {spec.dtype} array")

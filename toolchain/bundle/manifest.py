@@ -37,7 +37,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 
-SCHEMA = 2
+SCHEMA = 3
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 InsidePath = Annotated[str, AfterValidator(check_inside)]
@@ -114,7 +114,7 @@ class Contents(StrictModel):
     which its loading code sets; bundles of other formats have none.
     """
 
-    version: Literal[2] = Field(default=2, alias="schema")
+    version: Literal[3] = Field(default=3, alias="schema")
     model: ModelEntry
     target: Name
     recipe: RecipeEntry
@@ -163,7 +163,7 @@ def _check_ports(where: str, specs: Iterable[TensorSpec], ports: Iterable[Port])
         if sorted(port.axes) != list(range(len(port.shape))) or port.logical_shape != shapes[name]:
             raise ValueError(f"artifact.{where}: the shape and axes of '{name}' do not fit")
         try:
-            numeric = np.dtype(port.dtype).kind in "fiu"
+            numeric = np.dtype(port.dtype).kind in "fiub"
         except TypeError:
             numeric = False
         if not numeric:

@@ -40,7 +40,16 @@ def _manifest_of_1(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1}
+def _manifest_of_2(data: dict[str, Any]) -> dict[str, Any]:
+    """All tensors were float32."""
+    both = {
+        side: [{"dtype": "float32", **tensor} for tensor in data[side]]
+        for side in ("inputs", "outputs")
+    }
+    return {**data, "schema": 3, **both}
+
+
+MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1, 2: _manifest_of_2}
 
 
 def _lock_of_1(data: dict[str, Any]) -> dict[str, Any]:

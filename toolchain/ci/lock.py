@@ -74,8 +74,14 @@ def spec_digest(inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> 
     # A spec that a person wrote has `low=0`, one that was read has 0.0, and both are the same.
     typed = TypeAdapter(tuple[TensorSpec, ...])
     sides = [typed.validate_python([t.to_json() for t in side]) for side in (inputs, outputs)]
-    text = json.dumps([[tensor.to_json() for tensor in side] for side in sides], sort_keys=True)
+    text = json.dumps([list(map(_said, side)) for side in sides], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _said(tensor: TensorSpec) -> dict[str, Any]:
+    """A tensor as locks have it: those from before there were other types say no float32."""
+    said = tensor.to_json()
+    return {key: said[key] for key in said if key != "dtype" or not tensor.is_float}
 
 
 class Lock(StrictModel):

@@ -73,9 +73,10 @@ public struct Manifest: Decodable {
         let name: String
         let storedAs: String
         let axes: [Int]
+        let dtype: String
 
         enum CodingKeys: String, CodingKey {
-            case name, axes
+            case name, axes, dtype
             case storedAs = "stored_as"
         }
     }
@@ -465,8 +466,11 @@ public final class MLShip {
                 throw MLShipError("input '\(spec.name)' has shape \(logical.shape), not \(spec.shape)")
             }
             let stored = transposed(logical, port.axes)
-            let array = MLShapedArray<Float>(scalars: stored.data, shape: stored.shape)
-            features[port.storedAs] = MLFeatureValue(multiArray: MLMultiArray(array))
+            let array =
+                port.dtype == "int32"
+                ? MLMultiArray(MLShapedArray<Int32>(scalars: stored.data.map { Int32($0) }, shape: stored.shape))
+                : MLMultiArray(MLShapedArray<Float>(scalars: stored.data, shape: stored.shape))
+            features[port.storedAs] = MLFeatureValue(multiArray: array)
         }
         let provider = try MLDictionaryFeatureProvider(dictionary: features)
         let results = try model.prediction(from: provider)

@@ -12,6 +12,7 @@
 // Pillow computes, so that a mask on the web is the mask that was tested.
 
 const PRECISION = 22;
+const KINDS = { int32: Int32Array, bool: Uint8Array };
 
 const triangle = (x) => Math.max(0, 1 - Math.abs(x));
 const box = (x) => (x > -0.5 && x <= 0.5 ? 1 : 0);
@@ -287,7 +288,8 @@ export class Model {
       placement ??= made.placement ?? null;
       const port = artifact.inputs.find((p) => p.name === spec.name);
       const stored = transpose(made.tensor, port.axes);
-      feeds[fed[port.stored_as].name] = this.tf.tensor(stored.data, stored.shape);
+      const data = KINDS[port.dtype]?.from(stored.data) ?? stored.data;
+      feeds[fed[port.stored_as].name] = this.tf.tensor(data, stored.shape, port.dtype);
     }
     const nodes = artifact.outputs.map((port) => fetched[port.stored_as].name);
     const results = [this.graph.execute(feeds, nodes)].flat();

@@ -39,10 +39,11 @@ class Case:
 def build(
     inputs: tuple[TensorSpec, ...], names: Iterable[str] = CASES
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Case -> input name -> (1, C, H, W) float32, the same on every machine.
+    """Case -> input name -> (1, C, H, W), the same on every machine.
 
     Inputs that take pictures get pictures through their own pre-processing; others get
-    patterns between their bounds. "zeros" and "ones" are black and white. Raises UnknownName.
+    patterns between their bounds, whole numbers where they are such. "zeros" and "ones" are black
+    and white. Raises UnknownName.
     """
     every = BASE | MORE
     names = tuple(names)
@@ -115,8 +116,8 @@ def _tensor(case: Case, spec: TensorSpec, seed: int) -> np.ndarray:
     low = 0.0 if spec.low is None else spec.low
     high = low + 1.0 if spec.high is None else spec.high
     plane = case.plane if not case.needs or spec.kind in case.needs else _blob
-    values = np.broadcast_to(plane(spec, seed), spec.shape)
-    return (values * (high - low) + low).astype(np.float32)
+    values = np.broadcast_to(plane(spec, seed), spec.shape) * (high - low) + low
+    return np.asarray(values if spec.is_float else np.rint(values)).astype(spec.dtype)
 
 
 # Pictures -----------------------------------------------------------------------------------

@@ -60,18 +60,64 @@ def compare(
     """Judge the output of this spec's name against PyTorch's.
 
     Missing, mis-shaped, NaN, infinite and constant come first, each with its own message.
+    Integers and booleans are labels: their error is the share of them that differ, and each label
+    has to be where PyTorch's is (`_lost`).
     """
     tolerance = tolerance_of(spec, want, exact=exact)
     fault = _fault(spec, want, outputs)
     if fault:
         return _row(backend, case, spec, "failed", tolerance=tolerance, note=fault)
     got = outputs[spec.name]
+    if not spec.is_float:
+        return _compare_labels(backend, case, spec, want, got, tolerance)
     difference = np.abs(got.astype(np.float64) - want)
     at = tuple(int(i) for i in np.unravel_index(np.argmax(difference), difference.shape))
     error = float(difference[at])
     where = f"at {list(at)}: expected {want[at]:.6g}, got {got[at]:.6g}"
     verdict, note = _judge(error, tolerance, want, got)
     return _row(backend, case, spec, verdict, error, tolerance, where, note)
+
+
+FEW = 10
+"""Labels on fewer places may get lost on the edges of others."""
+OVERLAP = 0.5
+"""What a label's places and PyTorch's have in common at least, as intersection over union."""
+
+
+def _compare_labels(
+    backend: str, case: str, spec: TensorSpec, want: np.ndarray, got: np.ndarray, tolerance: float
+) -> ParityRow:
+    want, got = want.astype(np.int64), got.astype(np.int64)
+    differ = want != got
+    error = float(differ.mean())
+    at = tuple(int(i) for i in np.unravel_index(np.argmax(differ), differ.shape))
+    where = f"first at {list(at)}: expected {want[at]}, got {got[at]}" if error else ""
+    lost = _lost(want, got)
+    if error > tolerance or lost:
+        count = f"{int(differ.sum())} of {differ.size} differ ({error:.3g}; {tolerance:.3g} may)"
+        note = "; ".join(filter(None, (count, lost, _constancy(want, got))))
+        return _row(backend, case, spec, "failed", error, tolerance, where, note)
+    verdict, note = _judge(error, tolerance, want, got)
+    return _row(backend, case, spec, verdict, error, tolerance, where, note)
+
+
+def _lost(want: np.ndarray, got: np.ndarray) -> str:
+    """The label that is elsewhere, or nowhere, where the share of all that differs is small.
+
+    Of two labels that nearly tie, rounding picks either, on the edges of what they cover; no
+    rounding moves a label off most of the places that it covers.
+    """
+    labels, counts = np.unique(np.concatenate([want.ravel(), got.ravel()]), return_counts=True)
+    for label in labels[counts >= FEW]:
+        ours, theirs = want == label, got == label
+        if max(ours.sum(), theirs.sum()) < FEW:
+            continue
+        overlap = float((ours & theirs).sum() / (ours | theirs).sum())
+        if overlap < OVERLAP:
+            return (
+                f"label {label} is on {ours.sum()} places in PyTorch, {overlap:.2g} of them shared"
+            )
+    return ""
 
 
 def _judge(
@@ -108,7 +154,7 @@ def _constant(values: np.ndarray) -> bool:
 
 def _fault(spec: TensorSpec, want: np.ndarray, outputs: Tensors) -> str:
     """What makes the output incomparable, or ''."""
-    if not np.isfinite(want).all():
+    if spec.is_float and not np.isfinite(want).all():
         return "PyTorch's own output is not finite"
     if spec.name not in outputs:
         return f"the output is missing; there are: {', '.join(sorted(outputs)) or 'none'}"
@@ -117,6 +163,9 @@ def _fault(spec: TensorSpec, want: np.ndarray, outputs: Tensors) -> str:
         return "the output is empty"
     if got.shape != want.shape:
         return f"the output has shape {got.shape}, not {want.shape}"
+    if not spec.is_float:
+        whole = got.dtype.kind in "iub" and (spec.dtype != "bool" or np.isin(got, (0, 1)).all())
+        return "" if whole else f"the output is {got.dtype}, and holds what no {spec.dtype} does"
     if not np.issubdtype(got.dtype, np.floating):
         return f"the output is {got.dtype}, not a float type"
     bad = ~np.isfinite(got)
@@ -127,10 +176,15 @@ def _fault(spec: TensorSpec, want: np.ndarray, outputs: Tensors) -> str:
 
 
 def tolerance_of(spec: TensorSpec, want: np.ndarray, *, exact: bool) -> float:
-    """The product's tolerance, or float32 rounding over the output's range if that is less."""
+    """The product's tolerance, or float32 rounding over the output's range if that is less.
+
+    Of labels, it is a share: float32 rounding moves one in ten thousand.
+    """
     product = float(spec.tolerance or 0.0)
     if not exact:
         return product
+    if not spec.is_float:
+        return min(product, EXACT)
     bounded = spec.low is not None and spec.high is not None
     span = spec.high - spec.low if bounded else float(np.ptp(want))  # type: ignore[operator]
     return min(product, EXACT * span) if span > 0 else product

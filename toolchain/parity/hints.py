@@ -6,7 +6,7 @@ A hint is offered only if the comparison then passes. It never changes a verdict
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +70,8 @@ Suspicion = Callable[[Evidence], Iterator[Candidate]]
 
 def explain(evidence: Evidence) -> str:
     """The first mistake that is proved, as a sentence; '' if none is."""
+    if not evidence.spec.is_float:
+        evidence = _as_numbers(evidence)
     # Candidates are made of wrong numbers: overflows and NaNs among them prove nothing.
     with np.errstate(all="ignore"):
         for suspect in SUSPICIONS:
@@ -77,6 +79,12 @@ def explain(evidence: Evidence) -> str:
                 if evidence.proves(candidate):
                     return sentence
     return ""
+
+
+def _as_numbers(e: Evidence) -> Evidence:
+    """Labels as numbers that can be subtracted; a hint is then offered if all of them are equal."""
+    both = [{n: np.asarray(a, np.float32) for n, a in x.items()} for x in (e.expected, e.outputs)]
+    return replace(e, expected=both[0], outputs=both[1], tolerance=0.0)
 
 
 def misnamed(e: Evidence) -> Iterator[Candidate]:
@@ -181,7 +189,11 @@ def reference_differs(e: Evidence) -> Iterator[Candidate]:
     from toolchain.parity.counterfactuals import COUNTERFACTUALS, outputs_if
 
     for sentence, patch in COUNTERFACTUALS.items():
-        yield sentence, _mirrored(e, outputs_if(e.program, e.inputs, patch))
+        try:
+            changed = outputs_if(e.program, e.inputs, patch)
+        except MlshipError:  # a program on grids is no other than it was calibrated as
+            continue
+        yield sentence, _mirrored(e, changed)
 
 
 def _mirrored(e: Evidence, changed: Tensors) -> np.ndarray | None:

@@ -60,7 +60,9 @@ def measure(
 
 
 def family(spec: TensorSpec) -> str:
-    """The key of FAMILIES for an output, by its kind, and by name and unit for maps."""
+    """The key of FAMILIES for an output, by its type and kind, and by name and unit for maps."""
+    if not spec.is_float:
+        return "labels"
     words = f"{spec.name} {spec.unit}".lower()
     if spec.kind == "map" and ("depth" in words or spec.unit == "m"):
         return "depth"
@@ -90,6 +92,20 @@ def _binary(seen: MetricInput, values: np.ndarray) -> np.ndarray:
     low = seen.spec.low or 0.0
     high = 1.0 if seen.spec.high is None else seen.spec.high
     return np.asarray(values > (low + high) / 2)
+
+
+def agreement(seen: MetricInput) -> float:
+    """The share of labels that are PyTorch's."""
+    return float((seen.want == seen.got).mean())
+
+
+def mean_iou(seen: MetricInput) -> float:
+    """Intersection over union of each label that is in either, averaged."""
+    each = []
+    for label in np.union1d(seen.want, seen.got):
+        a, b = seen.want == label, seen.got == label
+        each.append(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
+    return float(np.mean(each))
 
 
 def boundary_f(seen: MetricInput) -> float:
@@ -280,6 +296,7 @@ _PSNR = Metric("PSNR", psnr, min, "dB")
 
 FAMILIES: dict[str, tuple[Metric, ...]] = {
     "mask": (Metric("IoU", iou, min), Metric("boundary F", boundary_f, min), _PSNR),
+    "labels": (Metric("agreement", agreement, min), Metric("mean IoU", mean_iou, min)),
     "depth": (
         Metric("AbsRel", abs_rel, max),
         Metric("delta1", delta1, min),

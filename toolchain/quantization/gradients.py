@@ -44,6 +44,8 @@ def _seen(
     """The outputs in a random direction, in units of their tolerances."""
     total = torch.zeros(())
     for spec, output in zip(program.spec.outputs, outputs, strict=True):
+        if not spec.is_float:  # labels have no gradient
+            continue
         signs = torch.randint(0, 2, output.shape, generator=random) * 2 - 1
         total = total + (output * signs).sum() / (spec.tolerance or 1.0)
     return total

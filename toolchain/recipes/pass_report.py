@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from converters.api import Program
+    from model_defs.spec import TensorSpec
 
 MODEL = "as trained"
 """The first entry: the model before any pass."""
@@ -38,11 +39,18 @@ def record_of(
 ) -> PassRecord:
     """What a program is after a pass; `outputs` are its own, `model` those before any pass."""
     moved = [
-        float((new - old).abs().max()) / (spec.tolerance or 1.0)
+        _moved(spec, new, old)
         for spec, new, old in zip(program.spec.outputs, outputs, model, strict=True)
     ]
     parameters = sum(p.numel() for p in program.module.parameters())
     return PassRecord(after, stored_bytes(program), parameters, macs, max(moved), metrics)
+
+
+def _moved(spec: TensorSpec, new: torch.Tensor, old: torch.Tensor) -> float:
+    """How far, in tolerances; of labels, how many differ."""
+    if not spec.is_float:
+        return float((new != old).float().mean()) / (spec.tolerance or 1.0)
+    return float((new - old).abs().max()) / (spec.tolerance or 1.0)
 
 
 def stored_bytes(program: Program) -> int:

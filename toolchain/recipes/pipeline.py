@@ -67,6 +67,12 @@ def _check(
             raise PassFailed(f"pass {step.name}{after} changed the shape of '{spec.name}'")
         if not torch.isfinite(new).all():
             raise PassFailed(f"pass {step.name}{after} made '{spec.name}' NaN or infinite")
+        if not spec.is_float:
+            differ = float((new != old).float().mean())
+            if step.exact and differ > DRIFT:
+                what = f"changed {differ:.2%} of '{spec.name}'"
+                raise PassFailed(f"pass {step.name}{after} is exact, but {what}")
+            continue
         drift = float((new - old).abs().max())
         if step.exact and drift > DRIFT * max(float(old.abs().max()), 1e-6):
             raise PassFailed(f"pass {step.name}{after} is exact, but moved '{spec.name}' {drift:g}")

@@ -19,9 +19,10 @@ const COMMANDS = {
   picture: ({ tensor, rule, placement }) =>
     encode(toPicture({ shape: tensor.shape, data: floats(tensor.data) }, rule, placement).data),
   run: runBundle,
+  feed: feedBundle,
 };
 
-async function runBundle({ node, bundle, input, output, picture: p }) {
+async function loaded({ node, bundle }) {
   const at = (name) => import(pathToFileURL(path.join(node, 'node_modules', '@tensorflow', name)));
   const tf = await at('tfjs-core/dist/tf-core.node.js');
   const { loadGraphModel } = await at('tfjs-converter/dist/tf-converter.node.js');
@@ -42,7 +43,18 @@ async function runBundle({ node, bundle, input, output, picture: p }) {
     weightData: all.buffer.slice(all.byteOffset, all.byteOffset + all.length),
   };
   const io = { load: async () => artifacts };
-  const model = await loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io });
+  return loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io });
+}
+
+async function feedBundle({ tensors, ...where }) {
+  const given = ([name, { shape, data }]) => [name, { shape, data: floats(data) }];
+  const model = await loaded(where);
+  const { outputs } = await model.run(Object.fromEntries(Object.entries(tensors).map(given)));
+  return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, [...data]]));
+}
+
+async function runBundle({ input, output, picture: p, ...where }) {
+  const model = await loaded(where);
   const { outputs, placement } = await model.run({ [input]: picture(p) });
   const shown = model.picture(output, outputs[output], placement);
   return { width: shown.width, height: shown.height, data: encode(shown.data) };
