@@ -78,7 +78,8 @@ def _arrays(folder: Path, noun: str, names: Sequence[str]) -> Iterator[tuple[str
         path = folder / f"{noun}_{index}.pb"
         if path.exists():
             array = numpy_helper.to_array(onnx.load_tensor(path))
-            yield name, array.astype(np.float32) if array.dtype.kind == "f" else array
+            is_float = array.dtype in (np.float16, np.float64)
+            yield name, array.astype(np.float32) if is_float else array
 
 
 def _feedings(inputs: dict[str, np.ndarray]) -> Iterator[list[str]]:
