@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,11 @@ from model_defs.spec import ModelSpec, TensorSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    from converters.graph.captured import CapturedGraph
+
 Tensors = Mapping[str, np.ndarray]
+Layers = Mapping[str, Mapping[str, Any]]
+"""The fields of a GraphLayer, by the names of values."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,13 @@ class Program:
 class Export:
     """A program on disk, which a converter loads in its own process.
 
-    `directory` holds `traced.pt` (TorchScript) and `model.onnx` (simplified, opset 17, inputs
-    and outputs named as in the spec), the latter only where a target needs it. `precision` and
+    `directory` holds `traced.pt` (TorchScript) and `model.onnx` (inputs and outputs named as in
+    the spec), each only where a target needs it, and `layers.json`, which says of every value
+    where it comes from. `precision` and
     `grids` are the program's, `mixed` says that some of it stays float32 whatever its precision,
     `digest` is the SHA-256 of graph, weights and constants. `refused` says, by source, of which
-    file there is none, and why; it is for whoever exports, and does not travel.
+    file there is none, and why, `graph` is what was exported; they are for whoever exports, and
+    do not travel.
     """
 
     directory: Path
@@ -71,6 +78,7 @@ class Export:
     grids: tuple[Encoding, ...] = ()
     mixed: bool = False
     refused: Mapping[str, MlshipError] = field(default_factory=dict)
+    graph: CapturedGraph | None = field(default=None, repr=False, compare=False)
 
     @property
     def torchscript(self) -> Path:
@@ -80,9 +88,21 @@ class Export:
     def onnx(self) -> Path:
         return self.directory / "model.onnx"
 
+    @property
+    def layers(self) -> Path:
+        return self.directory / "layers.json"
+
+    def layers_by_value(self) -> Layers:
+        """Where each value comes from, also after travelling; nothing of an older export."""
+        if not self.layers.is_file():
+            return {}
+        found: Layers = json.loads(self.layers.read_text(encoding="utf-8"))
+        return found
+
     def to_json(self) -> dict[str, Any]:
-        data = dict(asdict(replace(self, refused={})), directory=str(self.directory))
-        del data["refused"]
+        bare = replace(self, refused={}, graph=None)
+        data = dict(asdict(bare), directory=str(self.directory))
+        del data["refused"], data["graph"]
         return data
 
     @classmethod

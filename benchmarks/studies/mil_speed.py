@@ -54,7 +54,8 @@ def measure(name: str, rounds: int) -> dict[str, dict[str, float]]:
     import torch
 
     from converters import mil
-    from converters.capture import capture, example, export
+    from converters.capture import capture, example
+    from converters.export import export
     from converters.processes.worker import Worker
     from model_defs import zoo
 

@@ -74,7 +74,8 @@ def measure(name: str, target: Target, kept: Any, left: Any, rounds: int, runs: 
 
 def _exported(name: str, folder: Path) -> Export:
     """The network as ONNX, its weights drawn under seed 0."""
-    from converters.capture import capture, export
+    from converters.capture import capture
+    from converters.export import export
     from model_defs.spec import ModelSpec, TensorSpec
 
     net = NETS[name]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from converters import mil
-from converters.api import Artifact, Export, Port
+from converters.api import Artifact, Export, Layers, Port
 from converters.coreml import defects, grids
+from converters.coreml.names import restore_names
 from converters.coreml.ports import check_ports
 from converters.coreml.reproducible import make_reproducible
 from converters.coreml.tools import coremltools, quiet
@@ -51,7 +52,9 @@ def convert(export: Export, directory: Path) -> Artifact:
     import torch
 
     module = torch.jit.load(str(export.torchscript), map_location="cpu").eval()
-    defects.refuse(module.inlined_graph)
+    restore_names(module.forward.graph)
+    layers = export.layers_by_value()
+    defects.refuse(module.inlined_graph, layers)
     path = directory / FILE
     model = _converted(module, export)
     try:
@@ -115,7 +118,7 @@ def _converted(module: Any, export: Export) -> Any:
                 skip_model_load=True,
             )
         except FAILURES as error:
-            refusal = _explained(error, failed, module.inlined_graph)
+            refusal = _explained(error, failed, module.inlined_graph, export.layers_by_value())
     raise refusal  # out here, or the traceback keeps coremltools' temporary files alive
 
 
@@ -126,14 +129,14 @@ def _target(module: Any, export: Export) -> str:
 
 
 def _explained(
-    error: Exception, failed: list[str], graph: Any
+    error: Exception, failed: list[str], graph: Any, layers: Layers
 ) -> UnsupportedOperation | ConversionFailed:
     """coremltools' refusal with the operation's name and its line of PyTorch, where it is one."""
     words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if not failed:
         return ConversionFailed(f"coremltools: {words}")
     lines = [
-        defects.source(node)
+        defects.source(node, layers)
         for node in defects.operations(graph)
         if node.kind().partition("::")[2].strip("_") == failed[0].strip("_")
     ]

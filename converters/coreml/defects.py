@@ -9,21 +9,22 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
     max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
                         that lies beyond the data, where the stride exceeds the kernel
-    addcmul, addcdiv    had no converter (ConvNeXt V2 has an addcmul)
-    fake_quantize       had none either: quantize, then dequantize, which Core ML runs in integers
+    fake_quantize       had no converter: quantize, then dequantize, which Core ML runs in integers
 
-Each has a test that fails without it. Avoided by converting TorchScript, not `torch.export`:
-pools whose stride is omitted, and selu, whose scale is ignored there.
+Each has a test that fails without it. Avoided by converting TorchScript, not PyTorch's exported
+program itself: pools whose stride is omitted, and selu, whose scale is ignored there.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from converters.api import Layers
 from model_defs.errors import UnsupportedOperation
 
 REFUSALS: dict[str, tuple[str, str]] = {
@@ -47,19 +48,18 @@ def operations(graph: Any) -> Iterator[Any]:
             yield from operations(block)
 
 
-def source(node: Any) -> str:
+def source(node: Any, layers: Layers) -> str:
     """The line of the user's PyTorch that a TorchScript node came from, `file.py:12` or ''."""
-    from converters.capture import user_frame
+    names = [re.sub(r"\.\d+$", "", value.debugName()) for value in node.outputs()]
+    return next((str(layers[name]["source"]) for name in names if name in layers), "")
 
-    return user_frame(node.sourceRange())
 
-
-def refuse(graph: Any) -> None:
+def refuse(graph: Any, layers: Layers) -> None:
     """UnsupportedOperation if an operation would be converted into another one in silence."""
     for node in operations(graph):
         if node.kind() in REFUSALS:
             what, do = REFUSALS[node.kind()]
-            raise UnsupportedOperation(f"{node.kind()}: {what}", where=source(node), do=do)
+            raise UnsupportedOperation(f"{node.kind()}: {what}", where=source(node, layers), do=do)
 
 
 def _reciprocal(context: Any, node: Any) -> None:
@@ -83,18 +83,6 @@ def _hardtanh(context: Any, node: Any) -> None:
     x, low, high = _inputs(context, node)[:3]
     bounds = {"alpha": np.float32(low.val), "beta": np.float32(high.val)}
     context.add(Builder.clip(x=x, **bounds, name=node.name))
-
-
-def _add_scaled(operation: str, context: Any, node: Any) -> None:
-    """x + scale * (y * z), or with real_div in place of mul."""
-    from coremltools.converters.mil import Builder
-    from coremltools.converters.mil.mil.ops.defs._utils import promote_input_dtypes
-
-    x, y, z, scale = promote_input_dtypes(_inputs(context, node)[:4])
-    term = getattr(Builder, operation)(x=y, y=z)
-    if scale.val != 1:
-        term = Builder.mul(x=term, y=scale)
-    context.add(Builder.add(x=x, y=term, name=node.name))
 
 
 def _fake_quantize(context: Any, node: Any) -> None:
@@ -175,8 +163,6 @@ def repair() -> None:
         ("reciprocal", _reciprocal),
         ("rsqrt", _rsqrt),
         ("hardtanh", _hardtanh),
-        ("addcmul", functools.partial(_add_scaled, "mul")),
-        ("addcdiv", functools.partial(_add_scaled, "real_div")),
         ("fake_quantize_per_tensor_affine", _fake_quantize),
     ):
         _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)

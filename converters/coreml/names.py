@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from converters.intermediates.traced import Traced, TracedLayer
+    from converters.graph.captured import GraphLayer
+    from converters.intermediates.traced import Traced
 
 SUFFIXES = re.compile(r"(_has_output_shape)?(_cast_fp16)?$")
 """What coremltools adds to the name of a value."""
@@ -17,7 +18,7 @@ def plain_name(name: str) -> str:
     return SUFFIXES.sub("", name)
 
 
-def core_ml_layers(traced: Traced) -> dict[str, TracedLayer]:
+def core_ml_layers(traced: Traced) -> dict[str, GraphLayer]:
     """PyTorch's layers by the plain names that their values have in a Core ML program."""
     return {_core_ml_name(layer.value): layer for layer in traced.layers}
 
@@ -26,3 +27,12 @@ def _core_ml_name(value: str) -> str:
     """The name that coremltools makes of a value's."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", value)
     return f"var_{name}" if name[0].isdigit() else name
+
+
+def restore_names(graph: Any) -> None:
+    """Takes off what PyTorch adds to the names of values when it reads a file: `conv2d.1`."""
+    for node in graph.nodes():
+        for value in node.outputs():
+            stem, dot, number = value.debugName().rpartition(".")
+            if dot and number.isdigit() and node.kind().startswith("aten::"):
+                value.setDebugName(stem)

@@ -34,7 +34,8 @@ class Guide:
 
     def __init__(self, export: Export, inputs: Tensors) -> None:
         self.export, self.inputs = export, inputs
-        self.traced = Traced(export.torchscript)
+        assert export.graph is not None, "an export that has travelled has no graph"
+        self.traced = Traced(export.graph)
         self.given = [np.asarray(inputs[spec.name], spec.dtype) for spec in export.inputs]
         self._origins: dict[str, Origins] = {}
 

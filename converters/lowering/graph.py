@@ -41,7 +41,7 @@ class Node:
 
     def refusal(self, what: str, *, do: str = "") -> UnsupportedOperation:
         """The error for a node that cannot be lowered exactly."""
-        where = f"node '{self.name}'" + (f", {self.source}" if self.source else "")
+        where = self.source or f"node '{self.name}'"
         return UnsupportedOperation(f"{self.op}: {what}", where=where, do=do)
 
 

@@ -39,7 +39,7 @@ def _stand_in(name: str) -> ModuleType:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "tensorflow" not in sys.modules:
+if sys.modules.get("tensorflow") is None:  # or hidden from coremltools
     sys.modules["tensorflow"] = _stand_in("tensorflow")
 
 from tensorflow.core.framework.graph_pb2 import GraphDef  # noqa: E402

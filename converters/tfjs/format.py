@@ -45,7 +45,7 @@ TFJS = Format(
     ),
     runtimes="benchmarks.measure.timing.tfjs:RUNTIMES",
     packings=("brotli", "gzip"),
-    tools=("torch", "tensorflow", "onnx", "onnxsim", "numpy"),
+    tools=("torch", "tensorflow", "onnx", "numpy"),
     loading=("mlship.mjs",),
     stores=("float32", "float16", "uint16", "int8", "uint8"),
     pads=("int6", "int4"),

@@ -42,7 +42,7 @@ TFLITE = Format(
     ),
     runtimes="benchmarks.measure.timing.litert:RUNTIMES",
     packings=("zip",),
-    tools=("torch", "tensorflow", "onnx", "onnxsim", "ai-edge-litert", "numpy"),
+    tools=("torch", "tensorflow", "onnx", "ai-edge-litert", "numpy"),
     stores=("float32", "float16", "int8", "int4", f"int8{ACTIVATIONS}"),
     vias=("lowering", "onnx2tf"),
     partitions="converters.tflite.partitions:partitions",

@@ -9,7 +9,8 @@ from torch import nn
 
 from converters import mil
 from converters.api import Artifact, Program
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.mil.plan import Scope, plan_block
 from converters.processes.worker import Worker
 from model_defs.spec import ModelSpec, TensorSpec

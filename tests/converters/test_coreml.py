@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from converters import export as exporting
 from converters import mil
-from converters.api import Artifact, Export
+from converters.api import Artifact, Export, Program
 from converters.coreml import convert, defects
 from converters.coreml.reproducible import CONVERSION_DATE, make_reproducible
 from converters.coreml.runner import open_runner
 from converters.coreml.tools import coremltools, quiet
 from converters.mil.package import model_files, read_model
 from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
-from model_defs.spec import TensorSpec
+from model_defs.spec import ModelSpec, TensorSpec
 
 
 class Net(nn.Module):
@@ -66,17 +67,14 @@ def export(
     outputs: dict[str, tuple[int, ...]],
     precision: str = "float32",
 ) -> Export:
-    folder.mkdir(parents=True, exist_ok=True)
-    example = tuple(torch.rand(shape) for shape in inputs.values())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.trace(module.eval(), example, check_trace=False).save(str(folder / "traced.pt"))
-    return Export(
-        folder,
+    spec = ModelSpec(
+        "net",
+        lambda: module,
         tuple(TensorSpec(n, s, "features") for n, s in inputs.items()),
         tuple(TensorSpec(n, s, "features", tolerance=1e-3) for n, s in outputs.items()),
-        precision,
     )
+    written = exporting.export(Program(spec, module.eval()), folder, onnx=False)
+    return replace(written, precision=precision)
 
 
 def small(folder: Path, precision: str = "float32") -> Export:
@@ -218,13 +216,11 @@ REPAIRED: dict[str, Callable[[Tensor], Tensor]] = {
     "max_pool2d": lambda x: F.max_pool2d(x[:, :, :3], 2, 3, ceil_mode=True),
     "avg_pool1d": lambda x: F.avg_pool1d(x.flatten(2)[:, :, :9], 2, 3, ceil_mode=True),
     "avg_pool2d": lambda x: F.avg_pool2d(x[:, :, :3], 2, 3, ceil_mode=True),
-    "addcmul": lambda x: torch.addcmul(x[:, :, :1], x, x[:1, :1] + 2, value=-1.5),
-    "addcdiv": lambda x: torch.addcdiv(x[:, :, :1], x, x[:1, :1] + 2, value=3),
     "fake_quantize_per_tensor_affine": lambda x: torch.fake_quantize_per_tensor_affine(
         x, 0.01, -100, -128, 127
     ),
 }
-REFUSED = {"hardtanh", "addcmul", "addcdiv", "fake_quantize_per_tensor_affine"}
+REFUSED = {"hardtanh", "fake_quantize_per_tensor_affine"}
 """Without the repair."""
 
 
@@ -247,12 +243,8 @@ def test_coremltools_still_needs_the_repair(
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
     registered = _TORCH_OPS_REGISTRY.name_to_func_mapping
-    if defect.startswith("addc"):
-        assert not hasattr(ops, defect)
-        monkeypatch.delitem(registered, defect, raising=False)
-    else:
-        original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
-        monkeypatch.setitem(registered, defect, original)
+    original = getattr(ops, defect, ops.max_pool1d)  # of which max_pool2d is an alias
+    monkeypatch.setitem(registered, defect, original)
     monkeypatch.setattr(defects, "repair", lambda: None)
     source = one(tmp_path, REPAIRED[defect])
     if defect in REFUSED:

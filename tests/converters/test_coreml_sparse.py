@@ -12,11 +12,11 @@ from torch import nn
 from benchmarks.measure.size import measure
 from converters import mil
 from converters.api import Artifact, Program
-from converters.capture import export
 from converters.contents import disk_bytes
 from converters.coreml import constants, convert
 from converters.coreml.constants import is_sparse
 from converters.coreml.runner import MilRunner
+from converters.export import export
 from tests.converters.kernels import Kernels, after, planned, program_of
 from toolchain.quantization import grids
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from converters import mil
 from converters.api import Artifact, Program
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.formats import open_runner
 from converters.processes.worker import Worker
 from converters.tflite.partitions import Partitions, partitions

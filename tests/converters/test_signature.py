@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.capture import capture, trace
+from converters.capture import capture
+from converters.export import captured_of
 from converters.reference import ReferenceRunner
 from converters.signature import leaves, names_of
 from model_defs.errors import BadModule, BadSpec
@@ -117,7 +118,7 @@ def test_a_module_is_flat_to_all_else(
     for found in (
         program.module(*inputs),
         copy.deepcopy(program.module)(*inputs),
-        trace(program)(*inputs),
+        captured_of(program).module(*inputs),
         exported.module()(*inputs),
         tuple(map(torch.from_numpy, runner.run(by_name).values())),
     ):
@@ -169,14 +170,14 @@ def test_a_call_says_how_the_module_is_asked() -> None:
     )
     program, inputs = capture(spec), (torch.rand(1, 3, 8, 8), torch.rand(1, 2))
     expected = program.module.conv(inputs[0]) * -2  # type: ignore[operator]
-    torch.testing.assert_close(trace(program)(*inputs)[0], expected)
+    torch.testing.assert_close(captured_of(program).module(*inputs)[0], expected)
 
 
 def test_inputs_in_another_order_go_by_name() -> None:
     outputs = (tensor("a", *MAP), tensor("b", *MEAN))
     spec = ModelSpec("net", lambda: Net(lambda a, b: (a, b)), (GAIN, IMAGE), outputs)
     inputs = torch.rand(1, 2), torch.rand(1, 3, 8, 8)
-    assert trace(capture(spec))(*inputs)[0].shape == MAP
+    assert captured_of(capture(spec)).module(*inputs)[0].shape == MAP
 
 
 def test_a_forward_set_on_the_module_itself_is_the_one_that_is_called() -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from converters.api import Artifact, Port, Program
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.tfjs import runner
 from converters.tfjs.convert import convert as to_tfjs
 from converters.tfjs.runner import open_runner as open_tfjs

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.lowering.call import Target
 from converters.lowering.graph import read_graph
 from converters.lowering.rewrites import rewritten

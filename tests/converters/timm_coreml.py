@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from converters import mil
 from converters.api import Export
-from converters.capture import capture, example, export
+from converters.capture import capture, example
 from converters.coreml import convert
 from converters.coreml.runner import MilRunner
+from converters.export import export
 from tests.converters.timm_families import FAMILIES, spec_of
 
 TABLE = Path(mil.__file__).with_name("FAMILIES.md")

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from converters.api import Artifact
-from converters.capture import capture, example, export
+from converters.capture import capture, example
+from converters.export import export
 from converters.tfjs.convert import convert as to_tfjs
 from converters.tflite.convert import convert as to_tflite
 from converters.tflite.partitions import partitions

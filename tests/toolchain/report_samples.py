@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.measure.size import SizeRow
 from converters.contents import Item
-from converters.intermediates.traced import TracedLayer
+from converters.graph.captured import GraphLayer
 from model_defs.spec import TensorSpec
 from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.ci.checks import Check
@@ -73,7 +73,7 @@ def blamed(name: str) -> Blame:
     """Thirty layers, one of them off, and a backend that shows no values."""
 
     def layer(index: int) -> LayerError:
-        traced = TracedLayer("x", "conv", f"{name}.{index}", f"{name}.py:{index}", (), True)
+        traced = GraphLayer("x", "conv", f"{name}.{index}", f"{name}.py:{index}", (), True)
         off = index == 20
         added = 0.3 if off else 10.0 ** (-(index % 7) - 3)
         total = 0.4 if index >= 20 else 1e-3

@@ -20,7 +20,8 @@ from torch import nn
 from converters import backends
 from converters.api import Program
 from converters.backends import WATCHES
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.intermediates import onnx
 from converters.intermediates.guide import Guide
 from converters.intermediates.origins import origins
@@ -99,7 +100,7 @@ def test_a_missing_activation_is_called_that(backend: str, known: Known, tmp_pat
     FAULTS["the relu after middle is dropped"].put(kind, subject.artifact.path, known.converted)
     first = known.blamed(subject, backend).first
     assert first is not None
-    assert first.note == "holds what middle (convolution) gives: what follows it is missing"
+    assert first.note == "holds what middle (conv2d) gives: what follows it is missing"
 
 
 def test_nan_is_called_that(known: Known, tmp_path: Path) -> None:
@@ -217,8 +218,8 @@ def test_layers_have_the_names_of_their_modules(tmp_path: Path, known: Known) ->
     program = capture(spec)
     guide = Guide(export(program, tmp_path, onnx=False), known.guide.inputs)
     labels = [layer.label for layer in guide.traced.layers]
-    assert labels[:3] == ["stem (convolution)", "relu", "stem (convolution)"]
-    assert labels[3:6] == ["rest.0.0 (convolution)", "rest.0.1 (elu)", "add"]
+    assert labels[:3] == ["stem (conv2d)", "relu", "stem (conv2d)"]
+    assert labels[3:6] == ["rest.0.0 (conv2d)", "rest.0.1 (elu)", "add"]
     image = torch.from_numpy(known.guide.given[0])
     (out,) = guide.traced.outputs
     np.testing.assert_array_equal(guide.truth[out], program.module(image).detach().numpy())
@@ -252,7 +253,7 @@ def test_the_command_prints_a_verdict(two: Two) -> None:
     result = mlship(where, "--model", two.model, "--backend", "mil", "--case", "noise")
     assert result.exit_code == 0, result.output
     assert "two-ios: no layer is to blame" in result.stdout
-    assert "middle (convolution)" in result.stdout
+    assert "middle (conv2d)" in result.stdout
     assert "case noise" in result.stdout
 
 

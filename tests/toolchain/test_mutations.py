@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from converters import formats
 from converters.api import Artifact, Port
-from converters.capture import capture, export
+from converters.capture import capture
+from converters.export import export
 from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
 from model_defs.errors import MlshipError

@@ -80,6 +80,6 @@ TOY = Format(
     backends=(Backend("toy-onnxruntime", "ONNX Runtime", "toy_format:ToyRunner", 20),),
     runtimes="toy_format:RUNTIMES",
     packings=("gzip",),
-    tools=("torch", "onnx", "onnxsim"),
+    tools=("torch", "onnx"),
     stores=("float32",),
 )

@@ -172,7 +172,7 @@ def reference_files(
 
     With them: of which there is none, and why.
     """
-    from converters.capture import export_each
+    from converters.export import export_each
 
     folder.mkdir(parents=True)
     exported = export_each(program, folder, ("torchscript", "onnx"))

@@ -69,7 +69,8 @@ def prepare(
 
     Raises what these raise; what is refused of one target's export alone is in the export.
     """
-    from converters.capture import capture, export_each
+    from converters.capture import capture
+    from converters.export import export_each
     from toolchain.data.trunks import Trunks
     from toolchain.recipes import pass_report, pipeline
 

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.lowering import DEFAULT_VIA
 from converters.progress import Say
-from model_defs.errors import BadArtifact, ConversionFailed, UnsupportedOperation
+from model_defs.errors import BadArtifact, ConversionFailed
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
-    from converters.api import Artifact, Export
+    from converters.api import Artifact
     from converters.processes.worker import Worker
     from toolchain.build.prepare import Prepared
 
 
 def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path, say: Say) -> Artifact:
-    """The artifact in its place in `stage`; an operation that is refused names the user's line."""
+    """The artifact in its place in `stage`."""
     via = prepared.request.via
-    try:
-        options = {} if via == DEFAULT_VIA else {"via": via}
-        hears = functools.partial(say, f"{prepared.name}-{target.name}")
-        artifact = worker.convert(prepared.export, stage, options, hears)
-    except UnsupportedOperation as error:
-        raise _with_source(error, prepared.export) from error
+    options = {} if via == DEFAULT_VIA else {"via": via}
+    hears = functools.partial(say, f"{prepared.name}-{target.name}")
+    artifact = worker.convert(prepared.export, stage, options, hears)
     path = stage / f"{prepared.name}{target.made.suffix}"
     artifact.path.rename(path)
     return replace(artifact, path=path)
-
-
-def _with_source(error: UnsupportedOperation, export: Export) -> UnsupportedOperation:
-    """The same error at the user's line instead of at an ONNX node's path."""
-    from converters.capture import source_of
-
-    node = re.match(r"node '(/.+)/(.+?)(_\d+)?'", error.where)
-    line = source_of(export, node[1], node[2]) if node else ""
-    return UnsupportedOperation(error.what, where=line or error.where, do=error.do)
 
 
 def prove(artifact: Artifact, prepared: Prepared) -> ParityReport:

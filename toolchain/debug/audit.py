@@ -17,7 +17,7 @@ from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
 
 if TYPE_CHECKING:
-    from converters.intermediates.traced import TracedLayer
+    from converters.graph.captured import GraphLayer
     from converters.mil import Package
     from converters.mil.audit import AuditRow
 
@@ -116,19 +116,20 @@ def _placed(rows: Sequence[AuditRow], package: Package, subject: Subject) -> Ite
         yield finding
 
 
-def _layers(package: Package, subject: Subject) -> dict[str, TracedLayer]:
+def _layers(package: Package, subject: Subject) -> dict[str, GraphLayer]:
     """The layer of each tensor; one that an operation is split into belongs to the next named."""
-    from converters.capture import export
     from converters.coreml.names import core_ml_layers, plain_name
+    from converters.export import export
     from converters.intermediates.traced import Traced
 
     assert subject.program is not None
     passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
     with tempfile.TemporaryDirectory(prefix="mlship-audit-") as work:
         exported = export(pipeline.run(subject.program, passes), Path(work), onnx=False)
-        known = core_ml_layers(Traced(exported.torchscript))
-    found: dict[str, TracedLayer] = {}
-    latest: TracedLayer | None = None
+        assert exported.graph is not None
+        known = core_ml_layers(Traced(exported.graph))
+    found: dict[str, GraphLayer] = {}
+    latest: GraphLayer | None = None
     for operation in reversed(package.main.block.operations):
         for result in operation.results:
             latest = known.get(plain_name(result.name), latest)

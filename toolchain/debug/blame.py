@@ -16,7 +16,7 @@ import numpy as np
 
 from converters import backends, formats
 from converters.backends import WATCHES
-from converters.capture import export
+from converters.export import export
 from converters.format import resolve
 from converters.intermediates.guide import Guide, Observed
 from converters.progress import Say, silent
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from converters.api import Program, Tensors
-    from converters.intermediates.traced import Traced, TracedLayer
+    from converters.graph.captured import GraphLayer
+    from converters.intermediates.traced import Traced
     from toolchain.passes.base import Pass
 
 LIMITS = {"float32": 2e-3, "float16": 2e-2}
@@ -50,7 +51,7 @@ class LayerError:
     """
 
     stored_as: str
-    layers: tuple[TracedLayer, ...]
+    layers: tuple[GraphLayer, ...]
     added: float
     total: float
     off: bool
@@ -308,7 +309,7 @@ def _largest(values: np.ndarray) -> float:
 
 
 def _note(
-    theirs: np.ndarray, own: _Own, guide: Guide, layers: Sequence[TracedLayer], kind: str
+    theirs: np.ndarray, own: _Own, guide: Guide, layers: Sequence[GraphLayer], kind: str
 ) -> str:
     """What can be said of a value that is off at first sight; '' if nothing."""
     if theirs.shape != own.made.shape:
@@ -326,7 +327,7 @@ def _note(
     return ""
 
 
-def _fused(traced: Traced, observed: Mapping[str, Observed]) -> dict[str, tuple[TracedLayer, ...]]:
+def _fused(traced: Traced, observed: Mapping[str, Observed]) -> dict[str, tuple[GraphLayer, ...]]:
     """For each observed value its own layer and those before it that were not observed."""
     layers = {layer.value: layer for layer in traced.layers}
     order = {value: index for index, value in enumerate(layers)}

@@ -1,0 +1,97 @@
+"""A program on disk: its graph as ONNX for our lowering, as TorchScript for coremltools."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from converters.api import Export, Program
+from converters.capture import example, user_code
+from converters.format import Source
+from converters.graph.captured import CapturedGraph, capture_graph
+from model_defs.errors import MlshipError
+
+
+def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
+    """Write the program's graph as TorchScript and, where asked, as ONNX, from one capture.
+
+    Raises BadModule for what cannot be captured, UnsupportedOperation for an operation that ONNX
+    cannot hold, with the line of the module that it came from.
+    """
+    sources: tuple[Source, ...] = ("torchscript", "onnx") if onnx else ("torchscript",)
+    written = export_each(program, directory, sources)
+    for refusal in written.refused.values():
+        raise refusal
+    return written
+
+
+def export_each(program: Program, directory: Path, sources: Collection[Source]) -> Export:
+    """The same of these sources, each for itself: what one refuses leaves the others alone.
+
+    Raises what concerns all of them.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    spec = program.spec
+    captured = captured_of(program)
+    result = Export(
+        directory,
+        spec.inputs,
+        spec.outputs,
+        program.precision,
+        _digest(captured),
+        program.grids,
+        program.mixed,
+        graph=captured,
+    )
+    layers = {layer.value: asdict(layer) for layer in captured.layers()}
+    result.layers.write_text(json.dumps(layers), encoding="utf-8")
+    refused: dict[str, MlshipError] = {}
+    for source in ("torchscript", "onnx"):
+        if source not in sources:
+            continue
+        try:
+            _WRITERS[source](program, captured, result)
+        except MlshipError as error:
+            if len(sources) == 1:
+                raise
+            refused[source] = error
+    return replace(result, refused=refused)
+
+
+def captured_of(program: Program) -> CapturedGraph:
+    """The graph of the program's module; BadModule where it cannot be captured."""
+    with user_code("the module cannot be captured"):
+        return capture_graph(program.module, example(program.spec))
+
+
+def _write_torchscript(program: Program, captured: CapturedGraph, target: Export) -> None:
+    from converters.graph.rules import FOR_CORE_ML
+    from converters.graph.script import scripted
+
+    with user_code("the module cannot be traced"):
+        traced = scripted(captured.decomposed(FOR_CORE_ML), example(program.spec))
+    traced.save(str(target.torchscript))
+
+
+def _write_onnx(program: Program, captured: CapturedGraph, target: Export) -> None:
+    import onnx
+
+    from converters.graph.writing.model import onnx_model
+
+    onnx.save(onnx_model(captured, target.inputs, target.outputs), target.onnx)
+
+
+_WRITERS = {"torchscript": _write_torchscript, "onnx": _write_onnx}
+
+
+def _digest(captured: CapturedGraph) -> str:
+    """The SHA-256 of the graph, every parameter and every constant."""
+    digest = hashlib.sha256(re.sub(r"\s*#.*", "", captured.module.code).encode())
+    for name, tensor in sorted(captured.module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()

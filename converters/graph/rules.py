@@ -1,0 +1,488 @@
+"""Operations that converters do not hold, written with those that they do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from converters.graph.decompose import Rule
+
+aten: Any = torch.ops.aten
+
+
+def _scatter(x: Tensor, source: Tensor, axis: int, indices: range) -> Tensor:
+    """`x` with `source` at these places along an axis."""
+    size = x.shape[axis]
+    if indices.step == 1:
+        parts = [x.narrow(axis, 0, indices.start), source]
+        parts.append(x.narrow(axis, indices.stop, size - indices.stop))
+        return torch.cat([p for p in parts if p.shape[axis]], axis)
+    order = list(range(size))
+    for place, index in enumerate(indices):
+        order[index] = size + place
+    return torch.cat([x, source], axis).index_select(axis, torch.tensor(order))
+
+
+def slice_scatter(
+    x: Tensor,
+    source: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    indices = range(x.shape[dim])[slice(start, end, step)]
+    return _scatter(x, source.expand(_with(x.shape, dim, len(indices))), dim, indices)
+
+
+def select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
+    place = index % x.shape[dim]
+    return _scatter(x, source.unsqueeze(dim), dim, range(place, place + 1))
+
+
+def _with(shape: torch.Size, axis: int, size: int) -> list[int]:
+    found = list(shape)
+    found[axis] = size
+    return found
+
+
+def roll(x: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    shifts = [shifts] if isinstance(shifts, int) else list(shifts)
+    dims = [dims] if isinstance(dims, int) else list(dims)
+    if not dims:
+        return roll(x.reshape(-1), shifts, [0]).reshape(x.shape)
+    for shift, dim in zip(shifts, dims, strict=True):
+        size = x.shape[dim]
+        start = (size - shift) % size if size else 0
+        if start:
+            x = torch.cat([x.narrow(dim, start, size - start), x.narrow(dim, 0, start)], dim)
+    return x
+
+
+def adaptive_average(x: Tensor, output_size: Any) -> Tensor:
+    """Where sizes do not divide: one constant matrix an axis."""
+    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
+    return _adaptive(x, sizes, _window_means)
+
+
+def _adaptive(x: Tensor, sizes: list[int | None], matrix: Callable[[int, int], Tensor]) -> Tensor:
+    spatial = x.shape[-len(sizes) :]
+    wanted = [have if want is None else want for want, have in zip(sizes, spatial, strict=True)]
+    for axis, (want, have) in enumerate(zip(wanted, spatial, strict=True)):
+        if want != have:
+            place = axis - len(wanted)
+            x = torch.matmul(x.transpose(place, -1), matrix(have, want).t()).transpose(place, -1)
+    return x
+
+
+def _windows(have: int, want: int) -> list[range]:
+    """PyTorch's windows of adaptive pooling."""
+    return [range(i * have // want, -(-(i + 1) * have // want)) for i in range(want)]
+
+
+def _window_means(have: int, want: int) -> Tensor:
+    rows = torch.zeros(want, have)
+    for row, window in enumerate(_windows(have, want)):
+        rows[row, window.start : window.stop] = 1 / len(window)
+    return rows
+
+
+def adaptive_maximum(x: Tensor, output_size: Any) -> Any:
+    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
+    spatial = x.shape[-len(sizes) :]
+    for axis, (want, have) in enumerate(zip(sizes, spatial, strict=True)):
+        place = axis - len(sizes)
+        if want != have:
+            found = [
+                x.narrow(place, w.start, len(w)).amax(place, keepdim=True)
+                for w in _windows(have, want)
+            ]
+            x = torch.cat(found, place)
+    return (x, None)
+
+
+def softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """Beyond the threshold it is the identity."""
+    scaled = x * beta
+    smooth = aten.softplus(scaled.clamp(max=threshold)) / beta
+    return torch.where(scaled > threshold, x, smooth)
+
+
+def rms_norm(
+    x: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    axes = list(range(-len(normalized_shape), 0))
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    y = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + eps)
+    return y if weight is None else y * weight
+
+
+def floor_divide(x: Tensor, other: Any) -> Tensor:
+    return torch.floor(x / other)
+
+
+def divide_rounded(x: Tensor, other: Any, *, rounding_mode: str | None = None) -> Any:
+    quotient = x / other
+    return torch.floor(quotient) if rounding_mode == "floor" else _truncated(quotient)
+
+
+def _truncated(x: Tensor) -> Tensor:
+    return torch.where(x < 0, torch.ceil(x), torch.floor(x))
+
+
+def remainder(x: Any, other: Any) -> Any:
+    return x - torch.floor(x / other) * other
+
+
+def fmod(x: Tensor, other: Any) -> Any:
+    return x - _truncated(x / other) * other
+
+
+def frac(x: Tensor) -> Tensor:
+    return x - _truncated(x)
+
+
+def glu(x: Tensor, dim: int = -1) -> Tensor:
+    half = x.shape[dim] // 2
+    return x.narrow(dim, 0, half) * torch.sigmoid(x.narrow(dim, half, half))
+
+
+def add_scaled(x: Any, y: Any, *, alpha: Any = 1) -> Any:
+    return x + y * alpha
+
+
+def subtract_scaled(x: Any, y: Any, *, alpha: Any = 1) -> Any:
+    return x - y * alpha
+
+
+def addcmul(x: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> Tensor:
+    product = a * b
+    return x + (product if value == 1 else product * value)
+
+
+def addcdiv(x: Tensor, a: Tensor, b: Tensor, *, value: Any = 1) -> Tensor:
+    quotient = a / b
+    return x + (quotient if value == 1 else quotient * value)
+
+
+def lerp(x: Tensor, end: Tensor, weight: Any) -> Tensor:
+    return x + weight * (end - x)
+
+
+def average_with_divisor(
+    x: Tensor,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int = 1,
+) -> Tensor:
+    """A divisor of its own: the mean over the whole window, rescaled."""
+    kernel = [kernel, kernel] if isinstance(kernel, int) else list(kernel)
+    kernel = kernel * 2 if len(kernel) == 1 else kernel
+    mean = torch.nn.functional.avg_pool2d(x, kernel, stride or kernel, padding, ceil_mode, True)
+    return mean * (math.prod(kernel) / divisor_override)
+
+
+def copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    return source.to(x.dtype).expand(x.shape)
+
+
+def fill(x: Tensor, value: Any) -> Tensor:
+    return torch.full_like(x, value) if not isinstance(value, Tensor) else value.expand(x.shape)
+
+
+def zero(x: Tensor) -> Tensor:
+    return torch.zeros_like(x)
+
+
+def batch_norm_of_batch(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Tensor:
+    """By the statistics of what is fed (F.batch_norm(training=True), as AdaIN has it)."""
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    return _scaled(_normalized(x, axes, eps), weight, bias)
+
+
+def instance_norm_of_training(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Tensor:
+    """By the running statistics: a batch norm."""
+    how = (False, momentum, eps, False)
+    made: Tensor = aten.batch_norm.default(x, weight, bias, mean, variance, *how)
+    return made
+
+
+def _normalized(x: Tensor, axes: list[int], eps: float) -> Tensor:
+    off = x - x.mean(axes, keepdim=True)
+    return off * torch.rsqrt((off * off).mean(axes, keepdim=True) + eps)
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    shape = (-1, *(1,) * (x.ndim - 2))
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(q @ k.T * scale + mask) @ v, the scale in q, which is the smaller product."""
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    if enable_gqa:
+        times = q.shape[-3] // k.shape[-3]
+        k, v = (x.repeat_interleave(times, -3) for x in (k, v))
+    scores = torch.matmul(q * scale, k.transpose(-2, -1))
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None and attn_mask.dtype is torch.bool:
+        scores = torch.where(attn_mask, scores, torch.full((), -1e9, dtype=scores.dtype))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return torch.matmul(torch.softmax(scores, -1), v)
+
+
+def index(x: Tensor, indices: Any) -> Tensor:
+    """x[:, i, j]: tensors of places along axes that follow one another, as one axis."""
+    first, count, places = _places(x, indices)
+    shape = x.shape
+    flat = x.reshape(*shape[:first], -1, *shape[first + count :])
+    taken = flat.index_select(first, places.reshape(-1))
+    return taken.reshape(*shape[:first], *places.shape, *shape[first + count :])
+
+
+def _places(x: Tensor, indices: Any) -> tuple[int, int, Tensor]:
+    """The first axis, how many, and the places on them as on one axis."""
+    axes = [axis for axis, one in enumerate(indices) if one is not None]
+    first, count = axes[0], len(axes)
+    sizes = [x.shape[axis] for axis in axes]
+    places: Any = 0
+    for size, axis in zip(sizes, axes, strict=True):
+        one = torch.as_tensor(_numbered(indices[axis])).to(torch.int64)
+        if one.numel():
+            one = torch.where(one < 0, one + size, one)
+        places = places * size + one
+    return first, count, places
+
+
+def _numbered(places: Any) -> Any:
+    """Of a mask that is a constant, the places where it holds."""
+    if isinstance(places, np.ndarray) and places.dtype == bool:
+        return np.flatnonzero(places)
+    return places
+
+
+def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """Where a mask holds; or at places that are constants, which are computed here."""
+    mask = indices[0]
+    if isinstance(mask, np.ndarray) and mask.ndim > 1:
+        mask = torch.from_numpy(mask)
+    if len(indices) == 1 and isinstance(mask, Tensor) and mask.dtype is torch.bool:
+        return torch.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), values, x)
+    axes = [axis for axis, one in enumerate(indices) if one is not None]
+    first, count = axes[0], len(axes)
+    arrays = np.broadcast_arrays(*(_numbered(indices[axis]) for axis in axes))
+    sizes = [x.shape[axis] for axis in axes]
+    flat = np.ravel_multi_index([a % n for a, n in zip(arrays, sizes, strict=True)], sizes)
+    shape = x.shape
+    rest = shape[first + count :]
+    values = values.expand(*shape[:first], *arrays[0].shape, *rest)
+    values = values.reshape(*shape[:first], -1, *rest)
+    size = math.prod(sizes)
+    whole = torch.cat([x.reshape(*shape[:first], size, *rest), values], first)
+    order = np.arange(size)
+    order[flat.reshape(-1)] = size + np.arange(flat.size)
+    return whole.index_select(first, torch.from_numpy(order)).reshape(shape)
+
+
+def unfold(x: Tensor, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
+    """F.unfold (im2col): a slice for each place of the kernel."""
+    x = torch.nn.functional.pad(x, [padding[1], padding[1], padding[0], padding[0]])
+    n, c, height, width = x.shape
+    sizes = [
+        (size - d * (k - 1) - 1) // s + 1
+        for size, k, d, s in zip((height, width), kernel_size, dilation, stride, strict=True)
+    ]
+    parts = [
+        x[
+            :,
+            :,
+            i * dilation[0] : i * dilation[0] + (sizes[0] - 1) * stride[0] + 1 : stride[0],
+            j * dilation[1] : j * dilation[1] + (sizes[1] - 1) * stride[1] + 1 : stride[1],
+        ]
+        for i in range(kernel_size[0])
+        for j in range(kernel_size[1])
+    ]
+    return torch.stack(parts, 2).reshape(n, c * len(parts), sizes[0] * sizes[1])
+
+
+def windows(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """x.unfold(dimension, size, step): the places of all windows at once."""
+    dimension %= x.ndim
+    count = (x.shape[dimension] - size) // step + 1
+    places = (np.arange(count)[:, None] * step + np.arange(size)).reshape(-1)
+    found = x.index_select(dimension, torch.from_numpy(places))
+    return found.unflatten(dimension, (count, size)).movedim(dimension + 1, -1)
+
+
+def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, **_: Any) -> Tensor:
+    if dim is None:
+        x, dim = x.reshape(-1), 0
+    dim %= x.ndim
+    times = np.broadcast_to(np.asarray(repeats), (x.shape[dim],))
+    return x.index_select(dim, torch.from_numpy(np.repeat(np.arange(x.shape[dim]), times)))
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool = False) -> Tensor:
+    """The grid of places of F.affine_grid, in 2 dimensions: (N, H, W, 2)."""
+    n, _, height, width = size
+    axes = []
+    for count in (width, height):
+        edge = 1.0 if align_corners else 1 - 1 / count
+        axes.append(np.linspace(-edge, edge, count, dtype=np.float64) if count > 1 else np.zeros(1))
+    x, y = np.meshgrid(*axes)
+    base = np.stack([x, y, np.ones_like(x)], -1).astype(np.float32).reshape(1, -1, 3)
+    return torch.matmul(torch.from_numpy(base), theta.transpose(1, 2)).reshape(n, height, width, 2)
+
+
+def _on_floats(node: fx.Node) -> bool:
+    return bool(node.meta["val"].is_floating_point())
+
+
+def _does_not_divide(node: fx.Node) -> bool:
+    source: Any = node.args[0]
+    wanted: Any = node.args[1]
+    have = source.meta["val"].shape[-len(wanted) :]
+    return any(w is not None and h % w for w, h in zip(wanted, have, strict=True))
+
+
+def _has(name: str) -> Callable[[fx.Node], bool]:
+    return lambda node: node.kwargs.get(name, 1) not in (None, 1)
+
+
+def _own_threshold(node: fx.Node) -> bool:
+    """float32 does not tell log1p(exp(-20)), which is 2e-9, from 0."""
+    given: list[Any] = list(node.args[1:])
+    beta, threshold = given + [1, 20][len(given) :]
+    return bool(beta != 1 or threshold < 20)
+
+
+def _has_divisor(node: fx.Node) -> bool:
+    return len(node.args) > 6 and node.args[6] is not None and not node.args[4]
+
+
+def _in_training(node: fx.Node) -> bool:
+    return bool(node.args[5])
+
+
+def _by_running_statistics(node: fx.Node) -> bool:
+    return not node.args[5]
+
+
+def _is_plain_index(node: fx.Node) -> bool:
+    """Places, or a mask that is a constant, on axes that follow one another."""
+    given = _indices(node)
+    return given is not None and all(_is_place(one) for one in given)
+
+
+def _is_mask_or_constant(node: fx.Node) -> bool:
+    given = _indices(node)
+    if given is None or (len(node.args) > 3 and node.args[3]):
+        return False
+    whole = node.args[1]
+    if len(given) == 1 and len(whole) == 1 and given[0].meta["val"].dtype is torch.bool:  # type: ignore[arg-type]
+        return True
+    return all(one.op == "get_attr" and _is_place(one) for one in given)
+
+
+def _indices(node: fx.Node) -> list[fx.Node] | None:
+    """The indices that there are; None where they are not on axes that follow one another."""
+    indices: Any = node.args[1]
+    axes = [axis for axis, one in enumerate(indices) if one is not None]
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    return [indices[axis] for axis in axes] if adjacent else None
+
+
+def _is_place(index: fx.Node) -> bool:
+    value = index.meta["val"]
+    if value.dtype is torch.bool:
+        return bool(index.op == "get_attr" and value.ndim == 1)
+    return True
+
+
+def _has_two_spatial_axes(node: fx.Node) -> bool:
+    return len(node.args[1]) == 4  # type: ignore[arg-type]
+
+
+ALWAYS: Mapping[Any, Rule] = {
+    aten.adaptive_avg_pool1d: Rule(adaptive_average, _does_not_divide),
+    aten.adaptive_avg_pool2d: Rule(adaptive_average, _does_not_divide),
+    aten.adaptive_max_pool2d: Rule(adaptive_maximum, _does_not_divide),
+    aten.add: Rule(add_scaled, _has("alpha")),
+    aten.addcdiv: Rule(addcdiv),
+    aten.addcmul: Rule(addcmul),
+    aten.affine_grid_generator: Rule(affine_grid, _has_two_spatial_axes),
+    aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
+    aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
+    aten.copy: Rule(copy),
+    aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
+    aten.fill: Rule(fill),
+    aten.floor_divide: Rule(floor_divide, _on_floats),
+    aten.fmod: Rule(fmod, _on_floats),
+    aten.frac: Rule(frac),
+    aten.glu: Rule(glu),
+    aten.im2col: Rule(unfold),
+    aten.index: Rule(index, _is_plain_index),
+    aten.index_put: Rule(index_put, _is_mask_or_constant),
+    aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
+    aten.lerp: Rule(lerp),
+    aten.remainder: Rule(remainder, _on_floats),
+    aten.repeat_interleave: Rule(repeat_interleave),
+    aten.rms_norm: Rule(rms_norm),
+    aten.roll: Rule(roll),
+    aten.select_scatter: Rule(select_scatter),
+    aten.slice_scatter: Rule(slice_scatter),
+    aten.softplus: Rule(softplus, _own_threshold),
+    aten.sub: Rule(subtract_scaled, _has("alpha")),
+    aten.unfold: Rule(windows),
+    aten.zero: Rule(zero),
+}
+"""For every converter."""
+
+FOR_ONNX: Mapping[Any, Rule] = {
+    aten.scaled_dot_product_attention: Rule(attention),
+}
+"""For our lowering alone: coremltools has its own way."""
+
+FOR_CORE_ML: Mapping[Any, Rule] = {}
+"""For coremltools alone."""

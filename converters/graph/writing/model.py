@@ -1,0 +1,99 @@
+"""The whole of a captured graph as an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+from onnx import helper
+from torch import fx
+
+from converters.graph.captured import CapturedGraph
+from converters.graph.rules import FOR_ONNX
+from converters.graph.sources import operation_of, user_line
+from converters.graph.writing.emit import TYPES, Emission, Sheet, shape_of
+from converters.graph.writing.table import WRITERS
+from model_defs.errors import UnsupportedOperation
+from model_defs.spec import TensorSpec
+
+OPSET = 21
+IR_VERSION = 10
+
+
+def onnx_model(
+    captured: CapturedGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> onnx.ModelProto:
+    """The graph as ONNX; inputs and outputs are named as in the spec, nodes by their modules.
+
+    Raises UnsupportedOperation with the user's line for an operation that is not in the table.
+    """
+    captured = captured.decomposed(FOR_ONNX)
+    sheet = Sheet(names={spec.name for spec in (*inputs, *outputs)})
+    ports = []
+    for node, spec in zip(captured.inputs, inputs, strict=True):
+        sheet.values[node] = spec.name
+        ports.append(_port(spec.name, node))
+    for node in captured.graph.nodes:
+        if node.op == "get_attr":
+            _store(captured, node, sheet)
+        elif node.op == "call_function":
+            sheet.values[node] = _written(node, sheet)
+    results: list[onnx.ValueInfoProto] = []
+    for node, spec in zip(captured.outputs, outputs, strict=True):
+        _give_out(sheet, sheet.values[node], spec.name, taken={port.name for port in results})
+        results.append(_port(spec.name, node))
+    used = {name for node in sheet.nodes for name in node.input}
+    stored = [tensor for name, tensor in sheet.constants.items() if name in used]
+    graph = helper.make_graph(sheet.nodes, "model", ports, results, stored)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+
+
+def _port(name: str, node: fx.Node) -> onnx.ValueInfoProto:
+    value = shape_of(node)
+    return helper.make_tensor_value_info(name, TYPES[value.dtype], list(value.shape))
+
+
+def _store(captured: CapturedGraph, node: fx.Node, sheet: Sheet) -> None:
+    name = sheet.known.get(("parameter", str(node.target)))
+    if name is None:
+        array = captured.constant(node).detach().numpy()
+        name = sheet.store(sheet.unique(str(node.target)), array)
+        sheet.known["parameter", str(node.target)] = name
+    sheet.values[node] = name
+
+
+def _written(node: fx.Node, sheet: Sheet) -> Any:
+    write = WRITERS.get(getattr(node.target, "overloadpacket", node.target))
+    if write is None:
+        raise UnsupportedOperation(
+            f"operation {operation_of(node)} cannot be exported",
+            where=user_line(node),
+            do="write it with operations that phones have: convolutions, resizing, "
+            "elementwise arithmetic, reductions",
+        )
+    return write(Emission(node, sheet))
+
+
+def _give_out(sheet: Sheet, value: str, name: str, taken: set[str]) -> None:
+    """Names an operation's result as an output; what is no such result is copied."""
+    for node in sheet.nodes:
+        if value in node.output and value not in taken:
+            for place, found in enumerate(node.output):
+                if found == value:
+                    node.output[place] = name
+            _rename(sheet, value, name)
+            return
+    sheet.nodes.append(helper.make_node("Identity", [value], [name], name=f"/Identity_{name}"))
+
+
+def _rename(sheet: Sheet, old: str, new: str) -> None:
+    for node in sheet.nodes:
+        for place, found in enumerate(node.input):
+            if found == old:
+                node.input[place] = new
+    for key, value in sheet.values.items():
+        if value == old:
+            sheet.values[key] = new
