@@ -9,6 +9,7 @@ from converters.lowering import (
     conv,
     einsum,
     elementwise,
+    grid_sample,
     index,
     matmul,
     norm,
@@ -66,6 +67,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "GlobalMaxPool": pool.global_max_pool,
     "Greater": binary(m.greater),
     "GreaterOrEqual": binary(m.greater_equal),
+    "GridSample": grid_sample.grid_sample,
     "GroupNormalization": norm.group_normalization,
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.hard_swish,
@@ -152,7 +154,6 @@ OWN: dict[str, Callable[[Call], Results]] = {
 
 _OUTSIDE = "its result has no fixed size: leave it to the code around the network"
 INSTEAD: dict[str, str] = {
-    "GridSample": "use F.interpolate, or warp in the code around the network",
     "If": "decide in __init__, or compute both sides and use torch.where",
     "Loop": "use a Python loop over a fixed range, which is unrolled",
     "NonMaxSuppression": _OUTSIDE,

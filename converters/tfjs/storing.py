@@ -33,11 +33,16 @@ class Storing:
 
 
 def constants(graph: GraphDef) -> dict[str, np.ndarray]:
-    """The graph's constants by name; UnsupportedOperation for a type that TF.js lacks."""
+    """The graph's constants by name, 64-bit integers in 32 bits, which is what TF.js has.
+
+    Raises UnsupportedOperation for another type, or for an integer that 32 bits do not hold.
+    """
     found = {}
     for node in graph.node:
         if node.op == "Const":
             array = make_ndarray(node.attr["value"].tensor)
+            if array.dtype == np.int64 and (array == array.astype(np.int32)).all():
+                array = array.astype(np.int32)
             if array.dtype not in (np.float32, np.int32, np.bool_):
                 what = f"TF.js has no constants of type {array.dtype}"
                 raise UnsupportedOperation(what, where=node.name)
