@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from converters.lowering import volumes
 from converters.lowering.call import Call, Target, nhwc
 from converters.lowering.graph import Shape
 from converters.lowering.join import joined
@@ -15,7 +16,9 @@ from converters.lowering.window import Window, in_two_dimensions, read_window
 
 
 def conv(call: Call) -> Value:
-    """Conv, 1-D and 2-D, dense, grouped or depthwise."""
+    """Conv, 1-D to 3-D, dense, grouped or depthwise."""
+    if call.value().rank == 5:
+        return volumes.convolution(call, _conv)
     return in_two_dimensions(call, _conv)
 
 
@@ -24,6 +27,8 @@ def conv_transpose(call: Call) -> Value:
 
     A grouped one is one per group. Dilation spreads the filter out with zeros.
     """
+    if call.value().rank == 5:
+        return volumes.transposed_convolution(call, _conv_transpose)
     return in_two_dimensions(call, _conv_transpose)
 
 
@@ -34,8 +39,12 @@ def _conv(call: Call) -> Value:
     weight = call.constant(1, "weight")
     spatial, channels = call.value().shape[2:], call.value().shape[1]
     window = read_window(call, a, weight.shape[2:], spatial)
-    padding = _padding(call.target, window, spatial)
     x = call.nhwc()
+    kept: Shape = (1, 1)
+    if call.target == "tfjs" and max(window.strides) > 1 and max(window.dilations) > 1:
+        x, window, kept = _one_or_other(x, window)
+        spatial = tuple(int(n) for n in x.shape[1:3])
+    padding = _padding(call.target, window, spatial)
     if padding == "VALID" and not window.is_valid:
         x = gen_array_ops.pad(x, np.array([(0, 0), *window.pads, (0, 0)], np.int32))
     # TFLite takes a filter of fewer channels than the map for a grouped one; TF.js has no groups,
@@ -49,7 +58,36 @@ def _conv(call: Call) -> Value:
         filters = np.split(weight, a.group)
         dense = [_dense(p, w, window, padding) for p, w in zip(parts, filters, strict=True)]
         y = joined(call.target, dense, 3)
-    return nhwc(_biased(call, y))
+    return nhwc(_biased(call, _every(y, kept)))
+
+
+def _one_or_other(x: Tensor, window: Window) -> tuple[Tensor, Window, Shape]:
+    """The map and a window that has strides or dilations, not both, as TF.js wants it.
+
+    A filter whose dilation is a multiple of the stride sees every n-th pixel only: those are
+    taken first, and nothing is computed in vain. Otherwise the convolution has no stride, and the
+    third result says which of its results are kept.
+    """
+    pads = np.array([(0, 0), *window.pads, (0, 0)], np.int32)
+    x = x if window.is_valid else gen_array_ops.pad(x, pads)
+    pairs = list(zip(window.strides, window.dilations, strict=True))
+    first = tuple(s if d % s == 0 else 1 for s, d in pairs)
+    strides = tuple(s // f for s, f in zip(window.strides, first, strict=True))
+    dilations = tuple(d // f for d, f in zip(window.dilations, first, strict=True))
+    none = ((0, 0), (0, 0))
+    if max(strides) > 1 and max(dilations) > 1:
+        kept, strides = strides, (1, 1)
+    else:
+        kept = (1, 1)
+    return _every(x, first), Window(window.kernel, strides, dilations, none), kept
+
+
+def _every(x: Tensor, steps: Shape) -> Tensor:
+    """Every n-th pixel of each row and column."""
+    if max(steps) == 1:
+        return x
+    end = [int(n) for n in x.shape]
+    return gen_array_ops.strided_slice(x, [0, 0, 0, 0], end, [1, *steps, 1])
 
 
 def _conv_transpose(call: Call) -> Value:

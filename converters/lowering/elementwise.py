@@ -15,7 +15,15 @@ from converters.lowering.tf import (
     gen_math_ops,
     gen_nn_ops,
 )
-from converters.lowering.value import Order, Value, as_tensor, reshape
+from converters.lowering.value import (
+    MOST_AXES,
+    Order,
+    Value,
+    as_tensor,
+    merged,
+    permuted,
+    reshape,
+)
 
 Emit = Callable[..., Tensor]
 
@@ -37,10 +45,11 @@ def binary(emit: Emit) -> Callable[[Call], Value]:
     def lower(call: Call) -> Value:
         call.read()
         tensors, order = together(call, [call.value(i) for i in range(len(call.inputs))])
+        tensors = _of_few_axes(tensors)
         result = tensors[0]
         for tensor in tensors[1:]:
             result = emit(result, tensor)
-        return Value(result, order)
+        return Value(reshape(result, permuted(call.shape, order)), order)
 
     return lower
 
@@ -65,6 +74,23 @@ def together(call: Call, values: list[Value]) -> tuple[list[Tensor], Order]:
             arranged = Value(_shrunk(arranged.tensor, held), order)
         tensors.append(_plain(arranged))
     return tensors, order
+
+
+def _of_few_axes(tensors: list[Tensor]) -> list[Tensor]:
+    """Operands of many axes, those merged along which all of them broadcast alike."""
+    rank = max(len(tensor.shape) for tensor in tensors)
+    if rank <= MOST_AXES:
+        return tensors
+    shapes = [(1,) * (rank - len(t.shape)) + tuple(int(n) for n in t.shape) for t in tensors]
+    whole = np.broadcast_shapes(*shapes)
+    # An axis of size 1 in the result goes with any other.
+    full = [[n == w for n, w in zip(s, whole, strict=True)] for s in shapes]
+    breaks, held = [], 0
+    for axis in range(1, rank):
+        alike = whole[axis] == 1 or all(f[held] == f[axis] for f in full) or whole[held] == 1
+        held = held if whole[axis] == 1 and alike else axis
+        breaks.append(not alike)
+    return [reshape(t, merged(s, breaks)) for t, s in zip(tensors, shapes, strict=True)]
 
 
 def _expanded(value: Value, rank: int) -> Value:
@@ -188,12 +214,16 @@ def as_like(number: float, x: Tensor) -> Tensor:
 
 
 def divide(call: Call) -> Value:
-    """Div of float32 numbers."""
+    """Div; of integers the quotient is cut towards 0, as ONNX has it."""
     call.read()
     (x, y), order = together(call, [call.value(0), call.value(1)])
-    if x.dtype != float32:
-        raise call.refuse("integer division", do="divide float32 numbers")
-    return Value(gen_math_ops.real_div(x, y), order)
+    if x.dtype == float32:
+        return Value(gen_math_ops.real_div(x, y), order)
+    floor = gen_math_ops.floor_div(x, y)
+    # Below 0 the floor is one too low, where the division leaves a rest.
+    rest = gen_math_ops.not_equal(gen_math_ops.mul(floor, y), x)
+    is_low = gen_math_ops.logical_and(gen_math_ops.less(floor, as_like(0, x)), rest)
+    return Value(gen_math_ops.add_v2(floor, gen_math_ops.cast(is_low, x.dtype)), order)
 
 
 def reciprocal(call: Call) -> Value:

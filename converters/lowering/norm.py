@@ -84,6 +84,19 @@ def layer_normalization(call: Call) -> tuple[Value, ...]:
     return (result, Value(mean, value.order), Value(inverse, value.order))[: len(call.results)]
 
 
+def rms_normalization(call: Call) -> Value:
+    """RMSNormalization over the last axes: x / sqrt(mean(x x) + epsilon) * scale."""
+    a = call.read(axis=-1, epsilon=1e-5, stash_type=1)
+    value = call.value()
+    axes = range(a.axis % value.rank, value.rank)
+    places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
+    x = as_tensor(value)
+    squares = gen_math_ops.mean(gen_math_ops.square(x), places, keep_dims=True)
+    normal = mul(x, gen_math_ops.rsqrt(add(squares, number(a.epsilon))))
+    (y, scale), order = together(call, [Value(normal, value.order), call.value(1)])
+    return Value(mul(y, scale), order)
+
+
 def mean_variance_normalization(call: Call) -> Value:
     """MeanVarianceNormalization, with the epsilon of ONNX's own definition."""
     a = call.read(axes=(0, 2, 3))

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from converters.lowering import volumes
 from converters.lowering.call import Call, nhwc
 from converters.lowering.graph import Shape
 from converters.lowering.tf import Tensor, constant, gen_array_ops, gen_math_ops, gen_nn_ops
@@ -20,11 +21,15 @@ Reduction = Callable[..., Tensor]
 
 def max_pool(call: Call) -> Value:
     """MaxPool, also in ceil mode and dilated."""
+    if call.value().rank == 5:
+        return volumes.max_pool(call, _max_pool)
     return in_two_dimensions(call, _max_pool)
 
 
 def average_pool(call: Call) -> Value:
     """AveragePool, also in ceil mode, and with or without its padding in the mean."""
+    if call.value().rank == 5:
+        return volumes.average_pool(call, _average_pool)
     return in_two_dimensions(call, _average_pool)
 
 
@@ -59,7 +64,8 @@ def _max_pool(call: Call) -> Value:
         raise call.refuse("the places of its maxima", do="use MaxPool2d(return_indices=False)")
     window, spatial = _window(call, a), call.value().shape[2:]
     if max(window.dilations) > 1:
-        return nhwc(_dilated_max(_bordered(call.nhwc(), window, -np.inf), window, call.shape))
+        x = _bordered(call.nhwc(), window, -np.inf)
+        return nhwc(_dilated(gen_math_ops.maximum, x, window, call.shape))
     # SAME pads within the pool. Minus infinity needs a PadV2 before it: one more pass over the map,
     # which XNNPACK leaves to LiteRT.
     if window.is_same(spatial):
@@ -79,17 +85,20 @@ def _average_pool(call: Call) -> Value:
         strides=None,
     )
     window, spatial = _window(call, a), call.value().shape[2:]
-    if max(window.dilations) > 1:
-        raise call.refuse("dilation", do="use a depthwise convolution with constant weights")
     # TensorFlow's SAME leaves its padding out of the mean.
-    if window.is_same(spatial) and not a.count_include_pad:
+    is_dilated = max(window.dilations) > 1
+    if window.is_same(spatial) and not (a.count_include_pad or is_dilated):
         return nhwc(_pooled(gen_nn_ops.avg_pool, call.nhwc(), window, "SAME"))
     # VALID divides each sum by the whole kernel: `share` makes up for what does not count. What
     # ceil mode adds behind never does.
     x = _bordered(call.nhwc(), window, 0.0)
-    y = _pooled(gen_nn_ops.avg_pool, x, window, "VALID")
     counted = read_window(call, a, window.kernel, spatial).pads if a.count_include_pad else None
-    share = np.prod(window.kernel) / _counts(spatial, call.shape[2:], window, counted)
+    counts = _counts(spatial, call.shape[2:], window, counted)
+    if is_dilated:
+        y, share = _dilated(gen_math_ops.add_v2, x, window, call.shape), 1 / counts
+    else:
+        y = _pooled(gen_nn_ops.avg_pool, x, window, "VALID")
+        share = np.prod(window.kernel) / counts
     if (share == 1).all():
         return nhwc(y)
     return nhwc(gen_math_ops.mul(y, constant(share[None, :, :, None].astype(np.float32))))
@@ -122,20 +131,20 @@ def _pooled(pool: Reduction, x: Tensor, window: Window, padding: str) -> Tensor:
     return pool(x, ksize=[1, *window.kernel, 1], strides=[1, *window.strides, 1], padding=padding)
 
 
-def _dilated_max(x: Tensor, window: Window, shape: Shape) -> Tensor:
-    """The maximum of one strided slice for each element of the window."""
+def _dilated(combine: Reduction, x: Tensor, window: Window, shape: Shape) -> Tensor:
+    """One strided slice for each element of the window, all of them combined."""
     _, _, height, width = shape
     down, right = window.strides
-    # TensorFlow's max_pool has no dilation. 9 is bits 0 and 3: all of the batch and channels.
-    best = None
+    # TensorFlow's pools have no dilation. 9 is bits 0 and 3: all of the batch and channels.
+    result = None
     for i, j in product(*map(range, window.kernel)):
         top, left = i * window.dilations[0], j * window.dilations[1]
         end = [0, top + (height - 1) * down + 1, left + (width - 1) * right + 1, 0]
         part = gen_array_ops.strided_slice(
             x, [0, top, left, 0], end, [1, down, right, 1], begin_mask=9, end_mask=9
         )
-        best = part if best is None else gen_math_ops.maximum(best, part)
-    return best
+        result = part if result is None else combine(result, part)
+    return result
 
 
 def _counts(
@@ -145,7 +154,7 @@ def _counts(
     along = []
     for axis, (n, out) in enumerate(zip(spatial, results, strict=True)):
         low, high = pads[axis] if pads else (0, 0)
-        start = np.arange(out) * window.strides[axis] - window.pads[axis][0]
-        end = np.minimum(start + window.kernel[axis], n + high)
-        along.append(end - np.maximum(start, -low))
+        start = np.arange(out)[:, None] * window.strides[axis] - window.pads[axis][0]
+        at = start + np.arange(window.kernel[axis]) * window.dilations[axis]
+        along.append(((at >= -low) & (at < n + high)).sum(1))
     return np.multiply.outer(*along)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,15 @@ from converters.lowering.tf import (
     gen_nn_ops,
     int32,
 )
-from converters.lowering.value import Order, Value, as_tensor, reshaped
+from converters.lowering.value import (
+    MOST_AXES,
+    Order,
+    Value,
+    as_tensor,
+    merged,
+    reshape,
+    reshaped,
+)
 
 Emit = Callable[..., Tensor]
 
@@ -38,10 +47,27 @@ def reduction(emit: Emit, before: Emit = identity, after: Emit = identity) -> Ca
         if not axes:
             return Value(after(before(as_tensor(value))), value.order)
         places = np.array(sorted(value.axis(axis) for axis in axes), np.int32)
+        if value.rank > MOST_AXES:
+            return reshaped(_of_many_axes(emit, before, after, value, axes), call.shape)
         x = emit(before(as_tensor(value)), places, keep_dims=bool(a.keepdims))
         return Value(after(x), value.order if a.keepdims else without(value.order, axes))
 
     return lower
+
+
+def _of_many_axes(
+    emit: Emit, before: Emit, after: Emit, value: Value, axes: tuple[int, ...]
+) -> Value:
+    """The reduction without its axes, neighbours of which are merged, as are those that stay."""
+    is_reduced = [axis in axes for axis in value.order]
+    breaks = [one != other for one, other in pairwise(is_reduced)]
+    flat = reshape(as_tensor(value), merged(value.stored_shape, breaks))
+    first = int(not is_reduced[0])
+    places = np.arange(first, len(flat.shape), 2, dtype=np.int32)
+    x = after(emit(before(flat), places, keep_dims=False))
+    order = without(value.order, axes)
+    kept = [size for size, gone in zip(value.stored_shape, is_reduced, strict=True) if not gone]
+    return Value(reshape(x, kept), order)
 
 
 def without(order: Order, axes: tuple[int, ...]) -> Order:

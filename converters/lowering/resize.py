@@ -47,24 +47,48 @@ def resize(call: Call) -> Value:
     with a constant matrix per axis.
     """
     a = call.read(**DEFAULTS)
-    if a.keep_aspect_ratio_policy != "stretch":
-        raise call.refuse(
-            f"keep_aspect_ratio_policy '{a.keep_aspect_ratio_policy}'", do="give both sizes"
-        )
     value, scales = call.value(), _scales(call, a)
+    roi = _region(call, a)
     if value.rank == 3:
         value = reshaped(value, (*value.shape[:2], 1, value.shape[2]))
-        scales = (*scales[:2], 1.0, scales[2])
+        scales, roi = (*scales[:2], 1.0, scales[2]), (*roi[:2], (0.0, 1.0), roi[2])
     if value.rank != 4 or scales[:2] != (1, 1):
         raise call.refuse("batch or channels", do="resize the last two axes of (N, C, H, W)")
     sizes = (*call.shape[2:],) if len(call.shape) == 4 else (1, call.shape[2])
     axes = tuple(
-        Axis(n, m, s, places(call.node, a, n, m, s))
-        for n, m, s in zip(value.shape[2:], sizes, scales[2:], strict=True)
+        Axis(n, m, s, places(call.node, a, n, m, s, ends))
+        for n, m, s, ends in zip(value.shape[2:], sizes, scales[2:], roi[2:], strict=True)
     )
     x = call.arrange(value, channels_last(4)).tensor
     y = _nearest(call, x, axes, a) if a.mode == "nearest" else _interpolated(call, x, axes, a)
+    if a.coordinate_transformation_mode == CROPPED:
+        y = _extrapolated(y, axes, a.extrapolation_value)
     return reshaped(nhwc(y), call.shape)
+
+
+CROPPED = "tf_crop_and_resize"
+Ends = tuple[float, float]
+
+
+def _region(call: Call, a: SimpleNamespace) -> tuple[Ends, ...]:
+    """What part of each axis is resized: all of it but in the mode that crops."""
+    value = call.value()
+    ends = [(0.0, 1.0)] * value.rank
+    if a.coordinate_transformation_mode == CROPPED:
+        flat = [float(n) for n in call.constant(1, "region")]
+        axes = tuple(axis % value.rank for axis in a.axes) if a.axes else tuple(range(value.rank))
+        for axis, first, last in zip(axes, flat[: len(axes)], flat[len(axes) :], strict=True):
+            ends[axis] = first, last
+    return tuple(ends)
+
+
+def _extrapolated(x: Tensor, axes: tuple[Axis, ...], number: float) -> Tensor:
+    """With a number in the place of what lies outside of the input."""
+    inside = [(axis.places >= 0) & (axis.places <= axis.before - 1) for axis in axes]
+    if all(along.all() for along in inside):
+        return x
+    known = np.logical_and.outer(*inside)[None, :, :, None]
+    return gen_math_ops.select_v2(constant(known), x, constant(np.float32(number)))
 
 
 def _scales(call: Call, a: SimpleNamespace) -> tuple[float, ...]:
@@ -78,9 +102,15 @@ def _scales(call: Call, a: SimpleNamespace) -> tuple[float, ...]:
     else:
         sizes = call.integers(3, "sizes")
         given = [m / value.shape[axis] for m, axis in zip(sizes, axes, strict=True)]
+        if a.keep_aspect_ratio_policy != "stretch":
+            given = [POLICIES[a.keep_aspect_ratio_policy](given)] * len(given)
     for axis, scale in zip(axes, given, strict=True):
         scales[axis] = scale
     return tuple(scales)
+
+
+POLICIES = {"not_larger": min, "not_smaller": max}
+"""Which of the scales that sizes ask for becomes the scale of all axes."""
 
 
 def _check_corners(call: Call, a: SimpleNamespace, axes: list[tuple[int, float]]) -> None:
@@ -94,7 +124,14 @@ def _check_corners(call: Call, a: SimpleNamespace, axes: list[tuple[int, float]]
                 )
 
 
-def places(node: Node, a: SimpleNamespace, before: int, after: int, scale: float) -> np.ndarray:
+def places(
+    node: Node,
+    a: SimpleNamespace,
+    before: int,
+    after: int,
+    scale: float,
+    ends: Ends = (0.0, 1.0),
+) -> np.ndarray:
     """Where in the input each result samples (ONNX Resize, coordinate_transformation_mode)."""
     x = np.arange(after, dtype=np.float64)
     half = (x + 0.5) / scale - 0.5
@@ -110,6 +147,11 @@ def places(node: Node, a: SimpleNamespace, before: int, after: int, scale: float
         return x * (before - 1) / (after - 1) if after > 1 else np.zeros(1)
     if mode == "half_pixel_symmetric":
         return half + before / 2 * (1 - after / (before * scale))
+    if mode == CROPPED:
+        first, last = ends
+        if after == 1:
+            return np.array([(first + last) / 2 * (before - 1)])
+        return first * (before - 1) + x * (last - first) * (before - 1) / (after - 1)
     raise node.refusal(
         f"coordinate_transformation_mode '{mode}'", do="use align_corners or half_pixel"
     )
@@ -119,7 +161,7 @@ def _nearest(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) 
     """By TensorFlow's operation if that picks the same pixels, else by picking them."""
     # Compared by what is picked, pixel for pixel: TensorFlow knows sizes only, where ONNX may have
     # named another scale, and both round.
-    chosen = [picks(call.node, a.nearest_mode, axis) for axis in axes]
+    chosen = [picks(call.node, a, axis) for axis in axes]
     sizes = np.array([ax.after for ax in axes], np.int32)
     for centre in (False, True):
         theirs = [_nearest_picks(ax, 0.5 if centre else 0.0) for ax in axes]
@@ -131,8 +173,11 @@ def _nearest(call: Call, x: Tensor, axes: tuple[Axis, ...], a: SimpleNamespace) 
     return x
 
 
-def picks(node: Node, mode: str, axis: Axis) -> np.ndarray:
+def picks(node: Node, a: SimpleNamespace, axis: Axis) -> np.ndarray:
     """Which input each result is (ONNX Resize, nearest_mode)."""
+    mode = a.nearest_mode
+    if a.coordinate_transformation_mode == "asymmetric" and mode == "floor":
+        return _floors(axis)
     if mode == "round_prefer_floor":
         places = np.ceil(axis.places - 0.5)
     elif mode == "round_prefer_ceil":
@@ -142,6 +187,20 @@ def picks(node: Node, mode: str, axis: Axis) -> np.ndarray:
     else:
         raise node.refusal(f"nearest_mode '{mode}' is not known")
     return np.clip(places, 0, axis.before - 1).astype(np.int32)
+
+
+def _floors(axis: Axis) -> np.ndarray:
+    """PyTorch's `nearest`: the step of the places is a float32, and so is each place.
+
+    The step is the inverse of the number that the user wrote: the shortest that has ONNX's
+    float32, 1.6 for 1.60000002. Exact arithmetic with the latter would put place 8 at 4.9999999,
+    and its floor one pixel before PyTorch's.
+    """
+    written = float(str(np.float32(axis.scale)))
+    is_size = abs(axis.scale * axis.before - axis.after) < NEARLY
+    step = axis.before / axis.after if is_size else 1 / written
+    places = np.arange(axis.after, dtype=np.float32) * np.float32(step)
+    return np.minimum(np.floor(places), axis.before - 1).astype(np.int32)
 
 
 def repeat_pixels(call: Call) -> Value:

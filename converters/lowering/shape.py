@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -11,7 +12,7 @@ from converters.lowering.call import Call, Target, nhwc
 from converters.lowering.join import joined
 from converters.lowering.places import wrapped
 from converters.lowering.tf import Tensor, constant, gen_array_ops
-from converters.lowering.value import Value, as_tensor, reshaped
+from converters.lowering.value import MOST_AXES, Value, as_tensor, merged, reshaped
 from converters.lowering.value import reshape as resized
 
 
@@ -26,15 +27,15 @@ def identity(call: Call) -> Value:
     return call.value()
 
 
-def dropout(call: Call) -> Value:
-    """Dropout in inference, which changes nothing."""
+def dropout(call: Call) -> Value | tuple[Value, Value]:
+    """Dropout in inference, which changes nothing: its mask is true everywhere."""
     a = call.read(ratio=0.5, seed=0)
-    if len(call.results) > 1:
-        raise call.refuse("the mask of a dropout", do="call eval() before exporting")
     ratio = call.constant(1, "ratio").item() if call.has(1) else a.ratio
     if ratio and call.has(2) and call.constant(2, "training mode").item():
         raise call.refuse("training mode", do="call eval() before exporting")
-    return call.value()
+    if len(call.results) == 1:
+        return call.value()
+    return call.value(), Value.of(np.ones(call.shape, np.bool_))
 
 
 def shape(call: Call) -> Value:
@@ -121,10 +122,31 @@ def slice_(call: Call) -> Value:
         # Backwards through the first element is -1 to Python, which is the last one to a
         # StridedSlice: only an open end says it.
         end_mask |= (1 << place) if last < 0 else 0
-    return Value(
-        gen_array_ops.strided_slice(as_tensor(value), begin, end, stride, end_mask=end_mask),
-        value.order,
-    )
+    x = _strided(as_tensor(value), begin, end, stride, end_mask)
+    return Value(x, value.order)
+
+
+def _strided(x: Tensor, begin: list[int], end: list[int], stride: list[int], mask: int) -> Tensor:
+    """A StridedSlice; of many axes, those that stay whole are merged with their neighbours."""
+    if len(begin) <= MOST_AXES:
+        return gen_array_ops.strided_slice(x, begin, end, stride, end_mask=mask)
+    sizes = [int(n) for n in x.shape]
+    is_cut = [(b, e, s) != (0, n, 1) for b, e, s, n in zip(begin, end, stride, sizes, strict=True)]
+    breaks = [one or other for one, other in pairwise(is_cut)]
+    starts = [0, *(axis for axis, is_break in enumerate(breaks, 1) if is_break)]
+    flat = merged(sizes, breaks)
+    bounds = [
+        (begin[axis], end[axis], stride[axis]) if is_cut[axis] else (0, size, 1)
+        for axis, size in zip(starts, flat, strict=True)
+    ]
+    flat_mask = sum(1 << place for place, axis in enumerate(starts) if mask >> axis & 1)
+    columns = [list(column) for column in zip(*bounds, strict=True)]
+    y = gen_array_ops.strided_slice(resized(x, flat), *columns, end_mask=flat_mask)
+    each = [
+        len(range(n)[slice(b, e if not mask >> i & 1 else None, s)])
+        for i, (n, b, e, s) in enumerate(zip(sizes, begin, end, stride, strict=True))
+    ]
+    return resized(y, each)
 
 
 def gather(call: Call) -> Value:

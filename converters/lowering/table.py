@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from converters.lowering import (
     activation,
+    attention,
     conv,
+    dft,
     einsum,
     elementwise,
     grid_sample,
@@ -34,6 +36,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "And": binary(m.logical_and),
     "ArgMax": arg(m.arg_max),
     "ArgMin": arg(m.arg_min),
+    "Attention": attention.attention,
     "AveragePool": pool.average_pool,
     "BatchNormalization": norm.batch_normalization,
     "Cast": elementwise.cast,
@@ -46,6 +49,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "ConvTranspose": conv.conv_transpose,
     "Cos": unary(m.cos),
     "CumSum": reduce.cumulative_sum,
+    "DFT": dft.dft,
     "DepthToSpace": shape.depth_to_space,
     "Div": elementwise.divide,
     "Dropout": shape.dropout,
@@ -101,6 +105,7 @@ OPERATIONS: dict[str, Callable[[Call], Results]] = {
     "Pow": elementwise.power,
     "RNN": recurrent.rnn,
     "Reciprocal": elementwise.reciprocal,
+    "RMSNormalization": norm.rms_normalization,
     "ReduceL1": reduction(m._sum, before=m._abs),
     "ReduceL2": reduction(m._sum, before=m.square, after=m.sqrt),
     "ReduceLogSum": reduction(m._sum, after=m.log),

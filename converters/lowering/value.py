@@ -91,7 +91,41 @@ class Value:
         # Only axes of size 1 change places, which moves no number.
         if moved == sorted(moved):
             return Value(reshape(self.tensor, permuted(sizes, permutation)), order)
-        return Value(gen_array_ops.transpose(self.tensor, list(permutation)), order)
+        return Value(_transposed(self.tensor, permutation), order)
+
+
+MOST_AXES = 5
+"""Of more, runtimes run some operations only: axes that stay together are merged for those."""
+
+
+def merged(sizes: Sequence[int], breaks: Sequence[bool]) -> Shape:
+    """The sizes, those between breaks (before axis 1, 2 and so on) multiplied."""
+    groups = [sizes[0]]
+    for size, is_break in zip(sizes[1:], breaks, strict=True):
+        if is_break:
+            groups.append(size)
+        else:
+            groups[-1] *= size
+    return tuple(groups)
+
+
+def _transposed(tensor: Tensor, permutation: Order) -> Tensor:
+    if len(permutation) <= MOST_AXES:
+        return gen_array_ops.transpose(tensor, list(permutation))
+    # Axes of size 1 go first, then runs that stay together are one axis each.
+    sizes = tuple(int(n) for n in tensor.shape)
+    large = [axis for axis in permutation if sizes[axis] != 1]
+    runs: list[list[int]] = []
+    for axis in large:
+        between = range(runs[-1][-1] + 1, axis) if runs else ()
+        if runs and axis > runs[-1][-1] and all(sizes[a] == 1 for a in between):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    ranked = sorted(runs)
+    flat = reshape(tensor, [math.prod(sizes[axis] for axis in run) for run in ranked])
+    moved = gen_array_ops.transpose(flat, [ranked.index(run) for run in runs])
+    return reshape(moved, permuted(sizes, permutation))
 
 
 def arrange(value: Value, order: Order, arranged: Arranged) -> Value:

@@ -62,5 +62,5 @@ def _repeats(old: Node, before: int, after: int, scale: float) -> int:
     a, times = old.read(**resize.DEFAULTS), after // before
     axis = resize.Axis(before, after, scale, resize.places(old, a, before, after, scale))
     # By what is picked, not by the modes' names: many pairs of them repeat pixels alike.
-    picks = resize.picks(old, a.nearest_mode, axis)
+    picks = resize.picks(old, a, axis)
     return times if np.array_equal(picks, np.arange(before).repeat(times)) else 0
