@@ -33,7 +33,7 @@ def grid_sample(call: Call) -> Value:
     x = as_tensor(call.arrange(value, channels_last(rank)))
     rows = gen_array_ops.reshape(x, np.array([-1, channels], np.int32))
     # The grid's last axis names the width first, the axes of the map the other way round.
-    axes = [Axis(size, bool(a.align_corners), a.padding_mode) for size in spatial]
+    axes = [SampledAxis(size, bool(a.align_corners), a.padding_mode) for size in spatial]
     taps = [
         axis.taps(kernel, places)
         for axis, places in zip(axes, reversed(_columns(call)), strict=True)
@@ -110,7 +110,7 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class Axis:
+class SampledAxis:
     """An axis of the map, and what the grid's numbers mean along it."""
 
     size: int

@@ -22,7 +22,7 @@ NDHWC = channels_last(5)
 
 
 @dataclass(frozen=True)
-class Depth:
+class DepthWindow:
     """The window along the first spatial axis: kernel, stride, dilation and padding."""
 
     kernel: int
@@ -32,10 +32,10 @@ class Depth:
     after: int
 
 
-def _split(call: Call, window: Window) -> tuple[Depth, Call]:
+def _split(call: Call, window: Window) -> tuple[DepthWindow, Call]:
     """The window along the depth, and the call with the window of each slice."""
     ((before, after), *pads) = window.pads
-    depth = Depth(window.kernel[0], window.strides[0], window.dilations[0], before, after)
+    depth = DepthWindow(window.kernel[0], window.strides[0], window.dilations[0], before, after)
     flat: dict[str, Any] = {
         name: value for name, value in call.node.attributes.items() if name != "auto_pad"
     }
@@ -133,14 +133,14 @@ WINDOW: dict[str, Any] = {
 }
 
 
-def _pooled_slices(call: Call, lower: Lower, a: Any) -> tuple[Tensor, Depth, int]:
+def _pooled_slices(call: Call, lower: Lower, a: Any) -> tuple[Tensor, DepthWindow, int]:
     shape = call.value().shape
     depth, flat = _split(call, read_window(call, a, tuple(a.kernel_shape), shape[2:]))
     result = (*call.shape[:2], shape[2], *call.shape[3:])
     return _lowered(flat, lower, _slices(call), shape, (), result), depth, shape[2]
 
 
-def _behind(depth: Depth, size: int, results: int) -> int:
+def _behind(depth: DepthWindow, size: int, results: int) -> int:
     """The padding that the last window needs: in ceil mode more than the node says."""
     reach = (depth.kernel - 1) * depth.dilation + 1
     return max((results - 1) * depth.stride + reach - size - depth.before, 0)
