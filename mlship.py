@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from model_defs.installation import VERSION, alias_rooms
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from benchmarks.measure.budgets import Budget as Budget
     from benchmarks.measure.size import SizeRow
@@ -113,7 +113,7 @@ def __dir__() -> list[str]:
 
 def convert(
     model: nn.Module | Models,
-    example_inputs: Tensor | Sequence[Tensor] | None = None,
+    example_inputs: Any = None,
     *,
     targets: str | Sequence[str],
     recipe: str | Recipe = "fp16",
@@ -122,13 +122,14 @@ def convert(
     out: str | Path = "dist",
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
+    batch: int = 1,
     say: Say | None = None,
 ) -> list[Built]:
     """Bundles of a model for targets ("ios", "android", "web", a list of them, or "all").
 
     A module in memory needs an example of its inputs and nothing else: see `describe`, which
-    takes `name` and `tolerance`, too. It stays as it is. All else is as `build` takes it. What was
-    found of a module by running it is in the notes of each bundle.
+    takes `name`, `tolerance` and `batch`, too. It stays as it is. All else is as `build` takes it.
+    What was found of a module by running it is in the notes of each bundle.
 
     A bundle is proved equal to PyTorch before it is written. What became of each target is in
     the list: `ok`, `bundle`, or `problems`, or `error`. Raised is what concerns all targets.
@@ -145,7 +146,7 @@ def convert(
             )
         spec = model
     else:
-        spec = describe(model, example_inputs, name=name, tolerance=tolerance)
+        spec = describe(model, example_inputs, name=name, tolerance=tolerance, batch=batch)
     return build(
         spec,
         targets=targets,
@@ -159,17 +160,22 @@ def convert(
 
 def describe(
     module: nn.Module,
-    example_inputs: Tensor | Sequence[Tensor] | None,
+    example_inputs: Any,
     *,
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
+    batch: int = 1,
 ) -> ModelSpec:
     """The specification of a module that is in memory, found by running a copy of it once.
 
-    Inputs are named as forward names them; the outputs' shapes are what came out. `name` is the
+    The example is a tensor, a tuple of forward's arguments, or a dict of them by keyword; within
+    them may be dicts, lists, integers, booleans, and constants beside tensors. Inputs are named as
+    forward or their keys name them; outputs after their keys; their shapes are what came out. Of a
+    batch of pictures, the first `batch` are taken. `name` is the
     class's if there is none: UNet becomes u-net. `tolerance` is the largest error that nobody
     sees, in the output's own unit, for all outputs or by name; a first guess is 1 % of an output's
-    range on the example. The `notes` of the result say what was found.
+    range on the example, and of labels 1 % may differ. The `notes` of the result say what was
+    found.
     """
     from torch import nn
 
@@ -186,7 +192,7 @@ def describe(
             "what the module takes is not known",
             do="pass an example of its inputs: (torch.rand(1, 3, 224, 224),)",
         )
-    return described.describe(module, example_inputs, name=name, tolerance=tolerance)
+    return described.describe(module, example_inputs, name=name, tolerance=tolerance, batch=batch)
 
 
 def build(

@@ -39,7 +39,7 @@ def capture(spec: ModelSpec, weights: Path | None = None, *, trust_pickle: bool 
     """
     torch.manual_seed(SEED)
     with user_code(f"{spec.name}: build() failed"):
-        module = spec.build()
+        module = uncompiled(spec.build())
     if not isinstance(module, nn.Module):
         raise BadSpec(f"{spec.name}: build() returned {type(module).__name__}, not a nn.Module")
     notes = [*spec.notes, *_settle(module)]
@@ -116,6 +116,17 @@ def _settle(module: nn.Module) -> list[str]:
             notes.append(f"{name} was not contiguous: made contiguous")
     module.requires_grad_(False)
     return notes
+
+
+def uncompiled(module: Any) -> Any:
+    """The module without what torch.compile put around it, or around any of its children."""
+    module = getattr(module, "_orig_mod", module)
+    if isinstance(module, nn.Module):
+        for part in module.modules():
+            part._compiled_call_impl = None  # what module.compile() leaves
+            for name, child in part._modules.items():
+                part._modules[name] = getattr(child, "_orig_mod", child)
+    return module
 
 
 HALVES = (torch.float16, torch.bfloat16)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import linecache
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
-from converters.capture import HALVES, TORCH, cast_halves, user_code
-from converters.signature import leaves, names_of, tensor_name
+from converters import example
+from converters.capture import HALVES, cast_halves, uncompiled, user_code
+from converters.signature import leaves, names_of
 from model_defs.errors import BadModule, BadSpec, UnknownName
-from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.spec import DTYPES, Dtype, Kind, ModelSpec, Postprocess, Preprocess, TensorSpec
 
 LONGEST_NAME = 100
 """So many characters of a model's name: the names of files that begin with it have to end, too."""
-EXAMPLE = "pass a tensor, or a tuple of what forward takes: (torch.rand(1, 3, 224, 224),)"
 SHARE = 0.01
 """A first tolerance: this share of an output's range, which is what the zoo's models allow ..."""
 ULPS = 4
@@ -33,35 +30,39 @@ BOUNDS = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 def describe(
     module: nn.Module,
-    example_inputs: torch.Tensor | Sequence[torch.Tensor],
+    example_inputs: Any,
     *,
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
+    batch: int = 1,
 ) -> ModelSpec:
     """The specification of a module by an example of its inputs; `notes` say what was found.
 
-    The module stays as it is: a copy is run, on the CPU, in eval mode. Of a batch, the first is
-    taken. Inputs are named as forward names them, outputs after their keys, or `output`, `output1`
-    and so on. An input of one or three channels is a picture. `tolerance`
-    is one for all outputs, or by name; else it is a hundredth of an output's range.
+    The module stays as it is: a copy is run, on the CPU, in eval mode, in float32. Of a batch, the
+    first `batch` are taken. Inputs are named as forward or their keys name them, outputs after
+    their keys, or `output`, `output1` and so on. An input of one or three channels is a picture.
+    `tolerance` is one for all outputs, or by name; else it is a hundredth of an output's range, or
+    of its labels. What an example may be is said by `example.read`.
 
     Raises BadModule where it cannot be copied or does not run, BadSpec for an example, a name or
     a tolerance that is none, and what ModelSpec raises.
     """
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    own = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     if name is None:
-        name = model_name(type(module).__name__)
+        name = model_name(type(own).__name__)
     check_name(name)
     _check_tolerance(tolerance)
-    _check_module(module)
-    inputs = _first_of_batch(_tensors(example_inputs))
-    _check_call(module, inputs)
-    ours = _copied(module)
-    notes = cast_halves(ours)
+    _check_module(own)
+    given = example.read(own, example_inputs, batch)
+    ours = uncompiled(_copied(own))
+    notes = [*cast_halves(ours), *given.notes]
+    call = given.call(ours)
     with torch.no_grad(), user_code("the module does not run on the example"):
-        result = ours(*inputs)
-    named = dict(zip(_input_names(ours, len(inputs)), inputs, strict=True))
-    return describe_run(name, ours, named, result, tolerance, notes)
+        if call is not None:
+            result = call(ours, *given.inputs.values())
+        else:
+            result = ours(*given.inputs.values()) if given.args else ours(**given.inputs)
+    return describe_run(name, ours, given.inputs, result, tolerance, notes, call)
 
 
 def describe_run(
@@ -71,6 +72,7 @@ def describe_run(
     result: Any,
     tolerance: float | Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
+    call: Callable[..., Any] | None = None,
 ) -> ModelSpec:
     """The specification of a module that was run: its inputs by name, and what it returned.
 
@@ -85,6 +87,7 @@ def describe_run(
         inputs=taken,
         outputs=outputs,
         notes=(*notes, *_notes(taken, outputs, tolerance), *map(_unused_note, unused)),
+        call=call,
     )
 
 
@@ -111,7 +114,7 @@ def _check_tolerance(tolerance: object) -> None:
 
 
 def _check_module(module: nn.Module) -> None:
-    """That it has numbers, of float32, and code that can be read."""
+    """That it has numbers, and code that can be read."""
     if isinstance(module, torch.jit.ScriptModule):
         raise BadModule(
             "the module is a torch.jit.ScriptModule, which is compiled already",
@@ -128,28 +131,6 @@ def _check_module(module: nn.Module) -> None:
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not float32",
                 do="pass module.float(); the recipe chooses the type that is stored",
             )
-
-
-def _check_call(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
-    """That forward takes as many inputs as the example has: said here, at the user's line."""
-    signature = inspect.signature(module.forward)
-    try:
-        signature.bind(*inputs)
-    except TypeError as error:
-        raise BadSpec(
-            f"forward does not take the example (tensors: {len(inputs)}): {error}",
-            where=_line_of(module.forward),
-            do=f"pass a tuple of what it takes, in its order: forward{signature}",
-        ) from error
-
-
-def _line_of(forward: Any) -> str:
-    """Where a user defined it, as `file.py:12: code`; nothing for what is PyTorch's."""
-    code = getattr(inspect.unwrap(forward), "__code__", None)
-    if code is None or code.co_filename.startswith((TORCH, "<")):
-        return ""
-    line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
-    return f"{code.co_filename}:{code.co_firstlineno}: {line}"
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -186,64 +167,6 @@ def _uncopied(module: nn.Module, known: Mapping[int, torch.Tensor]) -> str:
     return ""
 
 
-def _tensors(example_inputs: object) -> tuple[torch.Tensor, ...]:
-    wanted = "example inputs are {}, not float32 tensors"
-    if isinstance(example_inputs, Mapping):
-        raise BadSpec(
-            wanted.format(f"a {type(example_inputs).__name__}"),
-            do="pass a tuple of its tensors, in the order of forward",
-        )
-    single = torch.is_tensor(example_inputs) or isinstance(example_inputs, str | np.ndarray)
-    given: tuple[object, ...] = (example_inputs,)
-    if not single and isinstance(example_inputs, Iterable):
-        given = tuple(example_inputs)
-    for one in given:
-        if isinstance(one, np.ndarray):
-            do = "pass torch.from_numpy(array).float() in place of an array of NumPy"
-            raise BadSpec(wanted.format("a NumPy array"), do=do)
-    wrong = [type(one).__name__ for one in given if not isinstance(one, torch.Tensor)]
-    tensors = [one for one in given if isinstance(one, torch.Tensor)]
-    if wrong or not given:
-        raise BadSpec(wanted.format(", ".join(wrong) or "none"), do=EXAMPLE)
-    for one in tensors:
-        _check_example(one, wanted)
-    return tuple(one.detach().cpu() for one in tensors)
-
-
-def _check_example(tensor: torch.Tensor, wanted: str) -> None:
-    if tensor.dtype != torch.float32:
-        raise BadSpec(wanted.format(tensor.dtype), do="pass tensor.float()")
-    if tensor.is_meta or tensor.layout != torch.strided:
-        kind = "on the device meta" if tensor.is_meta else str(tensor.layout)
-        raise BadSpec(wanted.format(kind), do=EXAMPLE)
-    if tensor.numel() == 0:
-        raise BadSpec(
-            f"an example input of shape {tuple(tensor.shape)} holds no numbers",
-            do="pass one with at least 1 along each axis",
-        )
-
-
-def _first_of_batch(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """An app feeds one picture: of a training's batch, its first."""
-    counts = {tensor.shape[0] for tensor in inputs if tensor.ndim == 4}
-    if all(tensor.ndim == 4 for tensor in inputs) and len(counts) == 1:
-        return tuple(tensor[:1] for tensor in inputs)
-    return inputs
-
-
-def _input_names(module: nn.Module, count: int) -> list[str]:
-    parameters = inspect.signature(module.forward).parameters.values()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [tensor_name(one.name) for one in parameters if one.kind in positional][:count]
-    if len(set(names)) < count:
-        return _numbered("input", count)
-    return names
-
-
-def _numbered(noun: str, count: int) -> list[str]:
-    return [noun] if count == 1 else [f"{noun}{number}" for number in range(1, count + 1)]
-
-
 def model_name(kind: str) -> str:
     """A class's name as a model's: UNet becomes u-net."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", kind).lower()
@@ -255,8 +178,13 @@ def _inputs(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> tuple[Tens
 
 
 def _input(name: str, tensor: torch.Tensor) -> TensorSpec:
-    low, high = _bounds(tensor)
     shape = tuple(tensor.shape)
+    if tensor.dtype == torch.bool:
+        return TensorSpec(name, shape, "mask" if _is_plane(shape) else "features", dtype="bool")
+    if not tensor.is_floating_point():
+        least, most = _whole_bounds(name, tensor)
+        return TensorSpec(name, shape, "features", low=least, high=most, dtype=_dtype(tensor))
+    low, high = _bounds(tensor)
     if not _is_plane(shape):
         return TensorSpec(name, shape, "features", low=low, high=high)
     scale = 255 / (high - low)
@@ -271,6 +199,24 @@ def _input(name: str, tensor: torch.Tensor) -> TensorSpec:
 def _is_plane(shape: tuple[int, ...]) -> bool:
     """Whether it can be a picture: (1, C, H, W) of one or three channels and many pixels."""
     return len(shape) == 4 and shape[0] == 1 and shape[1] in (1, 3) and min(shape[2:]) > 1
+
+
+def _dtype(tensor: torch.Tensor) -> Dtype:
+    name: Any = str(tensor.dtype).removeprefix("torch.")
+    return cast(Dtype, name)
+
+
+def _whole_bounds(name: str, tensor: torch.Tensor) -> tuple[int, int]:
+    """The least and the largest number: beyond them may be no row of a table."""
+    least, most = int(tensor.min()), int(tensor.max())
+    if least == most and least in (0, 1):  # a mask that hides nothing, or all
+        return 0, 1
+    if least == most:
+        raise BadSpec(
+            f"the example's {name} holds nothing but {least}, which says no bounds",
+            do="pass an example with the least and the largest number that are in use",
+        )
+    return least, most
 
 
 def _bounds(tensor: torch.Tensor) -> tuple[float, float]:
@@ -313,21 +259,32 @@ def _outputs(
 def _output(
     name: str, tensor: torch.Tensor, tolerance: float | Mapping[str, float] | None
 ) -> TensorSpec:
-    if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-        what = "not finite on the example" if tensor.is_floating_point() else str(tensor.dtype)
-        raise BadModule(f"output '{name}' is {what}", do="return finite float32 tensors")
-    if tensor.numel() == 0:
+    if not tensor.is_floating_point() and _dtype(tensor) not in DTYPES:
+        do = f"return one of {', '.join(DTYPES)}"
+        raise BadModule(f"output '{name}' is {tensor.dtype}", do=do)
+    if not bool(torch.isfinite(tensor).all()):
+        do = "return finite tensors"
+        raise BadModule(f"output '{name}' is not finite on the example", do=do)
+    if tensor.numel() == 0 or tensor.ndim == 0:
         raise BadModule(
             f"output '{name}' of shape {tuple(tensor.shape)} holds no numbers on the example",
             do="return tensors with at least 1 along each axis",
         )
     given = tolerance.get(name) if isinstance(tolerance, Mapping) else tolerance
-    shape = tuple(tensor.shape)
-    allowed = first_tolerance(tensor) if given is None else float(given)
+    shape, whole = tuple(tensor.shape), not tensor.is_floating_point()
+    first = SHARE if whole else first_tolerance(tensor)
+    allowed = first if given is None else float(given)
+    dtype = _dtype(tensor) if whole else "float32"
     if not _is_plane(shape):
-        return TensorSpec(name, shape, "features", tolerance=allowed)
-    rule = Postprocess(low=None, high=None, colour="RGB" if shape[1] == 3 else "GRAY")
-    return TensorSpec(name, shape, "map", tolerance=allowed, postprocess=rule)
+        return TensorSpec(name, shape, "features", tolerance=allowed, dtype=dtype)
+    rule = Postprocess(
+        low=None,
+        high=None,
+        filter="nearest" if whole else "bilinear",
+        colour="RGB" if shape[1] == 3 else "GRAY",
+    )
+    kind: Kind = "mask" if dtype == "bool" else "map"
+    return TensorSpec(name, shape, kind, tolerance=allowed, postprocess=rule, dtype=dtype)
 
 
 def first_tolerance(tensor: torch.Tensor) -> float:
@@ -354,15 +311,17 @@ def _notes(
     notes = []
     for spec in inputs:
         what = "a picture whose pixels become" if spec.kind == "image" else "numbers of"
+        what = what if spec.is_float else spec.dtype
+        bounds = f" {spec.low:g} to {spec.high:g}" if spec.low is not None else ""
         notes.append(
-            f"found by running the module: input {spec.name} {spec.shape} is {what} "
-            f"{spec.low:g} to {spec.high:g}"
+            f"found by running the module: input {spec.name} {spec.shape} is {what}{bounds}"
         )
     for spec in outputs:
         own = tolerance.get(spec.name) if isinstance(tolerance, Mapping) else tolerance
         why = "as given" if own is not None else "1 % of its range on the example, a first guess"
-        notes.append(
-            f"found by running the module: output {spec.name} {spec.shape}; "
-            f"it may be off by {spec.tolerance:g}, {why}"
-        )
+        may = f"it may be off by {spec.tolerance:g}, {why}"
+        if not spec.is_float:
+            why = "as given" if own is not None else "a first guess"
+            may = f"of its {spec.dtype} {spec.tolerance:.0%} may differ, {why}"
+        notes.append(f"found by running the module: output {spec.name} {spec.shape}; {may}")
     return notes

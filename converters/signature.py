@@ -104,12 +104,13 @@ def call(spec: ModelSpec, module: Any, inputs: Sequence[torch.Tensor]) -> Any:
     if spec.call is not None:
         return spec.call(module, *inputs)
     names = [tensor.name for tensor in spec.inputs]
-    if _by_name(module, names):
+    if is_by_name(module, names):
         return module(**dict(zip(names, inputs, strict=True)))
     return module(*inputs)
 
 
-def _by_name(module: Any, names: Sequence[str]) -> bool:
+def is_by_name(module: Any, names: Sequence[str]) -> bool:
+    """Whether inputs of these names are passed by keyword."""
     try:
         parameters = inspect.signature(module.forward).parameters
     except (TypeError, ValueError, AttributeError):
@@ -138,7 +139,7 @@ def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
     tensors = [leaf for leaf in found if isinstance(leaf.value, torch.Tensor)]
     chosen = _chosen(spec, tensors)
     if chosen is not None:
-        return tuple(map(_as_float32, chosen))
+        return tuple(map(as_float32, chosen))
     if not tensors:
         raise BadSpec(
             f"{spec.name}: forward returned {type(result).__name__}",
@@ -149,10 +150,10 @@ def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
             f"{spec.name}: forward returned {len(tensors)} tensors for {len(spec.outputs)} outputs",
             do=f"they are {', '.join(_names(spec, tensors))}",
         )
-    return tuple(_as_float32(leaf.value) for leaf in tensors)
+    return tuple(as_float32(leaf.value) for leaf in tensors)
 
 
-def _as_float32(tensor: torch.Tensor) -> torch.Tensor:
+def as_float32(tensor: torch.Tensor) -> torch.Tensor:
     """Other floats as float32, which all that judges takes."""
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -194,12 +195,12 @@ def left_out(spec: ModelSpec, result: Any) -> list[str]:
 
 def is_flat(spec: ModelSpec, module: nn.Module, result: Any) -> bool:
     """Whether the module itself is called, and returns, as all else expects it."""
-    if spec.call is not None or _by_name(module, [tensor.name for tensor in spec.inputs]):
+    if spec.call is not None or is_by_name(module, [tensor.name for tensor in spec.inputs]):
         return False
     tensors = (result,) if isinstance(result, torch.Tensor) else result
     if type(tensors) is not tuple or len(tensors) != len(spec.outputs):
         return False
-    return all(isinstance(one, torch.Tensor) and _as_float32(one) is one for one in tensors)
+    return all(isinstance(one, torch.Tensor) and as_float32(one) is one for one in tensors)
 
 
 def flat(spec: ModelSpec, module: nn.Module) -> nn.Module:

@@ -23,6 +23,9 @@ READER = "converters.files.read:read"
 """What makes a specification of such a file: imported when there is one."""
 
 
+EXAMPLE = ", or say what it takes: mlship spec, or build, --example 1,3,224,224"
+
+
 def expand(name: str) -> tuple[str, ...]:
     """The models of a product, or the one model; files become absolute paths.
 
@@ -70,7 +73,8 @@ def load_as(name: str, kind: type[Kind]) -> Kind:
         raise BadSpec(
             f"{attribute} is a {type(found).__name__}, not a {kind.__name__}",
             where=path,
-            do=f"from mlship import {kind.__name__}, and assign one to that name",
+            do=f"from mlship import {kind.__name__}, and assign one to that name"
+            + (EXAMPLE if kind is ModelSpec else ""),
         )
     return found
 

@@ -378,7 +378,8 @@ class Fault(nn.Module):
     ("result", "message"),
     [
         (lambda x: {"out": "x"}, "forward returned dict"),
-        (lambda x: x > 0, "output 'output' is torch.bool"),
+        (lambda x: x.to(torch.uint8), "output 'output' is torch.uint8"),
+        (lambda x: x.sum(), "output 'output' of shape .* holds no numbers"),
         (lambda x: x / 0, "output 'output' is not finite"),
         (lambda x: x @ torch.rand(5, 5), "the module does not run on the example"),
     ],
@@ -390,10 +391,18 @@ def test_a_module_that_cannot_be_described(result: Any, message: str) -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [torch.ones(1, 3, 8, 8, dtype=torch.int64), [np.ones((1, 3))], (), OrderedDict(x=1)],
+    [
+        torch.ones(1, 3, 8, 8, dtype=torch.uint8),
+        torch.ones(1, 3, 8, 8, dtype=torch.complex64),
+        [np.ones((1, 3))],
+        (),
+        OrderedDict(x=1),
+        {"input": 1},
+        {"input": object()},
+    ],
 )
 def test_an_example_that_is_no_float_tensor(example: Any) -> None:
-    with pytest.raises(mlship.BadSpec, match="not float32 tensors"):
+    with pytest.raises(mlship.BadSpec, match="not tensors|does not take|not such tensors"):
         mlship.describe(nn.Identity(), example)
 
 
@@ -415,8 +424,9 @@ class Locked(nn.Module):
         ("ab", "pass a tensor, or a tuple"),
         (np.ones((1, 3, 8, 8)), r"torch\.from_numpy"),
         ([np.ones((1, 3, 8, 8))], r"torch\.from_numpy"),
-        ({"image": torch.rand(1, 3, 8, 8)}, "a tuple of its tensors, in the order of forward"),
-        (torch.rand(1, 3, 8, 8).double(), r"tensor\.float\(\)"),
+        ({"image": np.ones((1, 3, 8, 8))}, r"torch\.from_numpy"),
+        (torch.ones(1, 9, dtype=torch.int8), r"tensor\.long\(\)"),
+        (torch.full((1, 9), 7), "least and the largest"),
         (torch.rand(1, 3, 8, 8, device="meta"), "pass a tensor, or a tuple"),
         (torch.full((1, 3, 8, 8), 300.0), "whose numbers differ"),
         (torch.full((1, 3, 8, 8), float("nan")), "pass finite ones"),

@@ -27,7 +27,7 @@ class PictureRange(StrictModel):
 
 def bounds(spec: TensorSpec, like: np.ndarray) -> tuple[float, float]:
     """The range that is shown: the spec's, or that of these values where the spec has none."""
-    finite = like[np.isfinite(like)]
+    finite = like[np.isfinite(like)].astype(np.float64)  # booleans have no minimum
     low = float(finite.min(initial=0.0)) if spec.low is None else spec.low
     high = float(finite.max(initial=0.0)) if spec.high is None else spec.high
     return (low, high) if high > low else (low, low + 1)

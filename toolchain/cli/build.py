@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,10 +12,11 @@ from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import worst_code
 from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
-from toolchain.cli.options import TRUST_PICKLE
+from toolchain.cli.options import EXAMPLE, TRUST_PICKLE
 from toolchain.recipes import recipes, targets
 
 if TYPE_CHECKING:
+    from model_defs.spec import ModelSpec
     from toolchain.recipes.pass_report import MakeEvaluator
 
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     "--recipe", default=recipes.DEFAULT, show_default=True, help=", ".join(recipes.RECIPES)
 )
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
+@EXAMPLE
 @TRUST_PICKLE
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 @click.option(
@@ -56,6 +59,7 @@ def build(
     target_names: tuple[str, ...],
     recipe: str,
     weights: Path | None,
+    examples: tuple[str, ...],
     trust_pickle: bool,
     out: Path,
     via: Via,
@@ -65,8 +69,9 @@ def build(
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
 
-    MODEL is a name that `mlship list` shows, path/to/file.py:spec, or an ONNX file: net.onnx, or
-    net.onnx:input=1,3,224,224 where the file leaves sizes open.
+    MODEL is a name that `mlship list` shows, path/to/file.py:spec, an ONNX file (net.onnx, or
+    net.onnx:input=1,3,224,224 where the file leaves sizes open), or, with an example of what it
+    takes, path/to/file.py:Net: a module, its class, or a function that makes it.
     """
     from model_defs import lookup
     from toolchain.build.build import build as build_bundles
@@ -75,12 +80,23 @@ def build(
 
     if everything and model:
         raise click.UsageError("either MODEL or --all")
+    if examples and not model:
+        raise click.UsageError("--example is of a MODEL")
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
-    names = lookup.shipped() if everything else lookup.expand(model or "")
+    names: Sequence[str | ModelSpec]
+    if examples:
+        from toolchain.build import own_module
+
+        found = own_module.describe(
+            model or "", examples, weights=weights, trust_pickle=trust_pickle
+        )
+        names = (found,)
+    else:
+        names = lookup.shipped() if everything else lookup.expand(model or "")
     evaluator = _make_evaluator() if metric else None
     request = BuildRequest(
-        names, chosen, recipe_found, weights, out, via, compute, evaluator, trust_pickle
+        tuple(names), chosen, recipe_found, weights, out, via, compute, evaluator, trust_pickle
     )
     with terminal.progress() as say:
         built = build_bundles(request, say)

@@ -15,6 +15,7 @@ from toolchain.cli.group import LazyGroup
 COMMANDS = {
     "Build": {
         "build": "toolchain.cli.build:build",
+        "spec": "toolchain.cli.spec:spec",
         "list": "toolchain.cli.list:list_",
         "inspect": "toolchain.cli.inspect:inspect",
         "size": "toolchain.cli.size:size",

@@ -11,6 +11,13 @@ import click
 
 from toolchain.recipes import recipes, targets
 
+EXAMPLE = click.option(
+    "--example",
+    "examples",
+    multiple=True,
+    metavar="SHAPE",
+    help="What MODEL takes, as 1,3,224,224 or tokens=1,16:int64:0..29999; once for each input.",
+)
 PROJECT = click.option(
     "--project", type=Path, default=Path(), help="The folder of mlship.toml, or a file."
 )

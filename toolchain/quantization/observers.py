@@ -50,7 +50,8 @@ def feed_pictures(program: Program, see: See) -> None:
     with torch.no_grad():
         for inputs in inputs_of(program):
             for place, tensor in enumerate(inputs):
-                see(-1 - place, tensor)
+                if tensor.is_floating_point():  # tokens and masks lie on no grid
+                    see(-1 - place, tensor)
             with _Watching(see):
                 program.module(*inputs)
 

@@ -1,0 +1,143 @@
+"""A module of a user's own file, described by shapes that were typed: `--example 1,3,224,224`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_defs import lookup
+from model_defs.errors import BadSpec
+from model_defs.spec import DTYPES, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SYNTAX = "[NAME=]SHAPE[:TYPE[:LOW..HIGH]], as 1,3,224,224 or tokens=1,16:int64:0..29999"
+_TEXT = re.compile(
+    r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:,\d+)*)"
+    r"(?::(?P<type>\w+)(?::(?P<low>-?[\d.]+?)\.\.(?P<high>-?[\d.]+))?)?"
+)
+
+
+def describe(
+    model: str,
+    examples: Sequence[str],
+    *,
+    name: str | None = None,
+    tolerance: float | None = None,
+    weights: Path | None = None,
+    trust_pickle: bool = False,
+) -> ModelSpec:
+    """The specification of path/to/file.py:Net, found by running it on such numbers once.
+
+    Net is a module, a class of modules that takes no arguments, or a function that makes one.
+    Raises what reading, making and describing it raise.
+    """
+    from converters import describe as described
+    from converters.weights import load_weights
+
+    given = read_examples(examples)
+    if not examples:
+        raise BadSpec("what the module takes is not known", do=f"say it: --example {SYNTAX}")
+    if ".py:" not in model:
+        raise BadSpec(
+            f"an example is of a module, and '{model}' names none",
+            do="name path/to/file.py:Net, or leave --example away",
+        )
+    (path,) = lookup.expand(model)
+    module = made(path)
+    if weights is not None:
+        load_weights(module, weights, trust_pickle=trust_pickle)
+    batch = max((one.shape[0] for one in _each(given) if one.ndim == 4), default=1)
+    return described.describe(module, given, name=name, tolerance=tolerance, batch=batch)
+
+
+def call_of(model: str, examples: Sequence[str]) -> str:
+    """How such a module is called on such an example, as Python."""
+    from converters import example
+
+    (path,) = lookup.expand(model)
+    return example.read(made(path), read_examples(examples)).source
+
+
+def made(path: str) -> nn.Module:
+    """The module that path/to/file.py:Net is, or makes, under seed 0."""
+    import torch
+    from torch import nn
+
+    from converters.capture import SEED, user_code
+
+    found = lookup.load_as(path, object)
+    if isinstance(found, nn.Module):
+        return found
+    attribute = path.rpartition(":")[2]
+    if not callable(found):
+        raise BadSpec(
+            f"{attribute} is a {type(found).__name__}, and makes no module",
+            where=path,
+            do="name a class of modules, or a function that returns one",
+        )
+    torch.manual_seed(SEED)
+    with user_code(f"{attribute}() failed"):
+        module = found()
+    if not isinstance(module, nn.Module):
+        raise BadSpec(
+            f"{attribute}() returned a {type(module).__name__}, not a nn.Module", where=path
+        )
+    return module
+
+
+def _each(given: Mapping[str, torch.Tensor] | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [*given.values()] if isinstance(given, Mapping) else [*given]
+
+
+def read_examples(texts: Sequence[str]) -> dict[str, torch.Tensor] | tuple[torch.Tensor, ...]:
+    """Random tensors of the shapes that were typed: all by name, or all in forward's order."""
+    parts = [_part(text) for text in texts]
+    named = {part["name"]: _random(part, text) for part, text in zip(parts, texts, strict=True)}
+    if None not in named and len(named) == len(parts):
+        return named
+    if set(named) != {None}:
+        raise BadSpec(
+            f"of the examples {' '.join(texts)} not all have a name of their own",
+            do="name each, as forward's parameters, or none",
+        )
+    return tuple(_random(part, text) for part, text in zip(parts, texts, strict=True))
+
+
+def _part(text: str) -> dict[str, Any]:
+    found = _TEXT.fullmatch(text)
+    if found is None or (found["type"] or "float32") not in DTYPES:
+        raise BadSpec(
+            f"'{text}' is no example", do=f"write it as {SYNTAX}; types: {', '.join(DTYPES)}"
+        )
+    return found.groupdict()
+
+
+def _random(part: Mapping[str, Any], text: str) -> torch.Tensor:
+    """Numbers between the bounds, which are among them."""
+    import torch
+
+    shape = tuple(int(n) for n in part["shape"].split(","))
+    if 0 in shape:
+        raise BadSpec(
+            f"the example '{text}' holds no numbers", do="give at least 1 along each axis"
+        )
+    dtype = part["type"] or "float32"
+    random = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    if dtype == "bool":
+        return random > 0.5
+    if dtype != "float32" and part["low"] is None:
+        raise BadSpec(
+            f"which {dtype} the example '{text}' holds is not known",
+            do=f"say the least and the largest: {text}:0..9",
+        )
+    low, high = float(part["low"] or 0), float(part["high"] or 1)
+    if not low < high:
+        raise BadSpec(f"{low:g} is not below {high:g} in the example '{text}'", do=SYNTAX)
+    found = random * (high - low) + low
+    found.view(-1)[0], found.view(-1)[-1] = low, high
+    return found if dtype == "float32" else found.round().to(getattr(torch, dtype))
