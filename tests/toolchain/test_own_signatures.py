@@ -128,6 +128,26 @@ def test_a_bundle_answers_as_the_module_does(
             np.testing.assert_array_equal(got[name], want)
 
 
+def test_an_example_as_people_write_it_is_converted(tmp_path: Path) -> None:
+    example = {
+        "batch": {"rgbm": torch.rand(2, 4, 16, 16)},
+        "tokens": torch.arange(18).reshape(2, 9) * 2,
+        "keep": torch.rand(2, 9) > 0.5,
+        "scale": 0.5,
+    }
+    (one,) = mlship.convert(Reader(), example, targets="android", out=tmp_path, batch=2)
+    assert one.ok, one.error or one.problems
+    found = one.shipped()
+    assert [(t.name, t.shape, t.dtype) for t in (*found.inputs, *found.outputs)] == [
+        ("rgbm", (2, 4, 16, 16), "float32"),
+        ("tokens", (2, 9), "int64"),
+        ("keep", (2, 9), "bool"),
+        ("output1", (2, 9, 4), "float32"),
+        ("output2", (2, 9), "int64"),
+        ("output3", (2, 9), "bool"),
+    ]
+
+
 def test_what_is_left_out_is_in_the_notes(built: dict[str, list[mlship.Built]]) -> None:
     (note,) = built["segmenter"][0].shipped().manifest.notes[-1:]
     assert note == "forward also returns pyramid_1, which the specification leaves out"
