@@ -31,7 +31,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Example:
+class ExampleCall:
     """Tensors by the names of the inputs; the arguments of forward have slots in their places."""
 
     inputs: Mapping[str, torch.Tensor]
@@ -102,7 +102,7 @@ def _rebuilt(structure: Any, made: Callable[[Any, Path], Any], path: Path) -> An
     return structure
 
 
-def read(module: nn.Module, given: object, batch: int = 1) -> Example:
+def read(module: nn.Module, given: object, batch: int = 1) -> ExampleCall:
     """The example of a module's inputs that a user gave; BadSpec for what is none.
 
     A tensor, or a tuple or list of forward's arguments; a mapping has arguments by keyword if
@@ -133,7 +133,7 @@ def read(module: nn.Module, given: object, batch: int = 1) -> Example:
     if not found:
         what = ", ".join(type(one).__name__ for one in (*args, *kwargs.values())) or "none"
         raise BadSpec(WANTED.format(what), do=DO)
-    return Example(_of_batch(found, batch), new_args, new_kwargs, tuple(notes))
+    return ExampleCall(_of_batch(found, batch), new_args, new_kwargs, tuple(notes))
 
 
 def _is_structure(value: Any) -> bool:
