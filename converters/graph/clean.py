@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from converters.graph import decompose
+from converters.graph.masks import put_back_in_place
 from converters.graph.rules import ALWAYS
 
 aten: Any = torch.ops.aten
@@ -30,10 +31,14 @@ def clean(module: fx.GraphModule) -> None:
     """Leaves the operations that compute, each in a form that a converter may know."""
     drop_idle(module.graph)
     decompose.unpack(module)
+    module.graph.eliminate_dead_code(is_impure_node=_is_kept)
+    put_back_in_place(module)
+    view_as_reshape(module.graph)
     fold_constants(module)
     decompose.decompose(module, ALWAYS)
     fold_constants(module)
     drop_idle(module.graph)
+    view_as_reshape(module.graph)
     module.graph.eliminate_dead_code(
         is_impure_node=lambda node: node.op in ("placeholder", "output")
     )
@@ -132,6 +137,13 @@ def drop_idle(graph: fx.Graph) -> None:
         elif packet in IDLE and isinstance(node.args[0], fx.Node) and IDLE[packet](node):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+
+
+def view_as_reshape(graph: fx.Graph) -> None:
+    """A view depends on how its argument lies in memory, which is nobody's business any more."""
+    for node in graph.nodes:
+        if packet_of(node) in (aten.view, aten._unsafe_view) and node.target is not aten.view.dtype:
+            node.target = aten.reshape.default
 
 
 def fold_constants(module: fx.GraphModule) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from converters.graph import recurrent
 from converters.graph.decompose import Rule
 
 aten: Any = torch.ops.aten
@@ -440,6 +441,12 @@ def _is_place(index: fx.Node) -> bool:
     return True
 
 
+def _projects(node: fx.Node) -> bool:
+    """Whether an LSTM hands on fewer numbers than its cell has."""
+    state: Any = node.args[1]
+    return bool(state[0].meta["val"].shape[-1] != state[1].meta["val"].shape[-1])
+
+
 def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
@@ -480,9 +487,7 @@ ALWAYS: Mapping[Any, Rule] = {
 """For every converter."""
 
 FOR_ONNX: Mapping[Any, Rule] = {
+    aten.lstm: Rule(recurrent.lstm, _projects),
     aten.scaled_dot_product_attention: Rule(attention),
 }
 """For our lowering alone: coremltools has its own way."""
-
-FOR_CORE_ML: Mapping[Any, Rule] = {}
-"""For coremltools alone."""

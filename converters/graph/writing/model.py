@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnx
+import torch
 from onnx import helper
 from torch import fx
 
@@ -45,7 +46,9 @@ def onnx_model(
         results.append(_port(spec.name, node))
     used = {name for node in sheet.nodes for name in node.input}
     stored = [tensor for name, tensor in sheet.constants.items() if name in used]
-    graph = helper.make_graph(sheet.nodes, "model", ports, results, stored)
+    graph = helper.make_graph(
+        sheet.nodes, "model", ports, results, stored, value_info=_shapes(captured, sheet, results)
+    )
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
@@ -54,6 +57,21 @@ def onnx_model(
 def _port(name: str, node: fx.Node) -> onnx.ValueInfoProto:
     value = shape_of(node)
     return helper.make_tensor_value_info(name, TYPES[value.dtype], list(value.shape))
+
+
+def _shapes(
+    captured: CapturedGraph, sheet: Sheet, results: Sequence[onnx.ValueInfoProto]
+) -> list[onnx.ValueInfoProto]:
+    """The shapes that PyTorch knows, of which ONNX cannot infer some."""
+    known = {port.name for port in results}
+    found = []
+    for node in captured.operations:
+        name, value = sheet.values[node], node.meta.get("val")
+        if isinstance(name, str) and isinstance(value, torch.Tensor) and name not in known:
+            known.add(name)
+            if name not in sheet.constants:
+                found.append(_port(name, node))
+    return found
 
 
 def _store(captured: CapturedGraph, node: fx.Node, sheet: Sheet) -> None:

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from converters.graph.writing.emit import Emission, shape_of
 
-GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 """ONNX's order of gates in PyTorch's (input, forget, cell, output; reset, update, new)."""
 
 
@@ -24,7 +24,17 @@ def gru(e: Emission) -> tuple[str, str]:
     return y, h
 
 
-def _stacked(e: Emission, operation: str, states: Sequence[Any]) -> tuple[str, list[str]]:
+def rnn(activation: str) -> Any:
+    def write(e: Emission) -> tuple[str, str]:
+        y, (h,) = _stacked(e, "RNN", [e.arg(1)], activation)
+        return y, h
+
+    return write
+
+
+def _stacked(
+    e: Emission, operation: str, states: Sequence[Any], activation: str = ""
+) -> tuple[str, list[str]]:
     weights, biases, layers = list(e.arg(2)), bool(e.arg(3)), int(e.arg(4))
     bidirectional, batch_first = bool(e.arg(7)), bool(e.arg(8))
     directions = 2 if bidirectional else 1
@@ -50,6 +60,7 @@ def _stacked(e: Emission, operation: str, states: Sequence[Any]) -> tuple[str, l
             1 + len(states),
             hidden_size=hidden,
             direction="bidirectional" if bidirectional else "forward",
+            activations=[activation] * directions if activation else None,
             linear_before_reset=1 if operation == "GRU" else None,
         )
         for found, name in zip(last, made[1:], strict=True):

@@ -133,6 +133,8 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.matmul: nets.matmul,
     aten.mm: nets.matmul,
     aten.mv: nets.matmul,
+    aten.rnn_relu: recurrent.rnn("Relu"),
+    aten.rnn_tanh: recurrent.rnn("Tanh"),
     # pooling and resizing
     aten._adaptive_avg_pool2d: nets.adaptive_pool("AveragePool"),
     aten._upsample_bicubic2d_aa: nets.resize("cubic", antialias=True),

@@ -88,6 +88,7 @@ MOVING: Mapping[str, Case] = {
     "index_put": lambda x: _assigned(x),
     "index_select": lambda x: x.index_select(1, torch.tensor([5, 0, 0])),
     "mask_assignment": lambda x: _masked(x),
+    "mask_increment": lambda x: _increased(x),
     "movedim_swapaxes": lambda x: (x.movedim(1, -1), x.swapaxes(1, 2), x.mT),
     "narrow_select_slice": lambda x: (x.narrow(2, 1, 4), x.select(1, -1), x[:, 1:-1:2, ::3]),
     "one_hot": lambda x: F.one_hot(x.argmax(1), 6).float(),
@@ -125,6 +126,15 @@ def _masked(x: Tensor) -> Tensor:
     y = x * 1
     y[x > 1] = -1.0
     y[:, MASK] = 0.25
+    return y
+
+
+def _increased(x: Tensor) -> Tensor:
+    y = x.permute(0, 2, 3, 1) * 1
+    labels = y.argmax(-1)
+    y[labels == 2] = 0.0
+    y[labels == 2] += BIAS
+    y[labels == 1] *= BIAS * 2
     return y
 
 
@@ -295,7 +305,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.parts = nn.ModuleList(
             kind(7, 5, layers, bidirectional=both, batch_first=first, bias=bias)
-            for kind in (nn.LSTM, nn.GRU)
+            for kind in (nn.LSTM, nn.GRU, nn.RNN)
             for layers, both, first, bias in ((1, False, True, True), (2, True, False, False))
         )
 
@@ -312,7 +322,7 @@ def test_recurrent_layers_stay_whole() -> None:
     x = torch.randn(3, 4, 7)
     model, got = written(module, x)
     kinds = [node.op_type for node in model.graph.node]
-    assert (kinds.count("LSTM"), kinds.count("GRU")) == (3, 3)
+    assert [kinds.count(kind) for kind in ("LSTM", "GRU", "RNN")] == [3, 3, 3]
     with torch.no_grad():
         for ours, theirs in zip(got, module(x), strict=True):
             np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6)
@@ -321,3 +331,22 @@ def test_recurrent_layers_stay_whole() -> None:
 def test_the_table_knows_operations_only() -> None:
     for packet in WRITERS:
         assert callable(packet)
+
+
+class Projecting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.LSTM(7, 5, proj_size=3, bidirectional=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y, (h, c) = self.part(x)
+        return y, h, c
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_a_projecting_lstm_is_written_step_by_step() -> None:
+    module, x = Projecting().eval(), torch.randn(3, 1, 7)
+    _, got = written(module, x)
+    with torch.no_grad():
+        for ours, theirs in zip(got, module(x), strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6)
