@@ -11,6 +11,7 @@ from torch import fx, nn
 from converters.graph import decompose
 from converters.graph.masks import put_back_in_place
 from converters.graph.rules import ALWAYS
+from converters.graph.spectra import make_real
 
 aten: Any = torch.ops.aten
 
@@ -34,6 +35,7 @@ def clean(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code(is_impure_node=_is_kept)
     put_back_in_place(module)
     view_as_reshape(module.graph)
+    make_real(module)
     fold_constants(module)
     decompose.decompose(module, ALWAYS)
     fold_constants(module)

@@ -18,10 +18,12 @@ aten: Any = torch.ops.aten
 @dataclass(frozen=True)
 class Rule:
     """`run` takes an operation's arguments and gives what it gives; `when` says which nodes it
-    is for (tracing it takes 20 ms)."""
+    is for (tracing it takes 20 ms). Places and masks that are constants are handed to it as
+    arrays of NumPy where it computes `on_places`."""
 
     run: Callable[..., Any]
     when: Callable[[fx.Node], bool] = lambda node: True
+    on_places: bool = False
 
 
 def decompose(module: fx.GraphModule, rules: Mapping[Any, Rule]) -> None:
@@ -46,7 +48,8 @@ def _packet(node: fx.Node) -> Any:
 def _made(module: fx.GraphModule, node: fx.Node, rule: Rule) -> list[fx.Node]:
     """The nodes that stand in a node's place."""
     leaves, structure = tree_flatten((tuple(node.args), dict(node.kwargs)))
-    leaves = [_place(module, leaf) for leaf in leaves]
+    if rule.on_places:
+        leaves = [_place(module, leaf) for leaf in leaves]
     given = [leaf for leaf in leaves if isinstance(leaf, fx.Node)]
 
     def run(*tensors: Tensor) -> Any:
@@ -55,14 +58,18 @@ def _made(module: fx.GraphModule, node: fx.Node, rule: Rule) -> list[fx.Node]:
         args, kwargs = tree_unflatten(filled, structure)
         return rule.run(*args, **kwargs)
 
-    examples = [torch.empty(n.meta["val"].shape, dtype=n.meta["val"].dtype) for n in given]
-    with torch.no_grad():
-        traced = make_fx(run, tracing_mode="fake", pre_dispatch=True)(*examples)
-    return inline(module, node, traced, given)
+    made, result = copied(module, node, run, given)
+    _replace(node, result)
+    if not node.users:
+        module.graph.erase_node(node)
+    last = [n for n in made if n.users and n.op == "call_function"][-1:]
+    if isinstance(result, fx.Node) and last == [result]:
+        result._rename(node.name)  # what is read of it is still called what it was
+    return made
 
 
 def _place(module: fx.GraphModule, leaf: Any) -> Any:
-    """Places that are constants are handed to a rule as an array, to compute with them."""
+    """The array of a constant of whole numbers or truth values; anything else as it is."""
     if isinstance(leaf, fx.Node) and leaf.op == "get_attr":
         value = leaf.meta["val"]
         if value.dtype in (torch.int64, torch.int32, torch.bool):
@@ -73,14 +80,21 @@ def _place(module: fx.GraphModule, leaf: Any) -> Any:
     return leaf
 
 
-def inline(
-    module: fx.GraphModule, node: fx.Node, traced: fx.GraphModule, given: list[fx.Node]
-) -> list[fx.Node]:
-    """Puts a traced graph in the place of a node; its line and its module stay."""
+def copied(
+    module: fx.GraphModule, node: fx.Node, run: Callable[..., Any], given: list[fx.Node]
+) -> tuple[list[fx.Node], Any]:
+    """What a function of some values computes, written before a node; what it gives.
+
+    The node's line and its module stay.
+    """
+    examples = [torch.empty(n.meta["val"].shape, dtype=n.meta["val"].dtype) for n in given]
+    with torch.no_grad():
+        traced = make_fx(run, tracing_mode="fake", pre_dispatch=True)(*examples)
     graph = module.graph
     known: dict[fx.Node, Any] = {}
     places = iter(given)
     made: list[fx.Node] = []
+    result: Any = None
     kept = {k: node.meta[k] for k in ("stack_trace", "nn_module_stack") if k in node.meta}
     with graph.inserting_before(node):
         for inner in traced.graph.nodes:
@@ -92,17 +106,12 @@ def inline(
                 known[inner] = graph.get_attr(name)
                 known[inner].meta = {**kept, "val": value}
             elif inner.op == "output":
-                _replace(node, fx.node.map_arg(inner.args[0], known.__getitem__))
+                result = fx.node.map_arg(inner.args[0], known.__getitem__)
             else:
                 known[inner] = graph.node_copy(inner, known.__getitem__)
                 known[inner].meta = {"val": inner.meta.get("val"), **kept}
                 made.append(known[inner])
-    if not node.users:
-        graph.erase_node(node)
-    last = [n for n in made if n.users and n.op == "call_function"][-1:]
-    if len(traced.graph.output_node().all_input_nodes) == 1 and last:
-        last[0]._rename(node.name)  # what is read of it is still called what it was
-    return made
+    return made, result
 
 
 def keep(module: fx.GraphModule, stem: str, value: Tensor) -> str:

@@ -175,6 +175,33 @@ def lerp(x: Tensor, end: Tensor, weight: Any) -> Tensor:
     return x + weight * (end - x)
 
 
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    *_: Any,
+) -> Tensor:
+    """The convolution of so many axes, as TorchScript has it."""
+    axes = x.ndim - 2
+    stride, padding, dilation, output_padding = (
+        list(given) * axes if len(given) == 1 else list(given)
+        for given in (stride, padding, dilation, output_padding)
+    )
+    name = f"conv_transpose{axes}d" if transposed else f"conv{axes}d"
+    call = getattr(torch.nn.functional, name)
+    if transposed:
+        made: Tensor = call(x, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        made = call(x, weight, bias, stride, padding, dilation, groups)
+    return made
+
+
 def average_with_divisor(
     x: Tensor,
     kernel: Any,
@@ -461,6 +488,8 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.affine_grid_generator: Rule(affine_grid, _has_two_spatial_axes),
     aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
     aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
+    aten._convolution: Rule(convolution),
+    aten.convolution: Rule(convolution),
     aten.copy: Rule(copy),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
     aten.fill: Rule(fill),
@@ -469,12 +498,12 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.frac: Rule(frac),
     aten.glu: Rule(glu),
     aten.im2col: Rule(unfold),
-    aten.index: Rule(index, _is_plain_index),
-    aten.index_put: Rule(index_put, _is_mask_or_constant),
+    aten.index: Rule(index, _is_plain_index, on_places=True),
+    aten.index_put: Rule(index_put, _is_mask_or_constant, on_places=True),
     aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
     aten.lerp: Rule(lerp),
     aten.remainder: Rule(remainder, _on_floats),
-    aten.repeat_interleave: Rule(repeat_interleave),
+    aten.repeat_interleave: Rule(repeat_interleave, on_places=True),
     aten.rms_norm: Rule(rms_norm),
     aten.roll: Rule(roll),
     aten.select_scatter: Rule(select_scatter),

@@ -171,7 +171,10 @@ NETS: Mapping[str, Case] = {
     "adaptive_max": lambda x: [F.adaptive_max_pool2d(x, s) for s in (1, (4, 5), (5, 3))],
     "attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x + 1),
     "attention_causal": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
-    "attention_masked": lambda x: F.scaled_dot_product_attention(x, x, x, x[0, 0, :, :8] > -1),
+    "attention_masked": lambda x: (
+        F.scaled_dot_product_attention(x, x, x, x[0, 0, :, :8] > -1),
+        F.scaled_dot_product_attention(x, x, x, torch.ones(8, 8).tril().bool()),
+    ),
     "average_pools": lambda x: (
         F.avg_pool2d(x, 3, 2, 1),
         F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
@@ -188,6 +191,10 @@ NETS: Mapping[str, Case] = {
         F.conv2d(x, WEIGHT, stride=2, padding=(1, 0), dilation=(1, 2)),
         F.conv2d(x, GROUPED, BIAS, padding="same", groups=3),
         F.conv2d(x, GROUPED[:, :1], padding=1, groups=6),
+    ),
+    "convolution": lambda x: (
+        torch.convolution(x, WEIGHT, None, [2], [1], [1], False, [0], 1),
+        torch.convolution(x, GROUPED, BIAS[:6], [2, 1], [1], [1], True, [1, 0], 3),
     ),
     "conv_transpose": lambda x: (
         F.conv_transpose2d(x, WEIGHT.transpose(0, 1), stride=2, padding=1, output_padding=1),
@@ -248,7 +255,43 @@ NETS: Mapping[str, Case] = {
     "rms_norm": lambda x: F.rms_norm(x, (10,), torch.linspace(0.5, 1.5, 10)),
 }
 
-GROUPS = {"elementwise": ELEMENTWISE, "moving": MOVING, "reductions": REDUCTIONS, "nets": NETS}
+SPECTRA: Mapping[str, Case] = {
+    "complex_arithmetic": lambda x: _filtered(x),
+    "fft": lambda x: [f(torch.fft.fft(x)) for f in (torch.abs, torch.real, torch.imag)],
+    "fft2": lambda x: torch.view_as_real(torch.fft.fft2(x, norm="ortho")),
+    "ifft": lambda x: torch.view_as_real(torch.fft.ifftn(torch.fft.fftn(x, dim=(1, 3)))),
+    "rfft": lambda x: torch.view_as_real(torch.fft.rfft(x, dim=2, norm="forward")),
+    "rfftn": lambda x: torch.view_as_real(torch.fft.rfftn(x, dim=(-2, -1), norm="ortho")),
+    "irfft": lambda x: torch.fft.irfft(torch.fft.rfft(x, dim=3), n=9, dim=3),
+    "irfftn": lambda x: torch.fft.irfftn(
+        torch.fft.rfftn(x, dim=(-2, -1), norm="ortho"), s=(8, 10), dim=(-2, -1), norm="ortho"
+    ),
+    "unit": lambda x: _spectral_unit(x),
+}
+
+
+def _filtered(x: Tensor) -> Tensor:
+    spectrum = torch.fft.rfft2(x)
+    spectrum = spectrum * torch.complex(x[..., :6], x[..., 4:]) - spectrum * 0.5 + 1.0
+    return torch.fft.irfft2(spectrum.transpose(0, 1).transpose(0, 1) * 2j)
+
+
+def _spectral_unit(x: Tensor) -> Tensor:
+    """As LaMa's Fourier unit has it: parts as channels, and back."""
+    spectrum = torch.fft.rfftn(x, dim=(-2, -1), norm="ortho")
+    parts = torch.stack((spectrum.real, spectrum.imag), -1).permute(0, 1, 4, 2, 3)
+    parts = F.relu(parts.reshape(1, 12, 8, 6)).view(1, 6, 2, 8, 6).permute(0, 1, 3, 4, 2)
+    back = torch.complex(parts[..., 0], parts[..., 1])
+    return torch.fft.irfftn(back, s=x.shape[-2:], dim=(-2, -1), norm="ortho")
+
+
+GROUPS = {
+    "spectra": SPECTRA,
+    "elementwise": ELEMENTWISE,
+    "moving": MOVING,
+    "reductions": REDUCTIONS,
+    "nets": NETS,
+}
 
 
 class Several(nn.Module):
