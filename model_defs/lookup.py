@@ -1,4 +1,4 @@
-"""From what the user typed to specifications: a zoo name, a product, file.py:spec, net.onnx."""
+"""From what the user typed to specifications: names of the zoo, file.py:spec, models' files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +18,29 @@ from model_defs.spec import ModelSpec
 
 Kind = TypeVar("Kind")
 
-FILE_OF_MODEL = re.compile(r"(?P<path>.*\.onnx)(?P<shapes>:.*)?")
-"""A file that holds a model, and what is said of the shapes of its inputs."""
+FILE_OF_MODEL = re.compile(
+    r"(?P<path>.*\.(onnx|pt2|pt|pth|ts|torchscript|ckpt|safetensors))(?P<said>(:[^:]+)*)"
+)
+"""A file that holds a model, and what is said of it: sizes of its inputs, that it is trusted."""
 READER = "converters.files.read:read"
 """What makes a specification of such a file: imported when there is one."""
+TRUST_PICKLE = "trust-pickle"
+
+
+def file_of_model(name: str) -> tuple[Path, tuple[str, ...]] | None:
+    """The file, or the folder of transformers, in a name, and what is said behind it."""
+    match = FILE_OF_MODEL.fullmatch(name)
+    path, said = (match["path"], match["said"]) if match else name.partition(":")[::2]
+    if match is None and not (path and Path(path, "config.json").is_file()):
+        return None
+    return Path(path), tuple(word for word in said.split(":") if word)
+
+
+def said_of(name: str, example: Sequence[str], trust_pickle: bool) -> str:
+    """The name of a model's file with what is said of it beside it; any other as it is."""
+    if file_of_model(name) is None:
+        return name
+    return ":".join([name, *example, *([TRUST_PICKLE] if trust_pickle else [])])
 
 
 EXAMPLE = ", or say what it takes: mlship spec, or build, --example 1,3,224,224"
@@ -40,8 +60,9 @@ def expand(name: str) -> tuple[str, ...]:
                 f"'{name}' does not name a specification", do="write it as path/to/file.py:spec"
             )
         return (f"{Path(path).absolute()}:{attribute}",)
-    if file := FILE_OF_MODEL.fullmatch(name):
-        return (f"{Path(file['path']).absolute()}{file['shapes'] or ''}",)
+    file = file_of_model(name)
+    if file is not None:
+        return (":".join([str(file[0].absolute()), *file[1]]),)
     if name in zoo.PRODUCTS:
         return zoo.PRODUCTS[name].models
     if name not in zoo.MODELS:
@@ -58,7 +79,7 @@ def load(name: str | ModelSpec) -> ModelSpec:
     """The specification of one of the names that `expand` returns; one that is given is it."""
     if isinstance(name, ModelSpec):
         return name
-    if FILE_OF_MODEL.fullmatch(name):
+    if name not in zoo.MODELS and file_of_model(name) is not None:
         module, _, function = READER.partition(":")
         found: ModelSpec = getattr(import_module(module), function)(name)
         return found

@@ -3,36 +3,118 @@
 from __future__ import annotations
 
 import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from model_defs.errors import BadSpec
+from model_defs.errors import BadArtifact, BadSpec
+from model_defs.lookup import TRUST_PICKLE, file_of_model
 from model_defs.spec import ModelSpec
 
-ENDING = ".onnx"
-SHAPE = re.compile(r"(?P<name>[^=]+)=(?P<sizes>\d+(?:,\d+)*)(?::|$)")
+SHAPE = re.compile(r"(?:(?P<name>[^=,]+)=)?(?P<sizes>\d+(?:,\d+)*)")
+KINDS = (
+    "a program of torch.export.save (.pt2), TorchScript of torch.jit.save, an ONNX file, a folder "
+    "of transformers (config.json and weights), or, with --trust-pickle, a module of torch.save"
+)
+
+
+@dataclass(frozen=True)
+class FileRequest:
+    """A file, and what the user says of it: sizes of inputs by name, "" those in their order."""
+
+    path: Path
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    trust_pickle: bool = False
+
+    @property
+    def named(self) -> Mapping[str, tuple[int, ...]]:
+        return dict(self.shapes)
 
 
 def read(name: str) -> ModelSpec:
-    """The model of a file: `path/to/net.onnx`, with `:input=1,3,224,224` behind it or not.
+    """The model of a file: `net.pt2`, `net.pt:1,3,224,224`, `net.onnx:input=1,3,224,224`.
 
-    Raises what the reader of its kind raises, BadSpec for a shape that is none.
+    Which kind of file it is, is told by what is in it. Raises BadArtifact for one that is none,
+    BadSpec for a shape that is none, and what the reader of its kind raises.
     """
-    path, shapes = parsed(name)
-    from converters.files.onnx.read import read as read_onnx
+    request = parsed(name)
+    path = request.path
+    if path.suffix == ".onnx":
+        from converters.files.onnx.read import read as read_onnx
 
-    return read_onnx(path, shapes)
+        return read_onnx(path, request.named)
+    if not path.exists():
+        raise BadArtifact("there is no such file", where=str(path))
+    kind = kind_of(path)
+    if kind == "transformers":
+        from converters.files.transformers import read as read_folder
+
+        return read_folder(request)
+    if kind == "program":
+        from converters.files.program import read as read_program
+
+        return read_program(request)
+    if kind == "torchscript":
+        from converters.files.torchscript import read as read_torchscript
+
+        return read_torchscript(request)
+    if kind == "pickle":
+        from converters.files.pickled import read as read_pickled
+
+        return read_pickled(request)
+    raise BadArtifact(f"the file is {kind}, and no model", where=str(path), do=f"pass {KINDS}")
 
 
-def parsed(name: str) -> tuple[Path, dict[str, tuple[int, ...]]]:
-    """The path in a file's name, and the shapes that it says."""
-    before, ending, after = name.partition(f"{ENDING}:")
-    if not ending:
-        return Path(name), {}
-    found = {
-        one["name"]: tuple(int(n) for n in one["sizes"].split(",")) for one in SHAPE.finditer(after)
-    }
-    if not found or SHAPE.sub("", after):
+def kind_of(path: Path) -> str:
+    """What is in a file or folder, in a word, or in words where it is no model."""
+    if path.is_dir():
+        return "transformers" if (path / "config.json").is_file() else "a folder"
+    if path.stat().st_size == 0:
+        return "empty"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return _kind_of_parts(archive.namelist())
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[:1] == b"\x80":
+        return "pickle"
+    if head[8:9] == b"{":
+        return "weights alone (safetensors), without the net that they are of"
+    return "of no kind that is known"
+
+
+def _kind_of_parts(names: list[str]) -> str:
+    ends = {name.partition("/")[2] for name in names}
+    if "archive_format" in ends or "serialized_exported_program.json" in names:
+        return "program"
+    if "constants.pkl" in ends and any(name.startswith("code/") for name in ends):
+        return "torchscript"
+    return "pickle" if "data.pkl" in ends else "a zip archive"
+
+
+def parsed(name: str) -> FileRequest:
+    """A file's name and what is said behind it. Raises BadSpec."""
+    found = file_of_model(name)
+    assert found is not None
+    path, said = found
+    shapes, trust, before = [], False, ""
+    for part in said:
+        word = before + part
+        shape = SHAPE.fullmatch(word)
+        if word == TRUST_PICKLE:
+            trust = True
+        elif shape is None:
+            before = f"{word}:"  # of a name that has one in it: input:0=1,3,224,224
+            continue
+        else:
+            sizes = tuple(int(n) for n in shape["sizes"].split(","))
+            shapes.append((shape["name"] or "", sizes))
+        before = ""
+    if before or (path.suffix == ".onnx" and any(not one for one, _ in shapes)):
         raise BadSpec(
-            f"'{after}' says no shapes", where=name, do=f"write {ENDING}:input=1,3,224,224"
+            f"'{':'.join(said)}' says no shapes",
+            where=name,
+            do="write input=1,3,224,224, or, where it is no ONNX file, 1,3,224,224 alone",
         )
-    return Path(before + ENDING), found
+    return FileRequest(path, tuple(shapes), trust)

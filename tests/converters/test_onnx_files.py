@@ -20,7 +20,7 @@ from converters.files.onnx import call, graph, module, prove, table
 from converters.files.onnx.call import Layer, NodeCall
 from converters.files.onnx.graph import graph_of, read_graph
 from converters.files.onnx.read import read
-from converters.files.read import parsed
+from converters.files.read import FileRequest, parsed
 from converters.files.read import read as read_any
 from model_defs import lookup
 from model_defs.errors import (
@@ -205,11 +205,8 @@ def test_sizes_that_are_open_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_shapes() -> None:
-    assert parsed("a/net.onnx") == (Path("a/net.onnx"), {})
-    assert parsed("a/net.onnx:x:0=1,3,8,8:m=1") == (
-        Path("a/net.onnx"),
-        {"x:0": (1, 3, 8, 8), "m": (1,)},
-    )
+    assert parsed("a/net.onnx") == FileRequest(Path("a/net.onnx"))
+    assert parsed("a/net.onnx:x:0=1,3,8,8:m=1").named == {"x:0": (1, 3, 8, 8), "m": (1,)}
     for wrong in ("net.onnx:x", "net.onnx:x=", "net.onnx:x=1,a", "net.onnx:=1"):
         with pytest.raises(BadSpec, match="says no shapes"):
             parsed(wrong)

@@ -87,10 +87,10 @@ def each(
 
 def is_bundle(name: str) -> bool:
     """Whether this names a bundle's folder and no model. BadBundle for one that is not there."""
+    if lookup.file_of_model(name) is not None:
+        return False
     if Path(name).is_dir():
         return True
-    if lookup.FILE_OF_MODEL.fullmatch(name):
-        return False
     if ".py" not in name and ("/" in name or name.endswith((".mlpackage", ".tflite", ".tfjs"))):
         raise BadBundle("there is no bundle here", where=name, do="pass the folder of a bundle")
     return False

@@ -88,7 +88,10 @@ def prepare(
     sources = {t.made.source for t in request.targets}
     exported = export_each(shipped, work, sources)
     weights = WeightsOrigin.of(file)
-    if file is None and not isinstance(model, str):
+    in_file = lookup.file_of_model(model) if isinstance(model, str) else None
+    if file is None and in_file is not None:
+        weights = _of_model_file(in_file[0])
+    elif file is None and not isinstance(model, str):
         weights = IN_MEMORY
     return Prepared(
         request,
@@ -102,6 +105,12 @@ def prepare(
         _describe(captured, weights),
         pruned=file not in (request.weights, spec.weights),
     )
+
+
+def _of_model_file(path: Path) -> WeightsOrigin:
+    """The weights of a file that holds the whole model; of a folder, of its first file of them."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return WeightsOrigin.of(files[0]) if files else IN_MEMORY
 
 
 def _reference(recipe: Recipe, captured: Program, shipped: Program, trunks: Trunks) -> Reference:

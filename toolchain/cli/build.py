@@ -69,9 +69,10 @@ def build(
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
 
-    MODEL is a name that `mlship list` shows, path/to/file.py:spec, an ONNX file (net.onnx, or
-    net.onnx:input=1,3,224,224 where the file leaves sizes open), or, with an example of what it
-    takes, path/to/file.py:Net: a module, its class, or a function that makes it.
+    MODEL is a name that `mlship list` shows, path/to/file.py:spec, or, with an example of what
+    it takes, path/to/file.py:Net: a module, its class, or a function that makes it. Or the file of
+    a model: .pt2, ONNX, TorchScript, a folder of transformers, a pickled module (with
+    --trust-pickle). What a file leaves open stands behind it: net.onnx:input=1,3,224,224.
     """
     from model_defs import lookup
     from toolchain.build.build import build as build_bundles
@@ -85,7 +86,9 @@ def build(
     chosen = targets.find(target_names)
     recipe_found = recipes.find(recipe)
     names: Sequence[str | ModelSpec]
-    if examples:
+    if model and lookup.file_of_model(model) is not None:
+        names = lookup.expand(lookup.said_of(model, examples, trust_pickle))
+    elif examples:
         from toolchain.build import own_module
 
         found = own_module.describe(

@@ -51,11 +51,16 @@ def of_subjects(
             weights: Path | None = None,
             model: str | None = None,
             trust_pickle: bool = False,
+            examples: tuple[str, ...] = (),
+            subjects: tuple[str, ...],
             **options: Any,
         ) -> int:
+            from model_defs.lookup import said_of
             from toolchain.build.on_demand import Wanted
 
             places = targets.find(target_names or ("all",))
+            named = tuple(said_of(name, examples, trust_pickle) for name in subjects)
+            model = model and said_of(model, examples, trust_pickle)
             wanted = Wanted(
                 places,
                 recipes.find(recipe),
@@ -63,7 +68,7 @@ def of_subjects(
                 weights=weights,
                 trust_pickle=trust_pickle,
             )
-            return function(wanted=wanted, **options)
+            return function(subjects=named, wanted=wanted, **options)
 
         options = _of_subjects(recipe)
         for name in reversed([name for name in options if name not in without]):
@@ -85,6 +90,7 @@ def _of_subjects(recipe: str) -> dict[str, Callable[[Any], Any]]:
         ),
         "weights": click.option("--weights", type=Path, help="Of MODEL, or of the bundles' model."),
         "trust_pickle": TRUST_PICKLE,
+        "examples": EXAMPLE,
         "model": click.option(
             "--model", help="The bundles' model, where the zoo does not have it."
         ),

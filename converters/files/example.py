@@ -1,0 +1,66 @@
+"""What is fed to a model of a file, so that it can be described: noise of the sizes it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from converters.capture import cast_halves, user_code
+from converters.describe import LONGEST_NAME, describe_run, model_name
+from converters.signature import tensor_name
+from model_defs.errors import BadSpec
+from model_defs.spec import ModelSpec
+
+SEED = 0
+RANGE = "the file says no range of its inputs: numbers of 0 to 1 are taken"
+
+
+def noise(shape: Sequence[int]) -> torch.Tensor:
+    """Numbers of 0 to 1, the same every time."""
+    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(SEED))
+
+
+def noises(shapes: Sequence[tuple[str, tuple[int, ...]]], path: Path) -> list[torch.Tensor]:
+    """Noise of the sizes that the user says, in their order. Raises BadSpec where he says none."""
+    if not shapes:
+        raise BadSpec(
+            "the file does not say what sizes its inputs have",
+            where=str(path),
+            do="say them: --example 1,3,224,224 (once for each input), or "
+            f"{path.name}:1,3,224,224 in a name",
+        )
+    return [noise(sizes) for _, sizes in shapes]
+
+
+def described(
+    path: Path,
+    module: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    notes: Sequence[str] = (),
+    call: Any = None,
+) -> ModelSpec:
+    """The specification of a file's module, found by running it once on these inputs."""
+    ours = module.eval()
+    notes = [*notes, *cast_halves(ours)]
+    with torch.no_grad(), user_code(f"the model of {path.name} does not run on the example"):
+        result = ours(*inputs.values()) if call is None else call(ours, *inputs.values())
+    return describe_run(name_of(path), ours, inputs, result, notes=notes)
+
+
+def name_of(path: Path) -> str:
+    """A file's name as a model's."""
+    stem = path.name if path.is_dir() else path.stem
+    return model_name(re.sub(r"[^A-Za-z0-9]+", "-", stem))[:LONGEST_NAME].rstrip("-")
+
+
+def names_of_inputs(names: Sequence[str]) -> list[str]:
+    """The names as tensors' names; numbered where two would be the same."""
+    found = [tensor_name(name) for name in names]
+    if len(set(found)) < len(found):
+        return [f"input{number}" for number in range(1, len(found) + 1)]
+    return found
