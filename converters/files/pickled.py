@@ -11,7 +11,7 @@ from torch import nn
 
 from converters.describe import describe
 from converters.files.example import name_of, noises
-from converters.files.read import FileRequest
+from converters.files.request import FileRequest
 from converters.weights import CONTAINERS, read_weights
 from model_defs.errors import BadArtifact, BadWeights
 from model_defs.spec import ModelSpec

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from converters.files.archive import harmless_copy
 from converters.files.example import RANGE, described, names_of_inputs, noise
-from converters.files.read import FileRequest
+from converters.files.request import FileRequest
 from model_defs.errors import BadArtifact, BadSpec
 from model_defs.spec import ModelSpec
 

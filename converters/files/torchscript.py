@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.files.read import FileRequest
+from converters.files.request import FileRequest
 from model_defs.errors import ERRORS, BadArtifact, BadModule, MlshipError
 from model_defs.installation import IMPORTED_FROM
 from model_defs.spec import ModelSpec

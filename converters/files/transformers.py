@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from converters.files.example import described, noise
-from converters.files.read import FileRequest
+from converters.files.request import FileRequest
 from converters.signature import tensor_name
 from model_defs.errors import BackendUnavailable, BadArtifact, BadSpec
 from model_defs.spec import Filter, ModelSpec, Preprocess, Resize, TensorSpec

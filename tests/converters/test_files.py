@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from converters.capture import capture
-from converters.files.read import kind_of, parsed, read
+from converters.files.read import kind_of, read
+from converters.files.request import parsed
 from model_defs.errors import BadArtifact, BadModule, BadSpec, MlshipError
 from model_defs.lookup import expand, said_of
 

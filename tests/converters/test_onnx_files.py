@@ -20,8 +20,8 @@ from converters.files.onnx import call, graph, module, prove, table
 from converters.files.onnx.call import Layer, NodeCall
 from converters.files.onnx.graph import graph_of, read_graph
 from converters.files.onnx.read import read
-from converters.files.read import FileRequest, parsed
 from converters.files.read import read as read_any
+from converters.files.request import FileRequest, parsed
 from model_defs import lookup
 from model_defs.errors import (
     BadArtifact,
