@@ -1,0 +1,57 @@
+"""What a net says in float64: the truth that a file and PyTorch's own float32 are held to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
+
+SINGLE, DOUBLE = torch.float32, torch.float64
+
+
+class InDouble(TorchFunctionMode):
+    """Whatever a net casts to float32 by its own hand is float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        wide = {key: DOUBLE if one is SINGLE else one for key, one in (kwargs or {}).items()}
+        if func is Tensor.float:
+            return Tensor.double(*args)
+        return func(*(DOUBLE if one is SINGLE else one for one in args), **wide)
+
+
+def tensors(result: object) -> list[Tensor]:
+    """The tensors of what forward returned, in the order of its fields."""
+    if isinstance(result, Mapping):  # a pytree sorts the keys of a dict
+        return [tensor for one in result.values() for tensor in tensors(one)]
+    if isinstance(result, list | tuple):
+        return [tensor for one in result for tensor in tensors(one)]
+    return [one for one in _pytree.tree_leaves(result) if isinstance(one, Tensor)]
+
+
+def answers(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """What the net makes of the inputs in float32."""
+    with torch.no_grad():
+        return tensors(net(*(one.clone() for one in inputs)))
+
+
+def true_answers(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The same in float64."""
+    wide = [one.double() if one.is_floating_point() else one.clone() for one in inputs]
+    with torch.no_grad(), _default(DOUBLE), InDouble():
+        return tensors(copy.deepcopy(net).double()(*wide))
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
