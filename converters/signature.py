@@ -131,6 +131,11 @@ def is_by_name(module: Any, names: Sequence[str]) -> bool:
 
 
 def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
+    """What `returned` finds, floats as float32."""
+    return tuple(map(as_float32, returned(spec, result)))
+
+
+def returned(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
     """What forward returned, as one tensor an output; BadSpec if it cannot be told which is which.
 
     Of what has keys, those are taken that the outputs are named after; else all, in order.
@@ -139,7 +144,7 @@ def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
     tensors = [leaf for leaf in found if isinstance(leaf.value, torch.Tensor)]
     chosen = _chosen(spec, tensors)
     if chosen is not None:
-        return tuple(map(as_float32, chosen))
+        return tuple(chosen)
     if not tensors:
         raise BadSpec(
             f"{spec.name}: forward returned {type(result).__name__}",
@@ -150,7 +155,7 @@ def outputs_of(spec: ModelSpec, result: Any) -> tuple[torch.Tensor, ...]:
             f"{spec.name}: forward returned {len(tensors)} tensors for {len(spec.outputs)} outputs",
             do=f"they are {', '.join(_names(spec, tensors))}",
         )
-    return tuple(as_float32(leaf.value) for leaf in tensors)
+    return tuple(leaf.value for leaf in tensors)
 
 
 def as_float32(tensor: torch.Tensor) -> torch.Tensor:

@@ -31,12 +31,12 @@ def truth(name: str) -> DoubleReference:
     import torch
 
     from converters.capture import example
-    from converters.signature import outputs_of
+    from converters.signature import returned
 
     spec, module, _ = given(name)
     inputs = example(spec, JUDGED)
     with torch.inference_mode():
-        found = outputs_of(spec, module.double()(*(x.double() for x in inputs)))
+        found = returned(spec, module.double()(*(x.double() for x in inputs)))
     return DoubleReference(
         spec,
         {t.name: x.numpy() for t, x in zip(spec.inputs, inputs, strict=True)},

@@ -22,10 +22,7 @@ def convolution(rank: int) -> Any:
             pads = _same_pads(kernel, dilation) if padding == "same" else [0] * (2 * rank)
         else:
             pads = pair(padding, rank) * 2
-        x = e.input()
-        single = e.tensor().ndim == rank + 1
-        if single:
-            x = e.reshape(x, (1, *e.tensor().shape))
+        x, single = _with_batch(e, rank)
         y = e.emit(
             "Conv",
             *_with_bias(e, x),
@@ -53,9 +50,10 @@ def _with_bias(e: Emission, x: str) -> tuple[str, ...]:
 
 def transposed_convolution(rank: int) -> Any:
     def write(e: Emission) -> str:
-        return e.emit(
+        x, single = _with_batch(e, rank)
+        y = e.emit(
             "ConvTranspose",
-            *_with_bias(e, e.input()),
+            *_with_bias(e, x),
             kernel_shape=list(e.tensor(1).shape[2:]),
             strides=pair(e.arg(3, "stride", 1), rank),
             pads=pair(e.arg(4, "padding", 0), rank) * 2,
@@ -63,6 +61,7 @@ def transposed_convolution(rank: int) -> Any:
             group=e.arg(6, "groups", 1),
             dilations=pair(e.arg(7, "dilation", 1), rank),
         )
+        return e.reshape(y, tuple(e.result.shape)) if single else y
 
     return write
 
@@ -159,18 +158,26 @@ def einsum(e: Emission) -> str:
 # --- pooling -----------------------------------------------------------------------------------
 
 
+def _with_batch(e: Emission, rank: int) -> tuple[str, bool]:
+    """The input with an axis for the batch, and whether it had none."""
+    single = e.tensor().ndim == rank + 1
+    return (e.reshape(e.input(), (1, *e.tensor().shape)) if single else e.input()), single
+
+
 def average_pool(rank: int) -> Any:
     def write(e: Emission) -> str:
         kernel = pair(e.arg(1), rank)
-        return e.emit(
+        x, single = _with_batch(e, rank)
+        y = e.emit(
             "AveragePool",
-            e.input(),
+            x,
             kernel_shape=kernel,
             strides=pair(e.arg(2) or kernel, rank),
             pads=pair(e.arg(3, "padding", 0), rank) * 2,
             ceil_mode=int(e.arg(4, "ceil_mode", False)),
             count_include_pad=int(e.arg(5, "count_include_pad", True)),
         )
+        return e.reshape(y, tuple(e.result.shape)) if single else y
 
     return write
 
@@ -178,15 +185,17 @@ def average_pool(rank: int) -> Any:
 def max_pool(rank: int) -> Any:
     def write(e: Emission) -> Any:
         kernel = pair(e.arg(1), rank)
+        x, single = _with_batch(e, rank)
         made = e.emit(
             "MaxPool",
-            e.input(),
+            x,
             kernel_shape=kernel,
             strides=pair(e.arg(2) or kernel, rank),
             pads=pair(e.arg(3, "padding", 0), rank) * 2,
             dilations=pair(e.arg(4, "dilation", 1), rank),
             ceil_mode=int(e.arg(5, "ceil_mode", False)),
         )
+        made = e.reshape(made, tuple(e.result.shape)) if single else made
         return made if isinstance(e.node.meta["val"], torch.Tensor) else (made, None)
 
     return write

@@ -169,6 +169,7 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.argmax: nets.arg("ArgMax"),
     aten.argmin: nets.arg("ArgMin"),
     aten.cumsum: nets.cumulative_sum,
+    aten.linalg_norm: nets.norm,
     aten.linalg_vector_norm: nets.norm,
     aten.log_softmax: nets.softmax("LogSoftmax"),
     aten.logsumexp: nets.log_sum_exp,

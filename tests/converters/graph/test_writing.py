@@ -154,7 +154,8 @@ REDUCTIONS: Mapping[str, Case] = {
     "extremes": lambda x: (*x.max(1), x.min(3, keepdim=True)[0], x.amax((2, 3)), x.max()),
     "logsumexp": lambda x: x.logsumexp((1, 2)),
     "mean_sum_prod": lambda x: (x.mean(), x.mean((2, 3), keepdim=True), x.sum(1), x.prod(1)),
-    "norms": lambda x: (x.norm(), x.norm(dim=1), x.norm(1, 2), F.normalize(x, dim=1)),
+    "norms": lambda x: (x.norm(), x.norm(dim=1), x.norm(1, 2), torch.linalg.norm(x, dim=1)),
+    "normalize": lambda x: F.normalize(x, dim=1),
     "softmax": lambda x: (x.softmax(1), F.log_softmax(x, -1), F.softmin(x, 2)),
     "topk_sort": lambda x: (*x.topk(3, 3), *x.sort(1), x.sort(3, descending=True)[0]),
     "variance": lambda x: (x.var(1), x.std((2, 3), unbiased=False), x.var((1, 2), keepdim=True)),
@@ -199,6 +200,7 @@ NETS: Mapping[str, Case] = {
     "conv_transpose": lambda x: (
         F.conv_transpose2d(x, WEIGHT.transpose(0, 1), stride=2, padding=1, output_padding=1),
         F.conv_transpose2d(x, GROUPED, groups=3),
+        F.conv_transpose2d(x[0], GROUPED, groups=3),
     ),
     "einsum": lambda x: (
         torch.einsum("bchw,bkhw->bck", x, x),
@@ -228,6 +230,8 @@ NETS: Mapping[str, Case] = {
         F.max_pool2d(x, 3, 2, 1),
         F.max_pool2d(x, 2, ceil_mode=True, dilation=2),
         F.max_pool1d(x[0], 2),
+        F.max_pool2d(x[0], 3, 1, 1),
+        F.avg_pool2d(x[0], 2),
     ),
     "products": lambda x: (
         x @ x.mT,
