@@ -8,7 +8,6 @@ result: train mode, non-contiguous tensors, parametrizations.
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ from model_defs.errors import BadModule, BadSpec, BadWeights, MlshipError
 from model_defs.spec import DTYPES, ModelSpec, TensorSpec
 
 SEED = 0
-TORCH = os.path.dirname(torch.__file__)
 MODES_MATTER = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 

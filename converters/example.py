@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from converters.capture import TORCH
+from converters.graph.sources import TORCH
 from converters.signature import as_float32, is_by_name, tensor_name
 from model_defs.errors import BadSpec
 

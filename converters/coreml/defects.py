@@ -18,13 +18,13 @@ program itself: pools whose stride is omitted, and selu, whose scale is ignored 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from converters.api import Layers
+from converters.coreml.names import captured_name
 from model_defs.errors import UnsupportedOperation
 
 REFUSALS: dict[str, tuple[str, str]] = {
@@ -50,7 +50,7 @@ def operations(graph: Any) -> Iterator[Any]:
 
 def source(node: Any, layers: Layers) -> str:
     """The line of the user's PyTorch that a TorchScript node came from, `file.py:12` or ''."""
-    names = [re.sub(r"\.\d+$", "", value.debugName()) for value in node.outputs()]
+    names = [captured_name(value) for value in node.outputs()]
     return next((str(layers[name]["source"]) for name in names if name in layers), "")
 
 

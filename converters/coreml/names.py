@@ -29,10 +29,15 @@ def _core_ml_name(value: str) -> str:
     return f"var_{name}" if name[0].isdigit() else name
 
 
+def captured_name(value: Any) -> str:
+    """A TorchScript value's name without what PyTorch adds when it reads a file: `conv2d.1`."""
+    return re.sub(r"\.\d+$", "", value.debugName())
+
+
 def restore_names(graph: Any) -> None:
-    """Takes off what PyTorch adds to the names of values when it reads a file: `conv2d.1`."""
+    """Gives values the names that they had before they were written to a file."""
     for node in graph.nodes():
-        for value in node.outputs():
-            stem, dot, number = value.debugName().rpartition(".")
-            if dot and number.isdigit() and node.kind().startswith("aten::"):
-                value.setDebugName(stem)
+        for value in node.outputs() if node.kind().startswith("aten::") else ():
+            name = captured_name(value)
+            if name != value.debugName():  # those without a name have a number, which none can be
+                value.setDebugName(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class CapturedGraph:
 
     def constant(self, node: fx.Node) -> torch.Tensor:
         """The tensor that a get_attr node reads."""
-        return clean.attribute(self.module, str(node.target))
+        return decompose.attribute(self.module, str(node.target))
 
     def decomposed(self, rules: Mapping[Any, Rule]) -> CapturedGraph:
         """The same computation without the operations that have a rule; this graph stays."""
@@ -116,8 +117,6 @@ def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Captured
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """PyTorch logs the graph so far where a guard fails; the error says what is needed."""
-    import logging
-
     loggers = [logging.getLogger(f"torch.{name}") for name in ("_export", "fx", "export")]
     levels = [one.level for one in loggers]
     for one in loggers:

@@ -6,26 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from converters.graph import decompose
 from converters.graph.masks import put_back_in_place
 from converters.graph.rules import ALWAYS
+from converters.graph.sources import packet_of
 from converters.graph.spectra import make_real
 
 aten: Any = torch.ops.aten
 
 FOLDED_ELEMENTS = 4096
 """What constants give is folded up to this size, or where it is no larger than what it reads."""
-
-
-def attribute(module: nn.Module, target: str) -> torch.Tensor:
-    """The tensor at a path in a module."""
-    value: Any = module
-    for part in target.split("."):
-        value = getattr(value, part)
-    found: torch.Tensor = value
-    return found
 
 
 def clean(module: fx.GraphModule) -> None:
@@ -41,9 +33,7 @@ def clean(module: fx.GraphModule) -> None:
     fold_constants(module)
     drop_idle(module.graph)
     view_as_reshape(module.graph)
-    module.graph.eliminate_dead_code(
-        is_impure_node=lambda node: node.op in ("placeholder", "output")
-    )
+    module.graph.eliminate_dead_code(is_impure_node=_is_kept)
     module.delete_all_unused_submodules()
     module.recompile()
 
@@ -97,7 +87,6 @@ IDLE: dict[Any, Callable[[fx.Node], bool]] = {
     aten.feature_dropout: _not_training(2),
     aten.alpha_dropout: _not_training(2),
     aten.feature_alpha_dropout: _not_training(2),
-    aten.native_dropout: lambda node: False,
     aten.to: _same_type,
     aten._to_copy: _same_type,
     aten.type_as: _same_type,
@@ -121,11 +110,6 @@ CHECKS = frozenset(
     }
 )
 """What only checks."""
-
-
-def packet_of(node: fx.Node) -> Any:
-    """The operation of a node, whatever its overload."""
-    return getattr(node.target, "overloadpacket", node.target)
 
 
 def drop_idle(graph: fx.Graph) -> None:
@@ -157,7 +141,7 @@ def fold_constants(module: fx.GraphModule) -> None:
     values: dict[fx.Node, Any] = {}
     for node in list(graph.nodes):
         if node.op == "get_attr":
-            value = attribute(module, str(node.target))
+            value = decompose.attribute(module, str(node.target))
             if isinstance(value, torch.Tensor):
                 values[node] = value
         elif _is_foldable(node, values):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from converters.graph.sources import packet_of
 
 aten: Any = torch.ops.aten
 
@@ -32,17 +34,13 @@ def decompose(module: fx.GraphModule, rules: Mapping[Any, Rule]) -> None:
     while waiting:
         node = waiting.pop(0)
         if applies(rules, node):
-            waiting = [*_made(module, node, rules[_packet(node)]), *waiting]
+            waiting = [*_made(module, node, rules[packet_of(node)]), *waiting]
 
 
 def applies(rules: Mapping[Any, Rule], node: fx.Node) -> bool:
     """Whether there is a rule for a node."""
-    rule = rules.get(_packet(node))
+    rule = rules.get(packet_of(node))
     return rule is not None and rule.when(node)
-
-
-def _packet(node: fx.Node) -> Any:
-    return getattr(node.target, "overloadpacket", node.target)
 
 
 def _made(module: fx.GraphModule, node: fx.Node, rule: Rule) -> list[fx.Node]:
@@ -73,10 +71,7 @@ def _place(module: fx.GraphModule, leaf: Any) -> Any:
     if isinstance(leaf, fx.Node) and leaf.op == "get_attr":
         value = leaf.meta["val"]
         if value.dtype in (torch.int64, torch.int32, torch.bool):
-            found: Any = module
-            for part in str(leaf.target).split("."):
-                found = getattr(found, part)
-            return found.numpy()
+            return attribute(module, str(leaf.target)).numpy()
     return leaf
 
 
@@ -114,6 +109,15 @@ def copied(
     return made, result
 
 
+def attribute(module: nn.Module, target: str) -> Tensor:
+    """The tensor at a path in a module."""
+    value: Any = module
+    for part in target.split("."):
+        value = getattr(value, part)
+    found: Tensor = value
+    return found
+
+
 def keep(module: fx.GraphModule, stem: str, value: Tensor) -> str:
     """Makes a tensor a buffer of the module, under a free name, which is returned."""
     number = 0
@@ -136,7 +140,7 @@ def _replace(node: fx.Node, result: Any) -> None:
 def unpack(module: fx.GraphModule) -> None:
     """Puts batch_norm back where functionalization has split it into a tuple."""
     for node in list(module.graph.nodes):
-        if _packet(node) is aten._native_batch_norm_legit_no_training:
+        if packet_of(node) is aten._native_batch_norm_legit_no_training:
             x, weight, bias, mean, variance, momentum, eps = node.args
             with module.graph.inserting_before(node):
                 whole = module.graph.call_function(

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from converters.graph.sources import packet_of
+
 aten: Any = torch.ops.aten
 
 
@@ -30,7 +32,7 @@ def put_back_in_place(module: fx.GraphModule) -> None:
 
 def _is_masked(node: fx.Node, operation: Any) -> bool:
     """Whether its one index is a mask."""
-    if getattr(node.target, "overloadpacket", None) is not operation:
+    if packet_of(node) is not operation:
         return False
     indices: Any = node.args[1]
     return len(indices) == 1 and indices[0].meta["val"].dtype is torch.bool

@@ -68,16 +68,14 @@ def roll(x: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
 def adaptive_average(x: Tensor, output_size: Any) -> Tensor:
     """Where sizes do not divide: one constant matrix an axis."""
     sizes = [output_size] if isinstance(output_size, int) else list(output_size)
-    return _adaptive(x, sizes, _window_means)
-
-
-def _adaptive(x: Tensor, sizes: list[int | None], matrix: Callable[[int, int], Tensor]) -> Tensor:
     spatial = x.shape[-len(sizes) :]
     wanted = [have if want is None else want for want, have in zip(sizes, spatial, strict=True)]
     for axis, (want, have) in enumerate(zip(wanted, spatial, strict=True)):
         if want != have:
             place = axis - len(wanted)
-            x = torch.matmul(x.transpose(place, -1), matrix(have, want).t()).transpose(place, -1)
+            x = torch.matmul(x.transpose(place, -1), _window_means(have, want).t()).transpose(
+                place, -1
+            )
     return x
 
 
@@ -123,11 +121,7 @@ def rms_norm(
     return y if weight is None else y * weight
 
 
-def floor_divide(x: Tensor, other: Any) -> Tensor:
-    return torch.floor(x / other)
-
-
-def divide_rounded(x: Tensor, other: Any, *, rounding_mode: str | None = None) -> Any:
+def divide_rounded(x: Tensor, other: Any, *, rounding_mode: str = "floor") -> Tensor:
     quotient = x / other
     return torch.floor(quotient) if rounding_mode == "floor" else _truncated(quotient)
 
@@ -468,7 +462,7 @@ def _is_place(index: fx.Node) -> bool:
     return True
 
 
-def _projects(node: fx.Node) -> bool:
+def projects(node: fx.Node) -> bool:
     """Whether an LSTM hands on fewer numbers than its cell has."""
     state: Any = node.args[1]
     return bool(state[0].meta["val"].shape[-1] != state[1].meta["val"].shape[-1])
@@ -493,7 +487,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.copy: Rule(copy),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
     aten.fill: Rule(fill),
-    aten.floor_divide: Rule(floor_divide, _on_floats),
+    aten.floor_divide: Rule(divide_rounded, _on_floats),
     aten.fmod: Rule(fmod, _on_floats),
     aten.frac: Rule(frac),
     aten.glu: Rule(glu),
@@ -516,7 +510,7 @@ ALWAYS: Mapping[Any, Rule] = {
 """For every converter."""
 
 FOR_ONNX: Mapping[Any, Rule] = {
-    aten.lstm: Rule(recurrent.lstm, _projects),
+    aten.lstm: Rule(recurrent.lstm, projects),
     aten.scaled_dot_product_attention: Rule(attention),
 }
 """For our lowering alone: coremltools has its own way."""

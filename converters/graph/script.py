@@ -14,7 +14,9 @@ from unittest import mock
 import torch
 from torch import fx
 
+from converters.graph import recurrent
 from converters.graph.captured import CapturedGraph
+from converters.graph.rules import projects
 
 
 def scripted(captured: CapturedGraph, inputs: Sequence[torch.Tensor]) -> torch.jit.ScriptModule:
@@ -37,13 +39,10 @@ converts faster (100 steps in one direction took 16 s)."""
 
 def _steps(node: fx.Node) -> Any:
     """What computes a recurrent layer that coremltools lacks, or None."""
-    from converters.graph import recurrent
-
     aten: Any = torch.ops.aten
     args: Any = node.args
     if node.target is aten.lstm.input:
-        hidden, cell = (state.meta["val"].shape[-1] for state in args[1])
-        return recurrent.lstm if hidden != cell else None
+        return recurrent.lstm if projects(node) else None
     if node.target is aten.gru.input:
         steps = args[0].meta["val"].shape[1 if args[8] else 0]
         return recurrent.gru if steps <= LONGEST else None

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx
@@ -39,7 +40,12 @@ def line_of_stack(stack: Sequence[traceback.FrameSummary]) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
 
 
+def packet_of(node: fx.Node) -> Any:
+    """The operation of a node, whatever its overload."""
+    return getattr(node.target, "overloadpacket", node.target)
+
+
 def operation_of(node: fx.Node) -> str:
     """`conv2d` of torch.ops.aten.conv2d.default."""
-    packet = getattr(node.target, "overloadpacket", node.target)
+    packet = packet_of(node)
     return str(getattr(packet, "__name__", packet)).strip("_")

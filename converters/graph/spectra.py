@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from converters.graph import decompose
-from converters.graph.sources import operation_of, user_line
+from converters.graph.sources import operation_of, packet_of, user_line
 from model_defs.errors import UnsupportedOperation
 
 aten: Any = torch.ops.aten
@@ -57,7 +57,7 @@ def _is_complex(node: fx.Node) -> bool:
 def _make_node_real(
     module: fx.GraphModule, node: fx.Node, parts: dict[fx.Node, tuple[fx.Node, fx.Node]]
 ) -> None:
-    rule = RULES.get(getattr(node.target, "overloadpacket", node.target))
+    rule = RULES.get(packet_of(node))
     if rule is None:
         raise UnsupportedOperation(
             f"operation {operation_of(node)} of complex numbers cannot be exported",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from converters.describe import LONGEST_NAME, describe_run, model_name
+from converters.describe import describe_run
+from converters.files.example import RANGE, SEED, name_of
 from converters.files.onnx import module
 from converters.files.onnx.graph import Fed, OnnxGraph, read_graph
 from converters.files.onnx.prove import prove
@@ -16,9 +17,6 @@ from converters.lowering.graph import Shape
 from converters.signature import tensor_name
 from model_defs.errors import BadSpec
 from model_defs.spec import ModelSpec
-
-SEED = 0
-RANGE = "the file says no range of its inputs: numbers of 0 to 1 are taken"
 
 
 def read(path: Path, shapes: Mapping[str, Shape] | None = None) -> ModelSpec:
@@ -38,7 +36,7 @@ def read(path: Path, shapes: Mapping[str, Shape] | None = None) -> ModelSpec:
     results = found if isinstance(found, tuple) else (found,)
     inputs = dict(zip(_names(graph.inputs), example, strict=True))
     spec = describe_run(
-        model_name(path.stem)[:LONGEST_NAME].rstrip("-"),
+        name_of(path),
         made,
         inputs,
         dict(zip(graph.outputs, results, strict=True)),

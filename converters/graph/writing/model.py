@@ -12,7 +12,7 @@ from torch import fx
 
 from converters.graph.captured import CapturedGraph
 from converters.graph.rules import FOR_ONNX
-from converters.graph.sources import operation_of, user_line
+from converters.graph.sources import operation_of, packet_of, user_line
 from converters.graph.writing.emit import TYPES, Emission, Sheet, shape_of
 from converters.graph.writing.table import WRITERS
 from model_defs.errors import UnsupportedOperation
@@ -84,7 +84,7 @@ def _store(captured: CapturedGraph, node: fx.Node, sheet: Sheet) -> None:
 
 
 def _written(node: fx.Node, sheet: Sheet) -> Any:
-    write = WRITERS.get(getattr(node.target, "overloadpacket", node.target))
+    write = WRITERS.get(packet_of(node))
     if write is None:
         raise UnsupportedOperation(
             f"operation {operation_of(node)} cannot be exported",
