@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from toolchain.passes.base import Pass
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from converters.api import Program
 
@@ -21,7 +21,8 @@ class FoldBatchnorm(Pass):
     Before: x -> Conv2d(W, b) -> BatchNorm2d -> y
     After:  x -> Conv2d(W', b') -> y
     Blocked where the layer's output has another use, where either module or its weight is used
-    more than once, or where the BatchNorm keeps no running statistics. Ioffe and Szegedy 2015.
+    more than once, where a hook makes the weight, where the BatchNorm keeps no running statistics,
+    or where it scales tokens and not the features of a linear layer. Ioffe and Szegedy 2015.
     """
 
     name: ClassVar[str] = "fold-batchnorm"
@@ -43,12 +44,31 @@ class FoldBatchnorm(Pass):
 
 
 def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
+    """The layer with the norm in its weight; PyTorch's own takes no groups of a transposed one."""
+    import torch
     from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, batchnorm)
-    return fuse_conv_bn_eval(layer, batchnorm, transpose=isinstance(layer, nn.ConvTranspose2d))
+    fused: nn.Module = copy.deepcopy(layer)
+    with torch.no_grad():
+        root = torch.rsqrt(batchnorm.running_var + batchnorm.eps)
+        gain = torch.ones_like(root) if batchnorm.weight is None else batchnorm.weight
+        shift = 0 if batchnorm.bias is None else batchnorm.bias
+        bias = 0 if layer.bias is None else layer.bias
+        fused.weight = nn.Parameter(_scaled(layer, gain * root))
+        fused.bias = nn.Parameter((bias - batchnorm.running_mean) * root * gain + shift)
+    return fused
+
+
+def _scaled(layer: Any, scale: Tensor) -> Tensor:
+    """The weight, of which what makes each channel is multiplied."""
+    from torch import nn
+
+    weight: Tensor = layer.weight
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    groups = weight.unflatten(0, (layer.groups, -1))
+    scaled = groups * scale.reshape(layer.groups, 1, -1, 1, 1)
+    return scaled.flatten(0, 1)
 
 
 def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
@@ -61,7 +81,37 @@ def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     alone = find_pairs(program, dict.fromkeys((*convolutions, nn.Linear), ()), norms)
     layer: Any = program.module.get_submodule
-    return [pair for pair in alone if layer(pair[1]).running_mean is not None]
+    pairs = [
+        (maker, norm)
+        for maker, norm in alone
+        # Of an old weight_norm the weight is no parameter: a hook computes it at each call.
+        if layer(norm).running_mean is not None and isinstance(layer(maker).weight, nn.Parameter)
+    ]
+    of_rows = [pair for pair in pairs if isinstance(layer(pair[0]), nn.Linear)]
+    others = _norms_over_tokens(program, [norm for _, norm in of_rows]) if of_rows else ()
+    return [pair for pair in pairs if pair[1] not in others]
+
+
+def _norms_over_tokens(program: Program, norms: list[str]) -> set[str]:
+    """Those of (N, tokens, features): they scale tokens, where the layer makes features."""
+    import torch
+
+    from converters.capture import example
+
+    found: set[str] = set()
+    hooks = [
+        program.module.get_submodule(path).register_forward_pre_hook(
+            lambda m, x, path=path: found.add(path) if x[0].ndim > 2 else None  # type: ignore[misc]
+        )
+        for path in norms
+    ]
+    try:
+        with torch.no_grad():
+            program.module(*example(program.spec))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _replace(module: nn.Module, path: str, part: nn.Module) -> None:
