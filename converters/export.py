@@ -69,10 +69,11 @@ def captured_of(program: Program) -> CapturedGraph:
 
 
 def _write_torchscript(program: Program, captured: CapturedGraph, target: Export) -> None:
+    from converters.graph.rules import FOR_CORE_ML
     from converters.graph.script import scripted
 
     with user_code("the module cannot be traced"):
-        traced = scripted(captured, example(program.spec))
+        traced = scripted(captured.decomposed(FOR_CORE_ML), example(program.spec))
     traced.save(str(target.torchscript))
 
 

@@ -23,6 +23,7 @@ FOLDED_ELEMENTS = 4096
 def clean(module: fx.GraphModule) -> None:
     """Leaves the operations that compute, each in a form that a converter may know."""
     drop_idle(module.graph)
+    complete_pools(module.graph)
     decompose.unpack(module)
     module.graph.eliminate_dead_code(is_impure_node=_is_kept)
     put_back_in_place(module)
@@ -130,6 +131,18 @@ def view_as_reshape(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if packet_of(node) in (aten.view, aten._unsafe_view) and node.target is not aten.view.dtype:
             node.target = aten.reshape.default
+
+
+POOLS = frozenset({aten.avg_pool2d, aten.max_pool2d, aten.max_pool2d_with_indices})
+
+
+def complete_pools(graph: fx.Graph) -> None:
+    """PyTorch takes `padding=[1]` for both axes; coremltools does not."""
+    for node in graph.nodes:
+        if packet_of(node) in POOLS:
+            node.args = tuple(
+                [*a, *a] if isinstance(a, (list, tuple)) and len(a) == 1 else a for a in node.args
+            )
 
 
 def fold_constants(module: fx.GraphModule) -> None:

@@ -240,6 +240,12 @@ def batch_norm_of_batch(
     return _scaled(_normalized(x, axes, eps), weight, bias)
 
 
+def native_batch_norm(x: Tensor, weight: Any, bias: Any, *rest: Any) -> Any:
+    """The same as PyTorch writes it where it makes a graph functional."""
+    made = batch_norm_of_batch(x, weight, bias, None, None, True, *rest[-2:])
+    return (made, None, None, None, None)
+
+
 def instance_norm_of_training(
     x: Tensor,
     weight: Tensor | None,
@@ -292,6 +298,42 @@ def attention(
     elif attn_mask is not None:
         scores = scores + attn_mask
     return torch.matmul(torch.softmax(scores, -1), v)
+
+
+def flat_argmax(x: Tensor, dim: None = None, keepdim: bool = False) -> Tensor:
+    found = x.reshape(-1).argmax(0)
+    return found.reshape((1,) * x.ndim) if keepdim else found
+
+
+def flat_argmin(x: Tensor, dim: None = None, keepdim: bool = False) -> Tensor:
+    found = x.reshape(-1).argmin(0)
+    return found.reshape((1,) * x.ndim) if keepdim else found
+
+
+def gather_of_fewer(x: Tensor, dim: int, places: Any, **_: Any) -> Tensor:
+    """Along the other axes, only as many as there are places."""
+    places = torch.as_tensor(places)
+    for axis, size in enumerate(places.shape):
+        if axis != dim % x.ndim and size != x.shape[axis]:
+            x = x.narrow(axis, 0, size)
+    return x.gather(dim, places)
+
+
+def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
+    """By a scale that is not the ratio of the sizes: the places, computed as PyTorch does."""
+    scales = tuple(scales[0]) if isinstance(scales[0], (list, tuple)) else scales
+    first = x.ndim - len(scales)
+    for axis, scale in enumerate(scales, first):
+        have = x.shape[axis]
+        want = int(have * scale) if size is None else size[axis - first]
+        if want == have:
+            continue
+        step = np.float32(1 / scale)
+        if len(scales) > 1 and want == 2 * have:
+            step = np.float32(0.5)
+        places = np.floor(np.arange(want, dtype=np.float32) * step).astype(np.int64)
+        x = x.index_select(axis, torch.from_numpy(np.minimum(places, have - 1)))
+    return x
 
 
 def index(x: Tensor, indices: Any) -> Tensor:
@@ -427,6 +469,11 @@ def _in_training(node: fx.Node) -> bool:
     return bool(node.args[5])
 
 
+def _trains(node: fx.Node) -> bool:
+    """`training`, `momentum` and `eps` come last, whether or not statistics do before them."""
+    return bool(node.args[-3])
+
+
 def _by_running_statistics(node: fx.Node) -> bool:
     return not node.args[5]
 
@@ -468,11 +515,41 @@ def projects(node: fx.Node) -> bool:
     return bool(state[0].meta["val"].shape[-1] != state[1].meta["val"].shape[-1])
 
 
+def _is_flat(node: fx.Node) -> bool:
+    return len(node.args) < 2 or node.args[1] is None
+
+
+def _has_fewer_places(node: fx.Node) -> bool:
+    x, dim, places = node.args[:3]
+    have, want = x.meta["val"].shape, places.meta["val"].shape  # type: ignore[union-attr]
+    axis = dim % max(len(have), 1)  # type: ignore[operator]
+    return any(i != axis and w != h for i, (w, h) in enumerate(zip(want, have, strict=True)))
+
+
+def _of_truths(node: fx.Node) -> bool:
+    return all(
+        isinstance(one, fx.Node) and one.meta["val"].dtype is torch.bool for one in node.args
+    )
+
+
+def _scale_is_no_ratio(node: fx.Node) -> bool:
+    source: Any = node.args[0]
+    have, want = source.meta["val"].shape[2:], node.meta["val"].shape[2:]
+    scales: Any = node.args[2:]
+    if len(scales) == 1 and isinstance(scales[0], (list, tuple)):
+        scales = scales[0]
+    if len(scales) != len(have) or None in scales:
+        return False
+    return any(s != w / h for s, w, h in zip(scales, want, have, strict=True))
+
+
 def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
 
 ALWAYS: Mapping[Any, Rule] = {
+    aten._native_batch_norm_legit: Rule(native_batch_norm, _trains),
+    aten._native_batch_norm_legit_functional: Rule(native_batch_norm, _trains),
     aten.adaptive_avg_pool1d: Rule(adaptive_average, _does_not_divide),
     aten.adaptive_avg_pool2d: Rule(adaptive_average, _does_not_divide),
     aten.adaptive_max_pool2d: Rule(adaptive_maximum, _does_not_divide),
@@ -480,6 +557,11 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.addcdiv: Rule(addcdiv),
     aten.addcmul: Rule(addcmul),
     aten.affine_grid_generator: Rule(affine_grid, _has_two_spatial_axes),
+    aten.__and__: Rule(torch.logical_and, _of_truths),
+    aten.__or__: Rule(torch.logical_or, _of_truths),
+    aten.__xor__: Rule(torch.logical_xor, _of_truths),
+    aten.argmax: Rule(flat_argmax, _is_flat),
+    aten.argmin: Rule(flat_argmin, _is_flat),
     aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
     aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
     aten._convolution: Rule(convolution),
@@ -490,6 +572,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.floor_divide: Rule(divide_rounded, _on_floats),
     aten.fmod: Rule(fmod, _on_floats),
     aten.frac: Rule(frac),
+    aten.gather: Rule(gather_of_fewer, _has_fewer_places),
     aten.glu: Rule(glu),
     aten.im2col: Rule(unfold),
     aten.index: Rule(index, _is_plain_index, on_places=True),
@@ -514,3 +597,10 @@ FOR_ONNX: Mapping[Any, Rule] = {
     aten.scaled_dot_product_attention: Rule(attention),
 }
 """For our lowering alone: coremltools has its own way."""
+
+
+FOR_CORE_ML: Mapping[Any, Rule] = {
+    aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
+    aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
+}
+"""For coremltools alone."""

@@ -101,7 +101,7 @@ def _norms_over_tokens(program: Program, norms: list[str]) -> set[str]:
     found: set[str] = set()
     hooks = [
         program.module.get_submodule(path).register_forward_pre_hook(
-            lambda m, x, path=path: found.add(path) if x[0].ndim > 2 else None  # type: ignore[misc]
+            lambda m, x, path=path: found.add(path) if x[0].ndim > 2 else None
         )
         for path in norms
     ]

@@ -85,5 +85,7 @@ def _round_biases(
             # A product of two codes counts in steps of scale * scale: a runtime adds the bias to
             # a sum of such products in int32, before it rounds that sum to 8 bits.
             steps = torch.tensor(kernel.scales) * reads[path].scale
+            if steps.numel() > 1:  # the groups of a transposed convolution share their steps
+                steps = steps.repeat(bias.numel() // steps.numel())
             bias.data = torch.round(bias.data / steps) * steps
     return encodings

@@ -236,6 +236,10 @@ def resize(mode: str, *, exact: bool = False, antialias: bool = False) -> Any:
         if have == want and factors is None:
             return e.input()
         how: dict[str, Any]
+        if mode == "nearest" and factors and spatial > 1:
+            # PyTorch copies such an axis, or doubles it, whatever the scale.
+            sides = zip(factors, want, have, strict=True)
+            factors = [w / h if w in (h, 2 * h) else f for f, w, h in sides]
         if mode == "nearest":
             where = "half_pixel" if exact else "asymmetric"
             how = {"nearest_mode": "round_prefer_ceil" if exact else "floor"}

@@ -83,6 +83,7 @@ MOVING: Mapping[str, Case] = {
     "flip": lambda x: x.flip(1, 3),
     "fold_out": lambda x: F.unfold(x, (3, 2), dilation=1, padding=(1, 0), stride=(2, 1)),
     "gather": lambda x: x.gather(3, torch.tensor([3, 1, 9]).expand(1, 6, 8, 3)),
+    "gather_of_fewer": lambda x: x.gather(3, torch.tensor([3, 1]).expand(1, 2, 5, 2)),
     "index": lambda x: (x[:, PLACES], x[:, :, [1, 3], [2, 9]], x[..., [-1, 0]]),
     "index_computed": lambda x: x[0][x.mean((2, 3)).argmax(1)],
     "index_put": lambda x: _assigned(x),
@@ -150,6 +151,7 @@ def _written(x: Tensor) -> Tensor:
 REDUCTIONS: Mapping[str, Case] = {
     "any_all": lambda x: ((x > 2).any(3), (x > -2).all(1, keepdim=True), (x > 9).any()),
     "arg": lambda x: (x.argmax(1), x.argmin(3, keepdim=True), x.argmax()),
+    "arg_flat": lambda x: (x.argmin(), x.argmax(keepdim=True)),
     "cumsum": lambda x: x.cumsum(2),
     "extremes": lambda x: (*x.max(1), x.min(3, keepdim=True)[0], x.amax((2, 3)), x.max()),
     "logsumexp": lambda x: x.logsumexp((1, 2)),
@@ -229,6 +231,7 @@ NETS: Mapping[str, Case] = {
     "max_pools": lambda x: (
         F.max_pool2d(x, 3, 2, 1),
         F.max_pool2d(x, 2, ceil_mode=True, dilation=2),
+        F.max_pool2d(x, 2, 3, ceil_mode=True),
         F.max_pool1d(x[0], 2),
         F.max_pool2d(x[0], 3, 1, 1),
         F.avg_pool2d(x[0], 2),
@@ -253,6 +256,9 @@ NETS: Mapping[str, Case] = {
     "resize_nearest": lambda x: (
         F.interpolate(x, scale_factor=2.0),
         F.interpolate(x, scale_factor=1.3),
+        F.interpolate(x, scale_factor=1.6),
+        F.interpolate(x, scale_factor=1.05),
+        F.interpolate(x, scale_factor=(1.0, 2.05)),
         F.interpolate(x, (5, 7)),
         F.interpolate(x, (12, 15), mode="nearest-exact"),
     ),

@@ -1,0 +1,98 @@
+"""What was wrong in one format or another, through all of them: one net, a branch a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from converters.api import Export, Program
+from converters.export import export
+from converters.formats import FORMATS, open_runner
+from converters.processes.worker import Worker
+from model_defs.spec import ModelSpec, TensorSpec
+
+SHAPE = (1, 4, 10, 9)
+STATISTICS = (torch.linspace(-1, 1, 4), torch.linspace(0.5, 2, 4), torch.ones(4), torch.zeros(4))
+PLACES = torch.tensor([0, 2])
+
+CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "adaptive_average": lambda x: F.adaptive_avg_pool2d(x, (16, 4)),
+    "adaptive_maximum": lambda x: F.adaptive_max_pool2d(x, (4, 5)),
+    "add_scaled": lambda x: torch.add(x, x.flip(-1), alpha=3),
+    "argmax_flat": lambda x: x.argmax().float() * 0.01 + x,
+    "argmin_flat": lambda x: x.argmin(keepdim=True).float() * 0.01 + x,
+    "assigned": lambda x: _assigned(x),
+    "batch_norm_training": lambda x: F.batch_norm(x, None, None, *STATISTICS[:2], training=True),
+    "divisor": lambda x: F.avg_pool2d(x, (3, 2), (2, 3), divisor_override=5),
+    "floor_division": lambda x: x // 0.7,
+    "gather_of_fewer": lambda x: x.gather(3, torch.tensor([[3, 1], [0, 8]]).expand(1, 2, 2, 2)),
+    "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
+    "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
+    "max_pool_ceil": lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True),
+    "max_pool_list": lambda x: F.max_pool2d(x, 3, 2, padding=[0], ceil_mode=True),  # type: ignore[arg-type]
+    "nearest_of_1.05": lambda x: F.interpolate(x, scale_factor=1.05) * 2,
+    "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
+    "nearest_of_1.6": lambda x: F.interpolate(x, scale_factor=1.6),
+    "remainder_of_one": lambda x: torch.remainder(x, 1.0),
+    "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
+    "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
+    "roll": lambda x: x.roll(5),
+    "softplus": lambda x: F.softplus(x, 2, 3),
+    "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
+    "truths_and": lambda x: ((x > 0) & (x < 1)).float() * 2,
+}
+"""The numbers stay below 10: tolerances are absolute."""
+
+
+def _assigned(x: Tensor) -> Tensor:
+    y = x * 2
+    y[..., ::2] = 0.5
+    y[:, 2] = x[:, 1]
+    y[:, 0].clamp_(min=0)
+    y[:, PLACES, 3] = 1.5
+    return y
+
+
+class AllCases(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(case(x) for case in CASES.values())
+
+
+def example() -> Tensor:
+    return torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) * 4 - 2
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    module = AllCases().eval()
+    outputs = tuple(
+        TensorSpec(f"y{i}", tuple(y.shape), "features", tolerance=1e-3)
+        for i, y in enumerate(module(example()))
+    )
+    spec = ModelSpec("cases", AllCases, (TensorSpec("x", SHAPE, "features"),), outputs)
+    return export(Program(spec, module), tmp_path_factory.mktemp("cases"))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_kind_computes_what_pytorch_computes(
+    kind: str, exported: Export, tmp_path: Path
+) -> None:
+    with Worker(kind) as worker:
+        runner = open_runner(worker.convert(exported, tmp_path))
+    got = runner.run({"x": example().numpy()})
+    runner.close()
+    wrong = []
+    for i, (name, case) in enumerate(CASES.items()):
+        want, ours = case(example()).numpy(), got[f"y{i}"]
+        assert want.std() > 0.1, name
+        if ours.shape != want.shape:
+            wrong.append(f"{name}: {ours.shape}, not {want.shape}")
+        elif not np.allclose(ours, want, rtol=1e-5, atol=2e-5):
+            wrong.append(f"{name}: off by {np.abs(ours - want).max()}")
+    assert not wrong
