@@ -128,7 +128,9 @@ def convert(
     """Bundles of a model for targets ("ios", "android", "web", a list of them, or "all").
 
     A module in memory needs an example of its inputs and nothing else: see `describe`, which
-    takes `name`, `tolerance` and `batch`, too. It stays as it is. All else is as `build` takes it.
+    takes `name`, `tolerance` and `batch`, too. It stays as it is. The file of a model (.pt2, .onnx,
+    TorchScript, a folder of transformers) may need one for its sizes, types and ranges: a tensor,
+    a tuple of them, or a dict by the names of its inputs. All else is as `build` takes it.
     What was found of a module by running it is in the notes of each bundle.
 
     A bundle is proved equal to PyTorch before it is written. What became of each target is in
@@ -139,12 +141,12 @@ def convert(
 
     spec: Models
     if isinstance(model, str | Path | ModelSpec | Product):
-        if example_inputs is not None or name is not None or tolerance is not None:
+        if name is not None or tolerance is not None:
             raise BadSpec(
-                "example_inputs, name and tolerance are for a module that is in memory",
+                "name and tolerance are for a module that is in memory",
                 do="leave them away: the specification says them itself",
             )
-        spec = model
+        spec = model if example_inputs is None else _with_example(model, example_inputs)
     else:
         spec = describe(model, example_inputs, name=name, tolerance=tolerance, batch=batch)
     return build(
@@ -207,17 +209,19 @@ def build(
 ) -> list[Built]:
     """`mlship build`: bundles of models for targets, in `out`.
 
-    A model is a name that `mlship list` shows, "path/to/file.py:spec", a ModelSpec or a Product.
+    A model is a name that `mlship list` shows, "path/to/file.py:spec", a model's file, a ModelSpec
+    or a Product.
     An error on one target leaves the others alone, and is in its place in the list; raised is
-    what concerns all: an unknown name, or the one model that cannot be captured. Weights are
-    unpickled, which runs what is in them, with `trust_pickle` alone: of whom you trust.
+    what concerns all: an unknown name, or the one model that cannot be captured. Weights, and
+    files of whole modules, are unpickled, which runs what is in them, with `trust_pickle` alone: of
+    whom you trust.
     """
     from converters.progress import silent
     from toolchain.build import build as building
     from toolchain.build.request import BuildRequest
 
     request = BuildRequest(
-        tuple(_expanded(models)),
+        tuple(_expanded(models, trust_pickle=trust_pickle)),
         _targets(targets),
         _recipe(recipe),
         weights=_path(weights),
@@ -365,10 +369,10 @@ MODELS = (
 """What may be given as a model, in the words of an error."""
 
 
-def _expanded(models: Models | Sequence[Models]) -> list[str | ModelSpec]:
+def _expanded(models: Models | Sequence[Models], *, trust_pickle: bool) -> list[str | ModelSpec]:
     found: list[str | ModelSpec] = []
     for one in _each(models):
-        model = _models(one)
+        model = _models(one, trust_pickle=trust_pickle)
         if model is None:
             raise _no_subject(one, "no model", MODELS)
         found += model
@@ -377,7 +381,7 @@ def _expanded(models: Models | Sequence[Models]) -> list[str | ModelSpec]:
     return found
 
 
-def _models(one: object) -> Sequence[str | ModelSpec] | None:
+def _models(one: object, *, trust_pickle: bool) -> Sequence[str | ModelSpec] | None:
     """What `build` takes for one model; None for what is none."""
     from model_defs import lookup
     from model_defs.spec import ModelSpec, Product
@@ -386,7 +390,35 @@ def _models(one: object) -> Sequence[str | ModelSpec] | None:
         return (one,)
     if isinstance(one, Product):
         return one.models
-    return lookup.expand(str(one)) if isinstance(one, str | Path) else None
+    if not isinstance(one, str | Path):
+        return None
+    return lookup.expand(lookup.said_of(str(one), (), trust_pickle))
+
+
+def _with_example(model: Models, example: Any) -> str:
+    """The name of a model's file, with what its inputs are like behind it."""
+    import torch
+
+    from converters.files.request import InputExample
+    from model_defs import lookup
+    from model_defs.errors import BadSpec
+
+    if not isinstance(model, str | Path) or lookup.file_of_model(str(model)) is None:
+        raise BadSpec(
+            "an example is for a module that is in memory, or for the file of a model",
+            do="leave it away: the specification says what the model takes",
+        )
+    given = example if isinstance(example, Mapping | tuple | list) else (example,)
+    named = given.items() if isinstance(given, Mapping) else (("", one) for one in given)
+    texts = []
+    for name, one in named:
+        if not isinstance(one, torch.Tensor):
+            raise BadSpec(
+                f"an example of {type(one).__name__} says nothing of a file's input",
+                do="pass a tensor for each: (torch.rand(1, 3, 224, 224),)",
+            )
+        texts.append(str(InputExample.of(one, str(name))))
+    return lookup.said_of(str(model), texts, trust_pickle=False)
 
 
 def _each(given: object) -> Iterable[object]:

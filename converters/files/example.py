@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,30 @@ from torch import nn
 
 from converters.capture import cast_halves, user_code
 from converters.describe import LONGEST_NAME, describe_run, model_name
+from converters.files.request import FileRequest, InputExample
 from converters.signature import tensor_name
 from model_defs.errors import BadSpec
 from model_defs.spec import ModelSpec
 
-SEED = 0
-RANGE = "the file says no range of its inputs: numbers of 0 to 1 are taken"
+RANGE = "the file says no range of its inputs: numbers of 0 to 1 are taken (--example says others)"
 
 
-def noise(shape: Sequence[int]) -> torch.Tensor:
-    """Numbers of 0 to 1, the same every time."""
-    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(SEED))
-
-
-def noises(shapes: Sequence[tuple[str, tuple[int, ...]]], path: Path) -> list[torch.Tensor]:
-    """Noise of the sizes that the user says, in their order. Raises BadSpec where he says none."""
-    if not shapes:
+def noises(request: FileRequest) -> list[torch.Tensor]:
+    """Noise as the user says, in the inputs' order. Raises BadSpec where he says none."""
+    path = request.path
+    if not request.examples:
         raise BadSpec(
             "the file does not say what sizes its inputs have",
             where=str(path),
             do="say them: --example 1,3,224,224 (once for each input), or "
             f"{path.name}:1,3,224,224 in a name",
         )
-    return [noise(sizes) for _, sizes in shapes]
+    return [one.tensor() for one in request.examples]
+
+
+def unsaid(examples: Iterable[InputExample]) -> list[str]:
+    """A note where an input's range is not known."""
+    return [RANGE] if any(one.low is None and one.dtype != "bool" for one in examples) else []
 
 
 def described(

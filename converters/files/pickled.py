@@ -35,7 +35,7 @@ def read(request: FileRequest) -> ModelSpec:
     if module is None:
         _check_no_weights(path, trust_pickle=True)
         raise BadArtifact("the file holds no module", where=str(path))
-    example = noises(request.shapes, path)
+    example = noises(request)
     return describe(module, tuple(example), name=name_of(path))
 
 

@@ -6,6 +6,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from converters.files.archive import harmless_copy
-from converters.files.example import RANGE, described, names_of_inputs, noise
-from converters.files.request import FileRequest
+from converters.files.example import described, names_of_inputs, unsaid
+from converters.files.request import FileRequest, InputExample
 from model_defs.errors import BadArtifact, BadSpec
 from model_defs.spec import ModelSpec
 
@@ -30,10 +31,23 @@ def read(request: FileRequest, notes: Sequence[str] = (), called: Sequence[str] 
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
     program = load(request.path, trust_pickle=request.trust_pickle)
     module = Positional(program)
-    names, example = _example(program, request)
+    names, tensors = _inputs(program, request)
+    said = request.of(tuple(names))
+    examples = [said.get(name, _like(one)) for name, one in zip(names, tensors, strict=True)]
+    example = [
+        own.detach().clone() if name not in said and not own.is_floating_point() else one.tensor()
+        for name, own, one in zip(names, tensors, examples, strict=True)
+    ]
     if len(called) == len(names):
         names = names_of_inputs(called)
-    return described(request.path, module, dict(zip(names, example, strict=True)), [*notes, RANGE])
+    inputs = dict(zip(names, example, strict=True))
+    return described(request.path, module, inputs, [*notes, *unsaid(examples)])
+
+
+def _like(tensor: torch.Tensor) -> InputExample:
+    """Of the program's own example its sizes: it may be zeros."""
+    own = InputExample.of(tensor)
+    return replace(own, low=None, high=None) if own.dtype == "float32" else own
 
 
 def load(path: Path, *, trust_pickle: bool) -> Any:
@@ -75,8 +89,8 @@ class Positional(nn.Module):
         return self.program(*arguments, **keywords)
 
 
-def _example(program: Any, request: FileRequest) -> tuple[list[str], list[torch.Tensor]]:
-    """The tensors that the program takes, by names: of the sizes that are said, else its own."""
+def _inputs(program: Any, request: FileRequest) -> tuple[list[str], list[torch.Tensor]]:
+    """The tensors that the program was exported with, and their names."""
     if program.example_inputs is None:
         raise BadSpec(
             "the program was saved without its example inputs",
@@ -90,13 +104,4 @@ def _example(program: Any, request: FileRequest) -> tuple[list[str], list[torch.
         spec.arg for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"
     ]
     names = names_of_inputs([arg.name for arg in users if type(arg).__name__ == "TensorArgument"])
-    said = [sizes for name, sizes in request.shapes if not name]
-    shapes = [tuple(tensor.shape) for tensor in tensors]
-    for index, sizes in enumerate(said[: len(shapes)]):
-        shapes[index] = sizes
-    shapes = [request.named.get(name, shape) for name, shape in zip(names, shapes, strict=True)]
-    made = [
-        noise(shape) if tensor.is_floating_point() else tensor.detach().clone()
-        for shape, tensor in zip(shapes, tensors, strict=True)
-    ]
-    return names, made
+    return names, tensors

@@ -26,7 +26,7 @@ def read(name: str) -> ModelSpec:
     if path.suffix == ".onnx":
         from converters.files.onnx.read import read as read_onnx
 
-        return read_onnx(path, request.named)
+        return read_onnx(request)
     if not path.exists():
         raise BadArtifact("there is no such file", where=str(path))
     kind = kind_of(path)

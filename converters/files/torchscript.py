@@ -1,6 +1,6 @@
 """TorchScript of `torch.jit.save`: a worker process loads it and exports it, we read the program.
 
-    python -m converters.files.torchscript FILE PROGRAM < the shapes as JSON
+    python -m converters.files.torchscript FILE PROGRAM < the examples as JSON
 
 Loading TorchScript runs C++ on whatever the file says, so that it never happens in our process.
 """
@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from converters.files.request import FileRequest
+from converters.files.request import FileRequest, InputExample
 from model_defs.errors import ERRORS, BadArtifact, BadModule, MlshipError
 from model_defs.installation import IMPORTED_FROM
 from model_defs.spec import ModelSpec
@@ -33,23 +33,24 @@ def read(request: FileRequest) -> ModelSpec:
     from converters.files.example import name_of, noises
     from converters.files.program import read as read_program
 
-    noises(request.shapes, request.path)
+    noises(request)
     with tempfile.TemporaryDirectory(prefix="mlship-") as folder:
         program = Path(folder, "program.pt2")
         answer = _ask(request, program)
-        own = replace(request, path=program, shapes=(), trust_pickle=False)
+        examples = tuple(map(InputExample.read, answer["examples"]))
+        own = FileRequest(program, examples)
         spec = read_program(own, answer["notes"], answer["names"])
     return replace(spec, name=name_of(request.path))
 
 
 def _ask(request: FileRequest, program: Path) -> dict[str, list[str]]:
-    """Have the program written; returns what the worker notes, and the names of the inputs."""
+    """Have the program written; returns what the worker notes, the inputs' names and examples."""
     paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-P", "-m", "converters.files.torchscript"]
     try:
         done = subprocess.run(
             [*command, str(request.path), str(program)],
-            input=json.dumps([list(sizes) for _, sizes in request.shapes]),
+            input=json.dumps([str(one) for one in request.examples]),
             capture_output=True,
             text=True,
             errors="replace",
@@ -79,9 +80,9 @@ def main() -> None:
     """Export one file; everything else that is printed goes to standard error."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    shapes = json.load(sys.stdin)
+    examples = json.load(sys.stdin)
     try:
-        said: dict[str, Any] = _export(Path(sys.argv[1]), Path(sys.argv[2]), shapes)
+        said: dict[str, Any] = _export(Path(sys.argv[1]), Path(sys.argv[2]), examples)
     except MlshipError as error:
         said = {"kind": type(error).__name__, "what": error.what, "do": error.do}
     json.dump(said, answer)
@@ -89,10 +90,8 @@ def main() -> None:
     os._exit(0)
 
 
-def _export(path: Path, program: Path, shapes: list[list[int]]) -> dict[str, list[str]]:
+def _export(path: Path, program: Path, examples: list[str]) -> dict[str, list[str]]:
     import torch
-
-    from converters.files.example import noise
 
     try:
         script = torch.jit.load(str(path), map_location="cpu").eval()
@@ -104,7 +103,11 @@ def _export(path: Path, program: Path, shapes: list[list[int]]) -> dict[str, lis
     if halves & {torch.float16, torch.bfloat16}:
         script = script.float()
         notes.append("the TorchScript's half precision numbers were cast to float32")
-    example = tuple(noise(shape) for shape in shapes)
+    names = [argument.name for argument in script.forward.schema.arguments[1:]]
+    request = FileRequest(path, tuple(map(InputExample.read, examples)))
+    given = request.of(tuple(names))
+    names = [name for name in names if name in given]
+    example = tuple(given[name].tensor() for name in names)
     try:
         with torch.no_grad():
             exported = torch.export.export(_as_module(script), example, strict=False)
@@ -115,8 +118,8 @@ def _export(path: Path, program: Path, shapes: list[list[int]]) -> dict[str, lis
         ) from error
     torch.export.save(exported, program)
     notes.append("TorchScript, exported by running it once: loops and branches are as they ran")
-    names = [argument.name for argument in script.forward.schema.arguments[1:]]
-    return {"notes": notes, "names": names[: len(shapes)]}
+    bare = [str(replace(given[name], name="")) for name in names]
+    return {"notes": notes, "names": names, "examples": bare}
 
 
 def _as_module(script: Any) -> Any:

@@ -15,11 +15,11 @@ from unittest import mock
 import torch
 from torch import nn
 
-from converters.files.example import described, noise
-from converters.files.request import FileRequest
+from converters.files.example import described
+from converters.files.request import FileRequest, InputExample
 from converters.signature import tensor_name
 from model_defs.errors import BackendUnavailable, BadArtifact, BadSpec
-from model_defs.spec import Filter, ModelSpec, Preprocess, Resize, TensorSpec
+from model_defs.spec import Filter, ModelSpec, Preprocess, Resize
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 FILTERS: Mapping[int, Filter] = {0: "nearest", 2: "bilinear", 3: "bicubic", 4: "area"}
@@ -48,16 +48,16 @@ def read(request: FileRequest) -> ModelSpec:
     with offline():
         module = _module(folder, config, trust_pickle=request.trust_pickle)
     name = str(getattr(module, "main_input_name", "pixel_values"))
-    shape = _shape(request, config, rules)
-    rule = _rule(rules, shape)
-    low, high = _bounds(rule)
-    example = noise(shape) * (high - low) + low
-    spec = described(folder, module, {tensor_name(name): example}, [_note(rules)], _Call(name))
-    taken = (
-        TensorSpec(tensor_name(name), shape, "image", low=low, high=high, preprocess=rule)
-        if rule
-        else replace(spec.inputs[0], low=low, high=high)
-    )
+    said = request.of((name,)).get(name) or InputExample(name, _shape(request, config, rules))
+    rule = _rule(rules, said.shape) if said.dtype == "float32" else None
+    if said.low is None and said.dtype == "float32":
+        low, high = _bounds(rule)
+        said = replace(said, low=low, high=high)
+    fed, notes = {tensor_name(name): said.tensor()}, [_note(rules)] if rule else []
+    spec = described(folder, module, fed, notes, _Call(name))
+    taken = replace(spec.inputs[0], low=said.low, high=said.high)
+    if rule:
+        taken = replace(taken, kind="image", preprocess=rule)
     return replace(spec, inputs=(taken,), call=_Call(name))
 
 
@@ -165,9 +165,7 @@ def _class(transformers: Any, name: str, config: Mapping[str, Any]) -> Any:
 def _shape(
     request: FileRequest, config: Mapping[str, Any], rules: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """What the user says, else the preprocessor's size, else the config's."""
-    if request.shapes:
-        return request.shapes[0][1]
+    """The preprocessor's size of pictures, else the config's."""
     channels = int(config.get("num_channels") or 3)
     crop = rules.get("crop_size") if rules.get("do_center_crop") else None
     for size in (crop, rules.get("size"), config.get("image_size")):

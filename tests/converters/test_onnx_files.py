@@ -19,9 +19,8 @@ from converters.capture import capture
 from converters.files.onnx import call, graph, module, prove, table
 from converters.files.onnx.call import Layer, NodeCall
 from converters.files.onnx.graph import graph_of, read_graph
-from converters.files.onnx.read import read
 from converters.files.read import read as read_any
-from converters.files.request import FileRequest, parsed
+from converters.files.request import FileRequest, InputExample, parsed
 from model_defs import lookup
 from model_defs.errors import (
     BadArtifact,
@@ -31,8 +30,13 @@ from model_defs.errors import (
     UnknownName,
     UnsupportedOperation,
 )
+from model_defs.spec import ModelSpec
 from tests.converters.onnx_files import model, net, node, numbers, save
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
+
+
+def read(path: Path, *said: str) -> ModelSpec:
+    return read_any(":".join([str(path), *said]))
 
 
 def evaluated(path: Path, spec_input: np.ndarray) -> list[np.ndarray]:
@@ -206,20 +210,48 @@ def test_sizes_that_are_open_are_asked_for(tmp_path: Path) -> None:
 
 def test_what_is_said_of_shapes() -> None:
     assert parsed("a/net.onnx") == FileRequest(Path("a/net.onnx"))
-    assert parsed("a/net.onnx:x:0=1,3,8,8:m=1").named == {"x:0": (1, 3, 8, 8), "m": (1,)}
+    said = parsed("a/net.onnx:x:0=1,3,8,8:m=1:int32:-2..9:1,2:bool").examples
+    assert said == (
+        InputExample("x:0", (1, 3, 8, 8)),
+        InputExample("m", (1,), "int32", -2, 9),
+        InputExample("", (1, 2), "bool"),
+    )
+    assert parsed(":".join(["net.onnx", *map(str, said)])).examples == said
     for wrong in ("net.onnx:x", "net.onnx:x=", "net.onnx:x=1,a", "net.onnx:=1"):
         with pytest.raises(BadSpec, match="says no shapes"):
             parsed(wrong)
 
 
+def test_tokens_and_truths_are_inputs(tmp_path: Path) -> None:
+    table = numbers(10, 4)
+    nodes = [node("Gather", "table tokens", "rows"), node("Where", "keep rows zero", "y")]
+    made = model(nodes, {"table": table, "zero": np.float32([0])}, {"tokens": (1, 6), "keep": (1,)})
+    tokens, keep = made.graph.input
+    tokens.type.tensor_type.elem_type = TensorProto.INT64
+    keep.type.tensor_type.elem_type = TensorProto.BOOL
+    path = save(tmp_path, onnx.shape_inference.infer_shapes(made))
+    spec = read(path, "tokens=1,6:int64:0..9")
+    assert [(one.dtype, one.low, one.high) for one in spec.inputs] == [
+        ("int64", 0, 9),
+        ("bool", None, None),
+    ]
+    got = spec.build()(torch.tensor([[0, 9, 3, 3, 1, 2]]), torch.tensor([True]))
+    np.testing.assert_array_equal(got[0].numpy(), table[[0, 9, 3, 3, 1, 2]])
+    with pytest.raises(BadSpec, match="'keep' is bool, not int32"):
+        read(path, "tokens=1,6:int64:0..9", "keep=1:int32:0..1")
+
+
 def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
     path = save(tmp_path, net("height", "width"))
     with pytest.raises(UnknownName, match=r"unknown input 'pixel'"):
-        read(path, {"pixel": (1, 3, 8, 8)})
+        read(path, "pixel=1,3,8,8")
+    with pytest.raises(BadSpec, match="more examples than inputs"):
+        read(path, "1,3,8,8:1,3,8,8")
+    assert read(path, "1,3,8,8").inputs[0].shape == (1, 3, 8, 8)
     with pytest.raises(BadSpec, match="does not fit"):
-        read(path, {"pixel.values:0": (1, 4, 8, 8)})
-    with pytest.raises(BadSpec, match="cannot be of shape"):
-        read(path, {"pixel.values:0": (1, 3, 0, 8)})
+        read(path, "pixel.values:0=1,4,8,8")
+    with pytest.raises(BadSpec, match="holds no numbers"):
+        read(path, "pixel.values:0=1,3,0,8")
 
 
 def test_the_lookup_finds_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +343,11 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "integers": (
         lambda: model([node("Identity", "x")], kind=TensorProto.INT64),
-        "int64, not float32",
+        "which int64 the input x takes is not known",
+    ),
+    "bytes": (
+        lambda: model([node("Identity", "x")], kind=TensorProto.UINT8),
+        "uint8, not float32",
     ),
 }
 
@@ -402,7 +438,7 @@ def test_a_damaged_file_is_an_error_of_ours(
         path = tmp_path / "net.onnx"
         path.write_bytes(data)
         try:
-            made = read_graph(path)
+            made = read_graph(FileRequest(path))
             module.build(made, [torch.rand(fed.shape) for fed in made.inputs])
         except MlshipError:
             refused += 1

@@ -108,7 +108,7 @@ def test_what_is_printed_is_laid_out_as_ruff_would(folder: Path) -> None:
         (("nets/net.py:Net", "--example", "1,3:float16"), "is no example"),
         (
             ("nets/net.py:Net", "--example", "1,9:int64"),
-            "say the least and the largest: 1,9:int64:0..9",
+            "say the least and the largest: --example 1,9:int64:0..9",
         ),
         (("nets/net.py:Net", "--example", "1,9:int64:9..0"), "9 is not below 0"),
         (("nets/net.py:Net", "--example", "1,0"), "holds no numbers"),

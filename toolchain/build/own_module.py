@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from converters.files.request import SYNTAX, InputExample
 from model_defs import lookup
 from model_defs.errors import BadSpec
-from model_defs.spec import DTYPES, ModelSpec
+from model_defs.spec import ModelSpec
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-SYNTAX = "[NAME=]SHAPE[:TYPE[:LOW..HIGH]], as 1,3,224,224 or tokens=1,16:int64:0..29999"
-_TEXT = re.compile(
-    r"(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:,\d+)*)"
-    r"(?::(?P<type>\w+)(?::(?P<low>-?[\d.]+?)\.\.(?P<high>-?[\d.]+))?)?"
-)
 
 
 def describe(
@@ -96,48 +90,13 @@ def _each(given: Mapping[str, torch.Tensor] | Sequence[torch.Tensor]) -> list[to
 
 def read_examples(texts: Sequence[str]) -> dict[str, torch.Tensor] | tuple[torch.Tensor, ...]:
     """Random tensors of the shapes that were typed: all by name, or all in forward's order."""
-    parts = [_part(text) for text in texts]
-    named = {part["name"]: _random(part, text) for part, text in zip(parts, texts, strict=True)}
-    if None not in named and len(named) == len(parts):
+    parts = [InputExample.read(text) for text in texts]
+    named = {one.name: one.tensor() for one in parts}
+    if "" not in named and len(named) == len(parts):
         return named
-    if set(named) != {None}:
+    if set(named) != {""}:
         raise BadSpec(
             f"of the examples {' '.join(texts)} not all have a name of their own",
             do="name each, as forward's parameters, or none",
         )
-    return tuple(_random(part, text) for part, text in zip(parts, texts, strict=True))
-
-
-def _part(text: str) -> dict[str, Any]:
-    found = _TEXT.fullmatch(text)
-    if found is None or (found["type"] or "float32") not in DTYPES:
-        raise BadSpec(
-            f"'{text}' is no example", do=f"write it as {SYNTAX}; types: {', '.join(DTYPES)}"
-        )
-    return found.groupdict()
-
-
-def _random(part: Mapping[str, Any], text: str) -> torch.Tensor:
-    """Numbers between the bounds, which are among them."""
-    import torch
-
-    shape = tuple(int(n) for n in part["shape"].split(","))
-    if 0 in shape:
-        raise BadSpec(
-            f"the example '{text}' holds no numbers", do="give at least 1 along each axis"
-        )
-    dtype = part["type"] or "float32"
-    random = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    if dtype == "bool":
-        return random > 0.5
-    if dtype != "float32" and part["low"] is None:
-        raise BadSpec(
-            f"which {dtype} the example '{text}' holds is not known",
-            do=f"say the least and the largest: {text}:0..9",
-        )
-    low, high = float(part["low"] or 0), float(part["high"] or 1)
-    if not low < high:
-        raise BadSpec(f"{low:g} is not below {high:g} in the example '{text}'", do=SYNTAX)
-    found = random * (high - low) + low
-    found.view(-1)[0], found.view(-1)[-1] = low, high
-    return found if dtype == "float32" else found.round().to(getattr(torch, dtype))
+    return tuple(one.tensor() for one in parts)

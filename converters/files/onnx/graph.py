@@ -12,8 +12,9 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from converters.files.onnx import load
+from converters.files.request import FileRequest
 from converters.lowering.graph import Node, Shape
-from model_defs.errors import BadArtifact, BadSpec, UnknownName, UnsupportedOperation
+from model_defs.errors import BadArtifact, BadSpec, UnsupportedOperation
 
 BATCHES = ("n", "b", "bs", "batch", "batch_size", "batchsize", "none")
 """What the first dimension is called where it is the batch, of which one is taken."""
@@ -50,14 +51,17 @@ class OnnxGraph:
     notes: tuple[str, ...] = ()
 
 
-def read_graph(path: Path, shapes: Mapping[str, Shape] | None = None) -> OnnxGraph:
-    """The graph of a file; `shapes` fix inputs that have dynamic dimensions.
+def read_graph(request: FileRequest) -> OnnxGraph:
+    """The graph of a file; what is said of inputs fixes those that have dynamic dimensions.
 
     Raises BadArtifact for what is no sound file, BadSpec for a dimension that nobody fixed.
     """
+    path = request.path
     model, notes = load.load(path)
     try:
-        return graph_of(model, path, shapes or {}, notes)
+        said = request.of(tuple(value.name for value in _fed(model.graph)))
+        shapes = {name: one.shape for name, one in said.items()}
+        return graph_of(model, path, shapes, notes)
     except (ValueError, TypeError, OverflowError, UnicodeDecodeError) as error:
         raise load.bad(path, error) from error
 
@@ -74,7 +78,7 @@ def graph_of(
     constants = {t.name: _array(t) for t in proto.initializer}
     if proto.sparse_initializer:
         raise BadArtifact("sparse initializers are not read", where=str(path), do="store it dense")
-    inputs, said = _inputs(proto, constants, shapes or {}, path)
+    inputs, said = _inputs(proto, shapes or {}, path)
     nodes = []
     for index, node in enumerate(proto.node):
         made = node_of(node, index)
@@ -163,15 +167,17 @@ def captured(node: Node) -> set[str]:
     }
 
 
+def _fed(proto: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are no constants: older files list these, too."""
+    constants = {t.name for t in proto.initializer}
+    return [value for value in proto.input if value.name not in constants]
+
+
 def _inputs(
-    proto: onnx.GraphProto, constants: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path
+    proto: onnx.GraphProto, shapes: Mapping[str, Shape], path: Path
 ) -> tuple[tuple[Fed, ...], list[str]]:
-    values = [v for v in proto.input if v.name not in constants]
-    for name in shapes:
-        if name not in {v.name for v in values}:
-            raise UnknownName.among("input", name, [v.name for v in values])
     found, notes = [], []
-    for value in values:
+    for value in _fed(proto):
         if not value.type.HasField("tensor_type"):
             raise BadArtifact(f"input '{value.name}' is no tensor", where=str(path))
         fed, note = _input(value, shapes.get(value.name), path)

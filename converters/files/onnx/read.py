@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from converters.describe import describe_run
-from converters.files.example import RANGE, SEED, name_of
+from converters.files.example import name_of, unsaid
 from converters.files.onnx import module
 from converters.files.onnx.graph import Fed, OnnxGraph, read_graph
 from converters.files.onnx.prove import prove
-from converters.lowering.graph import Shape
+from converters.files.request import FileRequest, InputExample
 from converters.signature import tensor_name
 from model_defs.errors import BadSpec
-from model_defs.spec import ModelSpec
+from model_defs.spec import DTYPES, ModelSpec
 
 
-def read(path: Path, shapes: Mapping[str, Shape] | None = None) -> ModelSpec:
+def read(request: FileRequest) -> ModelSpec:
     """The specification of an ONNX file, proved against ONNX's own evaluators on one example.
 
-    `shapes` fix inputs with dynamic dimensions, by their names in the file. What was decided is in
-    the notes. Raises BadArtifact for a file that is not sound, BadSpec for a dimension that is not
+    What the user says of inputs fixes dynamic dimensions. What was decided is in the notes.
+
+    Raises BadArtifact for a file that is not sound, BadSpec for a dimension that is not
     fixed, UnsupportedOperation for an operator that is not read, ConversionFailed where what was
     made of the file computes something else.
     """
-    graph = read_graph(path, shapes)
-    example = _example(graph)
+    path = request.path
+    graph = read_graph(request)
+    examples = _examples(graph, request)
+    example = tuple(one.tensor() for one in examples)
     made = module.build(graph, example)
     evaluator = prove(graph, made, example)
     with torch.no_grad():
@@ -43,7 +46,7 @@ def read(path: Path, shapes: Mapping[str, Shape] | None = None) -> ModelSpec:
         notes=(
             *graph.notes,
             f"equal to {path.name} as {evaluator} runs it, on one example",
-            RANGE,
+            *unsaid(examples),
         ),
     )
     renamed = _renamed([fed.name for fed in graph.inputs], [one.name for one in spec.inputs])
@@ -51,19 +54,23 @@ def read(path: Path, shapes: Mapping[str, Shape] | None = None) -> ModelSpec:
     return spec if not renamed else _noted(spec, renamed)
 
 
-def _example(graph: OnnxGraph) -> tuple[torch.Tensor, ...]:
-    """Noise of 0 to 1 for each input."""
-    generator = torch.Generator().manual_seed(SEED)
+def _examples(graph: OnnxGraph, request: FileRequest) -> tuple[InputExample, ...]:
+    """What is fed to each input, of the type that the file declares."""
     if not graph.inputs:
         raise BadSpec("the network has no inputs", where=str(graph.path))
-    for fed in graph.inputs:
-        if fed.dtype != "float32":
-            raise BadSpec(
-                f"input '{fed.name}' is {fed.dtype}, not float32",
-                where=str(graph.path),
-                do="export the network with a float input, and cast it inside",
-            )
-    return tuple(torch.rand(fed.shape, generator=generator) for fed in graph.inputs)
+    said = request.of(tuple(fed.name for fed in graph.inputs))
+    return tuple(_example(fed, said.get(fed.name), graph.path) for fed in graph.inputs)
+
+
+def _example(fed: Fed, said: InputExample | None, path: Path) -> InputExample:
+    if fed.dtype not in DTYPES or (said and said.dtype not in ("float32", fed.dtype)):
+        raise BadSpec(
+            f"input '{fed.name}' is {fed.dtype}, not {said.dtype if said else 'float32'}",
+            where=str(path),
+            do=f"export the network with an input of {', '.join(DTYPES)}, and cast it inside",
+        )
+    bounds = said or InputExample(fed.name, fed.shape)
+    return replace(bounds, name=fed.name, shape=fed.shape, dtype=fed.dtype)
 
 
 def _names(inputs: Sequence[Fed]) -> list[str]:
