@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from converters.encodings import Encoding
-from model_defs.errors import BadArtifact, MlshipError
+from model_defs.errors import BadArtifact, MlshipError, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Export:
     the spec), each only where a target needs it, and `layers.json`, which says of every value
     where it comes from. `precision` and
     `grids` are the program's, `mixed` says that some of it stays float32 whatever its precision,
+    `several` that one file is to hold it at several sizes, of which this is one.
     `digest` is the SHA-256 of graph, weights and constants. `refused` says, by source, of which
     file there is none, and why, `graph` is what was exported; they are for whoever exports, and
     do not travel.
@@ -77,6 +78,7 @@ class Export:
     digest: str = ""
     grids: tuple[Encoding, ...] = ()
     mixed: bool = False
+    several: bool = False
     refused: Mapping[str, MlshipError] = field(default_factory=dict)
     graph: CapturedGraph | None = field(default=None, repr=False, compare=False)
 
@@ -115,6 +117,7 @@ class Export:
             data["digest"],
             tuple(map(Encoding.from_json, data["grids"])),
             data["mixed"],
+            data["several"],
         )
 
 
@@ -184,10 +187,30 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A further size of a model in the same file: its name, "512x512", and where it lives.
+
+    `stored_as` is what the format calls it: a function of a Core ML program, a signature of a
+    .tflite file, a graph of a TF.js folder.
+    """
+
+    name: str
+    stored_as: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Entry:
+        return cls(data["name"], data["stored_as"], *_ports(data))
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A model file (or folder) in a format, and where the spec's tensors live in it.
 
     `notes` records what a reader of the manifest should know, e.g. a fallback and its reason.
+    `entries` are the further sizes that the file holds. `entry` says, as it is stored, which one
+    the ports are of: "" is the default, which an app gets that asks for none.
     """
 
     path: Path
@@ -196,6 +219,17 @@ class Artifact:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     notes: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    entry: str = ""
+
+    def at(self, name: str) -> Artifact:
+        """The same file, run at a further size; UnknownName for one that it does not hold."""
+        for entry in self.entries:
+            if entry.name == name:
+                return replace(
+                    self, inputs=entry.inputs, outputs=entry.outputs, entry=entry.stored_as
+                )
+        raise UnknownName.among("size", name, [entry.name for entry in self.entries])
 
     def to_json(self) -> dict[str, Any]:
         return dict(asdict(self), path=self.path.name)
@@ -206,10 +240,17 @@ class Artifact:
             directory / data["path"],
             data["format"],
             data["precision"],
-            tuple(map(Port.from_json, data["inputs"])),
-            tuple(map(Port.from_json, data["outputs"])),
+            *_ports(data),
             tuple(data["notes"]),
+            tuple(map(Entry.from_json, data["entries"])),
+            data["entry"],
         )
+
+
+def _ports(data: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The inputs and the outputs."""
+    inputs, outputs = (tuple(map(Port.from_json, data[side])) for side in ("inputs", "outputs"))
+    return inputs, outputs
 
 
 class Runner(Protocol):

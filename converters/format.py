@@ -116,7 +116,8 @@ class Format:
     in which it computes. It `pads` types of fewer bits to a byte: they are smaller once they are
     compressed, as a server does when it sends them. `vias` are the lowerings that it can come
     from, the first by default; `compute_units` where an app may let it compute; `partitions` how
-    a delegate cuts up a file, where it has one.
+    a delegate cuts up a file, where it has one. `merge(artifact, further)` makes one file of those
+    of several sizes, in the place of the first: `further` are artifacts by the names of the sizes.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Format:
     vias: tuple[str, ...] = ()
     compute_units: tuple[str, ...] = ()
     partitions: Named | None = None
+    merge: Named | None = None
 
     @property
     def holds(self) -> tuple[str, ...]:

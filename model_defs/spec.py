@@ -7,7 +7,7 @@ from there, so that an app knows what to feed and how to show what comes out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,6 +72,9 @@ class TensorSpec:
     two that differ are different, however near. So the tolerance of such an output is the share of
     its numbers that may differ, from 0 (none) to below 1, and `low` and `high` of such an input
     are its least and its largest number.
+
+    `sizes` are the heights and widths that an input may have, `shape`'s own first: one file then
+    has an entry for each. Those of several inputs go together, the first with the first.
     """
 
     name: str
@@ -85,6 +88,7 @@ class TensorSpec:
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
     dtype: Dtype = "float32"
+    sizes: tuple[tuple[int, int], ...] = ()
 
     @property
     def is_float(self) -> bool:
@@ -115,6 +119,8 @@ class TensorSpec:
         else:
             self._check_whole(where)
         self._check_preprocess(where)
+        if self.sizes:
+            self._check_sizes(where)
 
     def _check_whole(self, where: str) -> None:
         """What is said of whole numbers: their bounds, and the share that may differ."""
@@ -132,6 +138,29 @@ class TensorSpec:
                 f"pixels do not become {self.dtype}",
                 where=where,
                 do="take float32, and call .long() or compare in forward",
+            )
+
+    def _check_sizes(self, where: str) -> None:
+        if len(self.shape) != 4:
+            raise BadSpec(
+                f"a tensor of shape {self.shape} has no height and width, and so no sizes",
+                where=where,
+                do="sizes are those of an input of shape (1, C, H, W)",
+            )
+        for size in self.sizes:
+            if not _is_size(size):
+                raise BadSpec(
+                    f"{size!r} is no size", where=where, do="give heights and widths: (512, 512)"
+                )
+        twice = [size for size in self.sizes if self.sizes.count(size) > 1]
+        if twice:
+            raise BadSpec(f"the size {size_name(twice[0])} stands twice", where=where)
+        own = self.shape[2:]
+        if self.sizes[0] != own:
+            raise BadSpec(
+                f"sizes begin with {size_name(self.sizes[0])}, and the shape is {self.shape}",
+                where=where,
+                do=f"put the shape's own size first, ({own[0]}, {own[1]}): it is the default",
             )
 
     def _check_preprocess(self, where: str) -> None:
@@ -156,6 +185,7 @@ class TensorSpec:
         """The inverse of `to_json`; raises BadSpec for unknown or missing fields."""
         try:
             values = dict(data, shape=tuple(data["shape"]))
+            values["sizes"] = tuple(map(tuple, data.get("sizes", ())))
             for key, kind in (("preprocess", Preprocess), ("postprocess", Postprocess)):
                 if values.get(key) is not None:
                     values[key] = kind(**_tuples(values[key]))
@@ -163,6 +193,18 @@ class TensorSpec:
         except (KeyError, TypeError) as error:
             known = ", ".join(field.name for field in fields(cls))
             raise BadSpec(f"not a tensor specification: {error}", do=f"fields: {known}") from error
+
+
+def _is_size(size: Any) -> bool:
+    """Whether it is a height and a width."""
+    if not isinstance(size, tuple) or len(size) != 2:
+        return False
+    return all(type(length) is int and length > 0 for length in size)
+
+
+def size_name(size: Sequence[int]) -> str:
+    """A height and a width as they are typed, and as an entry of a file is called: "512x384"."""
+    return "x".join(map(str, size))
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
@@ -222,6 +264,42 @@ class ModelSpec:
                     where=where,
                     do="give the largest error that nobody sees, in the output's own unit",
                 )
+        self._check_sizes(where)
+
+    def _check_sizes(self, where: str) -> None:
+        """Sizes are of inputs, as many of each, of a model that is given its inputs."""
+        sized = [tensor for tensor in self.inputs if tensor.sizes]
+        for tensor in self.outputs:
+            if tensor.sizes:
+                raise BadSpec(
+                    f"output '{tensor.name}' has sizes",
+                    where=where,
+                    do="give them to the inputs: those of the outputs follow from them",
+                )
+        if len({len(tensor.sizes) for tensor in sized}) > 1:
+            counts = ", ".join(f"{len(t.sizes)} of '{t.name}'" for t in sized)
+            raise BadSpec(
+                f"the inputs have different numbers of sizes: {counts}",
+                where=where,
+                do="give as many to each: the first goes with the first",
+            )
+        if sized and self.fed_by is not None:
+            raise BadSpec(
+                f"its inputs are what '{self.fed_by}' gives, at one size",
+                where=where,
+                do="leave its sizes away",
+            )
+
+    @property
+    def size_names(self) -> tuple[str, ...]:
+        """What its sizes are called, the default first: those of the first input that has any."""
+        return size_names(self.inputs)
+
+
+def size_names(inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """What the sizes of these inputs are called together; none where they have one shape each."""
+    sized = next((tensor.sizes for tensor in inputs if tensor.sizes), ())
+    return tuple(map(size_name, sized))
 
 
 @dataclass(frozen=True)

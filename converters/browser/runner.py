@@ -34,7 +34,8 @@ class BrowserRunner:
             raise BadArtifact("the model file does not exist", where=str(artifact.path))
         self._browser = browser or shared_browser()
         path = str(artifact.path.resolve())
-        opened, _ = self._browser.ask({"do": "open", "backend": backend, "path": path}, {}, seconds)
+        asked = {"do": "open", "backend": backend, "path": path, "entry": artifact.entry}
+        opened, _ = self._browser.ask(asked, {}, seconds)
         self._id = opened["id"]
         self.runtime = str(opened["runtime"])
         try:

@@ -101,6 +101,7 @@ def _input(ct: Any, spec: TensorSpec) -> Any:
 def _converted(module: Any, export: Export) -> Any:
     ct = coremltools()
     defects.repair()
+    target = _target(module, export)
     with quiet() as failed:
         try:
             return ct.convert(
@@ -110,11 +111,11 @@ def _converted(module: Any, export: Export) -> Any:
                 outputs=[
                     ct.TensorType(s.name, dtype=_numpy(OUTPUTS[s.dtype])) for s in export.outputs
                 ],
-                minimum_deployment_target=ct.target[_target(module, export)],
+                minimum_deployment_target=ct.target[target],
                 compute_precision=grids.precision(
                     export.precision, export.grids, mixed=export.mixed
                 ),
-                pass_pipeline=grids.pipeline(export.grids),
+                pass_pipeline=grids.pipeline(export.grids, target),
                 skip_model_load=True,
             )
         except FAILURES as error:
@@ -123,6 +124,9 @@ def _converted(module: Any, export: Export) -> Any:
 
 
 def _target(module: Any, export: Export) -> str:
+    """The first iOS that has what it needs: functions of several sizes came with iOS 18."""
+    if export.several:
+        return "iOS18"
     kinds = {node.kind() for node in defects.operations(module.inlined_graph)}
     on_grids = "aten::fake_quantize_per_tensor_affine" in kinds
     return grids.target(export.grids, activations=on_grids)

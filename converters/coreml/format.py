@@ -27,6 +27,7 @@ COREML = Format(
     preload="converters.coreml.convert:preload",
     open_runner="converters.coreml.runner:open_runner",
     contents="converters.coreml.contents:read",
+    merge="converters.coreml.merge:merge",
     backends=(
         Backend(
             "mil",

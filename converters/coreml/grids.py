@@ -82,8 +82,11 @@ def _listed(given: Any) -> list[Any]:
     return [value for value in values if value is not None]
 
 
-def pipeline(grids: Sequence[Encoding]) -> Any:
-    """coremltools' passes, and after them one that stores constants in the fewest bytes."""
+def pipeline(grids: Sequence[Encoding], target: str) -> Any:
+    """coremltools' passes, and after them one that stores constants in the fewest bytes.
+
+    `target` is the iOS that the program is for, whose expressions they are.
+    """
     import coremltools as ct
     from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
     from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
@@ -91,7 +94,7 @@ def pipeline(grids: Sequence[Encoding]) -> Any:
     class StoreOnGrids(AbstractGraphPass):
         def apply(self, program: Any) -> None:
             for function in program.functions.values():
-                _store(function, grids)
+                _store(function, grids, express_18 if target == "iOS18" else express_16)
 
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({REGRIDS})
@@ -102,9 +105,8 @@ def pipeline(grids: Sequence[Encoding]) -> Any:
     return passes
 
 
-def _store(block: Any, grids: Sequence[Encoding]) -> None:
+def _store(block: Any, grids: Sequence[Encoding], express: Callable[..., Any]) -> None:
     """Constants that lie on a grid, and kernels that have many zeros."""
-    express = express_18 if target(grids) == "iOS18" else express_16
     for const in [op for op in block.operations if op.op_type == "const"]:
         array = const.outputs[0].val
         grid = place(array, grids) if _is_large(array) else None

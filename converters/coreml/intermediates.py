@@ -17,7 +17,7 @@ def watch(artifact: Artifact, guide: Guide, precision: str = "exact") -> Iterato
     layers = core_ml_layers(guide.traced)
     stored = {p.stored_as: p.to_stored(guide.inputs[p.name]) for p in artifact.inputs}
     trace: dict[str, np.ndarray] = {}
-    mil.open_package(artifact.path).main.interpreter(precision).run(stored, trace)
+    mil.open_package(artifact.path).at(artifact.entry).interpreter(precision).run(stored, trace)
     for name, array in trace.items():
         layer = layers.pop(plain_name(name), None)
         if layer is not None and array.dtype.kind == "f":

@@ -13,8 +13,8 @@ from model_defs.errors import BadArtifact
 
 
 def check_ports(artifact: Artifact, package: mil.Package) -> None:
-    """BadArtifact unless the package has exactly the tensors that the ports say."""
-    main = package.main
+    """BadArtifact unless the artifact's entry of the package has exactly the ports' tensors."""
+    main = package.at(artifact.entry)
     types = {v.name: v.type for v in main.inputs}
     _check_types("input", artifact.inputs, types)
     computed = {r.name: r.type for o in main.block.operations for r in o.results} | types

@@ -33,7 +33,7 @@ class MilRunner:
         package = mil.open_package(artifact.path)
         check_ports(artifact, package)
         self._ports = artifact
-        self._interpreter = package.main.interpreter(self.precision)
+        self._interpreter = package.at(artifact.entry).interpreter(self.precision)
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
         stored = self._interpreter.run(_stored(self._ports, inputs))
@@ -67,7 +67,9 @@ class CoreMlRunner:
         self.backend = UNITS[compute]
         self._ports = artifact
         self._model = ct.models.MLModel(
-            str(artifact.path), compute_units=ct.ComputeUnit[compute.upper()]
+            str(artifact.path),
+            compute_units=ct.ComputeUnit[compute.upper()],
+            function_name=artifact.entry or None,
         )
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:

@@ -76,6 +76,12 @@ class Package:
         """The function that runs where none is named."""
         return self[self.default]
 
+    def at(self, entry: str) -> Function:
+        """The function of an artifact's entry: "" is the one that runs where none is named."""
+        if entry and entry not in self.functions:
+            raise BadArtifact(f"the program has no function '{entry}'", where=str(self.path))
+        return self[entry or self.default]
+
     def __getitem__(self, name: str) -> Function:
         if name not in self.functions:
             raise UnknownName.among("function", name, self.functions)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,7 @@ from converters import formats
 from converters.api import Artifact, Export
 from converters.format import named, resolve
 from converters.progress import listen
+from converters.sizes import at_size
 from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
 from model_defs.installation import IMPORTED_FROM
 
@@ -62,17 +64,22 @@ class Worker:
         directory: Path,
         options: Mapping[str, str] | None = None,
         hears: Callable[[str], None] = _nobody,
+        further: Mapping[str, Export] | None = None,
     ) -> Artifact:
         """The artifact of an export, written into the directory; `options` are the format's.
 
-        `hears` is called with each stage that the converter tells of.
+        `hears` is called with each stage that the converter tells of. `further` are exports of the
+        same model at other sizes, by their names, which become entries of the same file.
         Raises what the converter raised, or ConversionFailed with its last words.
         """
+        merge = formats.find(self.format).merge
         job = json.dumps(
             {
                 "export": export.to_json(),
                 "directory": str(directory),
                 "options": dict(options or {}),
+                "further": {name: one.to_json() for name, one in (further or {}).items()},
+                "merge": named(merge) if merge else "",
             }
         )
         result = self._answer(job, hears)
@@ -150,6 +157,8 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
     try:
         export, directory = Export.from_json(job["export"]), Path(job["directory"])
         artifact = convert(export, directory, **job["options"])
+        if job["further"]:
+            artifact = _merged(artifact, convert, job)
         return {"artifact": artifact.to_json()}
     except MlshipError as error:
         return {"error": _error_json(error)}
@@ -160,6 +169,21 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
         last = str(error).strip().splitlines() or [""]
         what = f"the {name} converter failed: {type(error).__name__}: {last[0]}"
         return {"error": _error_json(ConversionFailed(what))}
+
+
+def _merged(artifact: Artifact, convert: Convert, job: dict[str, Any]) -> Artifact:
+    """The artifact with an entry for each further size, converted here one after the other."""
+    merge = resolve(job["merge"])
+    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+        further = {}
+        for name, data in job["further"].items():
+            folder = Path(work, name)
+            folder.mkdir()
+            with at_size(name):
+                further[name] = convert(Export.from_json(data), folder, **job["options"])
+        merged: Artifact = merge(artifact, further)
+    notes = dict.fromkeys(note for one in (merged, *further.values()) for note in one.notes)
+    return replace(merged, notes=tuple(notes))
 
 
 def _error_json(error: MlshipError) -> dict[str, str]:

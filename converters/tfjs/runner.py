@@ -14,6 +14,8 @@ from converters.processes.binding import Declared, check_ports, take_inputs
 from converters.processes.host import Host, Spare
 from model_defs.errors import BadArtifact
 
+MODEL = "model.json"
+"""The graph that a folder opens at."""
 NODE = Path(__file__).resolve().parent / "node"
 SECONDS = 600.0
 """How long loading or one run may take."""
@@ -36,7 +38,7 @@ class NodeRunner:
         node_program()
         self._host = _spare.take()
         try:
-            header, _ = self._host.ask({"model": str(artifact.path.resolve())}, {}, seconds)
+            header, _ = self._host.ask(_asked(artifact), {}, seconds)
             check_ports("input", artifact.inputs, _declared(header["ready"]["inputs"]))
             check_ports("output", artifact.outputs, _declared(header["ready"]["outputs"]))
         except BadArtifact:
@@ -61,6 +63,10 @@ class NodeRunner:
 
     def close(self) -> None:
         self._host.close()
+
+
+def _asked(artifact: Artifact) -> dict[str, str]:
+    return {"model": str(artifact.path.resolve()), "graph": artifact.entry or MODEL}
 
 
 def prepare() -> None:

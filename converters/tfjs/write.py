@@ -29,10 +29,7 @@ def written(
         encoding = storing.encoding_of(array)
         specs.append(_weight_spec(name, array, encoding))
         blobs.append(_stored(array, encoding).tobytes())
-    data = b"".join(blobs)
-    # Cut anywhere, within a weight as well: TF.js joins a group's shards before it reads them.
-    chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
-    shards = {f"group1-shard{i}of{len(chunks)}.bin": chunk for i, chunk in enumerate(chunks, 1)}
+    shards = shards_of(b"".join(blobs), 1)
     model = {
         "format": "graph-model",
         "generatedBy": "mlship",
@@ -42,6 +39,16 @@ def written(
         "weightsManifest": [{"paths": list(shards), "weights": specs}],
     }
     return {MODEL: json.dumps(model, separators=(",", ":")).encode(), **shards}
+
+
+def shards_of(data: bytes, group: int) -> dict[str, bytes]:
+    """The files of a group of weights, by name.
+
+    They are cut anywhere, within a weight as well: TF.js joins a group's before it reads them.
+    """
+    chunks = [data[i : i + SHARD_BYTES] for i in range(0, len(data), SHARD_BYTES)]
+    of = len(chunks)
+    return {f"group{group}-shard{i}of{of}.bin": chunk for i, chunk in enumerate(chunks, 1)}
 
 
 def _stored(array: np.ndarray, encoding: Encoding | None) -> np.ndarray:

@@ -48,13 +48,15 @@ def serve(
     take: Callable[[int], bytes],
     *,
     preserve: bool = False,
+    entry: str = "",
 ) -> None:
     """Load the file, say what it declares, then run each request.
 
-    The answer to a request is the outputs, or every computed tensor where they are preserved.
+    `entry` is the signature that is run, "" that of the graph that the file opens at. The answer
+    to a request is the outputs, or every computed tensor where they are preserved.
     """
     interpreter = interpreter_of(path, kernels, preserve=preserve)
-    signature = _only_signature(interpreter)
+    signature = _signature(interpreter, entry)
     declared = {**_declared(signature), "partitions": partitions_of(interpreter)}
     answer(frames.pack({"declared": declared}, {}))
     while True:
@@ -83,11 +85,17 @@ def _computed(interpreter: Interpreter) -> dict[str, np.ndarray]:
     return found
 
 
-def _only_signature(interpreter: Interpreter) -> SignatureRunner:
-    signatures = list(interpreter.get_signature_list())
-    if len(signatures) != 1:
-        raise ValueError(f"the file has {len(signatures)} signatures, not one")
-    return interpreter.get_signature_runner(signatures[0])
+SIGNATURE = "serving_default"
+"""What the signature of the graph is called that a file opens at."""
+
+
+def _signature(interpreter: Interpreter, entry: str) -> SignatureRunner:
+    """The signature of that name; of a file with one signature the default is that."""
+    known = list(interpreter.get_signature_list())
+    wanted = entry or (known[0] if len(known) == 1 else SIGNATURE)
+    if wanted not in known:
+        raise ValueError(f"the file has no signature {wanted}, but {', '.join(known) or 'none'}")
+    return interpreter.get_signature_runner(wanted)
 
 
 def _declared(signature: SignatureRunner) -> dict[str, Any]:
@@ -110,7 +118,8 @@ def main() -> None:
 
     asked, _ = frames.read(take)
     try:
-        serve(asked["path"], asked["kernels"], answer, take, preserve=asked["preserve"])
+        how = {"preserve": asked["preserve"], "entry": asked["entry"]}
+        serve(asked["path"], asked["kernels"], answer, take, **how)
     except (RuntimeError, ValueError) as error:
         answer(frames.pack({"error": str(error)}, {}))
 

@@ -33,7 +33,7 @@ class LiteRTRunner:
         self, artifact: Artifact, seconds: float = SECONDS, kernels: str = "xnnpack"
     ) -> None:
         self.artifact, self.seconds = artifact, seconds
-        self._host, declared = start(artifact.path, seconds, kernels)
+        self._host, declared = start(artifact.path, seconds, kernels, entry=artifact.entry)
         try:
             check_ports("input", artifact.inputs, _types(declared["inputs"]))
             check_ports("output", artifact.outputs, _types(declared["outputs"]))
@@ -67,7 +67,7 @@ def intermediates(
     artifact: Artifact, inputs: Tensors, kernels: str = "xnnpack"
 ) -> dict[str, np.ndarray]:
     """Every tensor that an operation of the file computes, as it is stored."""
-    host, _ = start(artifact.path, kernels=kernels, preserve=True)
+    host, _ = start(artifact.path, kernels=kernels, preserve=True, entry=artifact.entry)
     try:
         header, found = host.ask({}, take_inputs(artifact.inputs, inputs), SECONDS)
     finally:
@@ -78,16 +78,21 @@ def intermediates(
 
 
 def start(
-    path: Path, seconds: float = SECONDS, kernels: str = "xnnpack", *, preserve: bool = False
+    path: Path,
+    seconds: float = SECONDS,
+    kernels: str = "xnnpack",
+    *,
+    preserve: bool = False,
+    entry: str = "",
 ) -> tuple[Host, dict[str, Any]]:
-    """A process that has loaded the file, and the tensors that the file declares."""
+    """A process that has loaded the file, and the tensors that this entry of it declares."""
     if find_spec("ai_edge_litert") is None:
         raise BackendUnavailable("LiteRT is not installed", do="pip install ai-edge-litert")
     if not path.is_file():
         raise BadArtifact(f"{path} does not exist")
     host = _spare.take()
     try:
-        asked = {"path": str(path), "kernels": kernels, "preserve": preserve}
+        asked = {"path": str(path), "kernels": kernels, "preserve": preserve, "entry": entry}
         header, _ = host.ask(asked, {}, seconds)
         if "error" in header:
             raise BadArtifact(f"{path.name} is not a model: {header['error']}")

@@ -16,11 +16,11 @@ from converters.encodings import Encoding
 from converters.lowering.activation import GELU_CARRIER
 from converters.lowering.lower import Lowered
 from converters.tflite import integers, weights
+from converters.tflite.host import SIGNATURE
 from converters.tflite.trim import Once, SharingBuilder, trim
 from model_defs.errors import UnsupportedOperation
 
 IDENTIFIER = b"TFL3"
-SIGNATURE = "serving_default"
 ALIGNMENT = 16
 PLACEHOLDER = 127
 """The old code, of one byte, of an operation whose code is larger than that."""

@@ -15,7 +15,10 @@ IMAGE = TensorSpec("image", (1, 3, 4, 6), "image", low=0, high=1, preprocess=Pre
 MAP = TensorSpec("depth", (1, 1, 4, 6), "map", tolerance=0.01, postprocess=Postprocess())
 
 
-@pytest.mark.parametrize("spec", [IMAGE, MAP])
+SIZED = replace(IMAGE, sizes=((4, 6), (8, 12)))
+
+
+@pytest.mark.parametrize("spec", [IMAGE, MAP, SIZED])
 def test_a_tensor_survives_json(spec: TensorSpec) -> None:
     assert TensorSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
@@ -33,6 +36,15 @@ def test_a_tensor_survives_json(spec: TensorSpec) -> None:
         ({"shape": (1, 1, 4, 6)}, "RGB picture does not fit"),
         ({"preprocess": Preprocess(mean=(0.0,))}, "3 values each"),
         ({"preprocess": Preprocess(std=(0.0, 1.0, 1.0))}, "std not 0"),
+        ({"sizes": ((8, 8), (4, 6))}, "sizes begin with 8x8, and the shape is"),
+        ({"sizes": ((8, 8),)}, "sizes begin with 8x8"),
+        ({"sizes": ((4, 6), (8, 8), (8, 8))}, "the size 8x8 stands twice"),
+        ({"sizes": ((4, 6), (8, 0))}, r"\(8, 0\) is no size"),
+        ({"sizes": ((4, 6), (8, -8))}, r"\(8, -8\) is no size"),
+        ({"sizes": ((4, 6), (8, 8, 8))}, "is no size"),
+        ({"sizes": ((4, 6), 8)}, "8 is no size"),
+        ({"sizes": ((4, 6), (True, 8))}, "is no size"),
+        ({"shape": (1, 3), "sizes": ((1, 3),), "preprocess": None}, "no height and width"),
     ],
 )
 def test_a_tensor_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -54,12 +66,25 @@ def test_json_that_is_no_tensor_is_refused(data: dict[str, Any]) -> None:
         ({"outputs": ()}, "at least one input and one output"),
         ({"outputs": (replace(MAP, name="image"),)}, "used twice: image"),
         ({"outputs": (replace(MAP, tolerance=None),)}, "no tolerance"),
+        ({"outputs": (replace(MAP, sizes=((4, 6), (8, 12))),)}, "output 'depth' has sizes"),
+        (
+            {"inputs": (SIZED, replace(IMAGE, name="other", sizes=((4, 6),)))},
+            "different numbers of sizes: 2 of 'image', 1 of 'other'",
+        ),
+        ({"inputs": (SIZED,), "fed_by": "trunk"}, "its inputs are what 'trunk' gives"),
     ],
 )
 def test_a_model_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
     spec = ModelSpec("net", lambda: None, (IMAGE,), (MAP,))  # type: ignore[arg-type, return-value]
     with pytest.raises(BadSpec, match=message):
         replace(spec, **changes)
+
+
+def test_the_sizes_of_a_model_are_called_after_its_first_input_that_has_any() -> None:
+    low = TensorSpec("low", (1, 3, 2, 3), "image", sizes=((2, 3), (4, 6)))
+    spec = ModelSpec("net", lambda: None, (TensorSpec("seed", (1, 4), "features"), SIZED), (MAP,))  # type: ignore[arg-type, return-value]
+    assert replace(spec, inputs=(*spec.inputs, low)).size_names == ("4x6", "8x12")
+    assert replace(spec, inputs=(IMAGE,)).size_names == ()
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:

@@ -31,7 +31,7 @@ def contents() -> Contents:
         "metrics": {"PSNR": 60.0},
     }
     data = {
-        "schema": 3,
+        "schema": 4,
         "model": {
             **{"name": "tiny", "summary": "a tiny net", "parameters": 125},
             "weights": {"kind": "file", "file": "tiny.pt", "sha256": "0" * 64},
@@ -51,11 +51,12 @@ def contents() -> Contents:
         "outputs": [DEPTH.to_json()],
         "artifact": {
             **{"path": "tiny.bin", "format": "coreml", "precision": "float16", "notes": []},
-            **{"inputs": [port(IMAGE)], "outputs": [port(DEPTH)]},
+            **{"inputs": [port(IMAGE)], "outputs": [port(DEPTH)], "entries": [], "entry": ""},
         },
         "notes": [],
         "parity": {"ok": True, "required": ["mil"], "rows": [row]},
         "golden": [],
+        "golden_at": {},
         "tools": {"torch": "2.13.0"},
         "compute": "all",
     }

@@ -57,6 +57,13 @@ def test_it_cannot_be_changed() -> None:
         read(whole()).target = "web"  # type: ignore[misc]
 
 
+PORT_AT_8 = {"stored_as": "x", "axes": [0, 1, 2, 3], "dtype": "float32"}
+ENTRY_AT_8 = {
+    "name": "8x8",
+    "stored_as": "size_8x8",
+    "inputs": [{**PORT_AT_8, "name": "image", "shape": [1, 3, 8, 8]}],
+    "outputs": [{**PORT_AT_8, "name": "depth", "shape": [1, 1, 8, 8]}],
+}
 LIARS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an unknown field": ({"tagret": "ios"}, "unknown field 'tagret'", "did you mean 'target'"),
     "an unknown field of a tensor": (
@@ -99,12 +106,57 @@ LIARS: dict[str, tuple[dict[str, Any], str, str]] = {
     "another shape": ({"artifact__outputs__0__shape": [1, 1, 4, 5]}, "of 'depth' do not fit", ""),
     "a port of nobody": ({"artifact__inputs__0__name": "imge"}, "are not the bundle's inputs", ""),
     "a type of nobody": ({"artifact__inputs__0__dtype": "float31"}, "no type of numbers", ""),
+    "a size without an entry": (
+        {"inputs__0__sizes": [[4, 4], [8, 8]]},
+        "artifact.entries are none, and the further sizes 8x8",
+        "",
+    ),
+    "an entry without a size": (
+        {"artifact__entries": [ENTRY_AT_8]},
+        "artifact.entries are 8x8, and the further sizes none",
+        "",
+    ),
+    "an entry of another size": (
+        {
+            "inputs__0__sizes": [[4, 4], [8, 9]],
+            "artifact__entries": [{**ENTRY_AT_8, "name": "8x9"}],
+        },
+        "entries: 8x9: inputs: the shape and axes of 'image' do not fit",
+        "",
+    ),
+    "an entry of another output": (
+        {
+            "inputs__0__sizes": [[4, 4], [8, 8]],
+            "artifact__entries": [{**ENTRY_AT_8, "outputs": []}],
+        },
+        "entries: 8x8: outputs are not the bundle's",
+        "",
+    ),
+    "an artifact at a further size": ({"artifact__entry": "size_8x8"}, "at its default size", ""),
+    "golden vectors of no size": ({"golden_at": {"8x8": []}}, "8x8 is no further size", ""),
+    "sizes that contradict": (
+        {"inputs__0__sizes": [[8, 8], [4, 4]]},
+        "sizes begin with 8x8",
+        "tensor 'image'",
+    ),
     "two tensors of a name": ({"outputs__0__name": "image"}, "stands for two tensors", ""),
     "low above high": ({"inputs__0__low": 2}, "low 2.0 is not below high 1.0", "tensor 'image'"),
     "no inputs": ({"inputs": []}, "inputs is empty", ""),
     "weights of a sentence": ({"model__weights": "untrained"}, "is not a table of fields", ""),
     "weights without a digest": ({"model__weights__sha256": ""}, "need its name and its", ""),
 }
+
+
+def test_a_manifest_of_several_sizes_is_seen_at_each() -> None:
+    fields = {"inputs__0__sizes": [[4, 4], [8, 8]], "artifact__entries": [ENTRY_AT_8]}
+    found = read(changed(**fields, golden_at={"8x8": ["tiny.bin"]}))
+    assert found.at("4x4") is found
+    seen = found.at("8x8")
+    assert (seen.inputs[0].shape, seen.inputs[0].sizes) == ((1, 3, 8, 8), ())
+    assert seen.outputs[0].shape == (1, 1, 8, 8)
+    assert (seen.artifact.entry, seen.golden) == ("size_8x8", ("tiny.bin",))
+    with pytest.raises(UnknownName, match="size '9x9'"):
+        found.at("9x9")
 
 
 @pytest.mark.parametrize("name", LIARS)
@@ -133,9 +185,9 @@ def test_a_liar_is_refused_where_it_lies(name: str) -> None:
         ("[" * 100_000, "no JSON"),
         ('{"schema": true}', "schema is True, not a number"),
         ('{"schema": "2"}', "schema is '2', not a number"),
-        ('{"schema": 0}', "it has schema 0, not 3"),
-        ('{"schema": 4}', "it has schema 4, and this mlship reads up to 3"),
-        ('{"schema": 3}', "was edited"),
+        ('{"schema": 0}', "it has schema 0, not 4"),
+        ('{"schema": 5}', "it has schema 5, and this mlship reads up to 4"),
+        ('{"schema": 4}', "was edited"),
     ],
 )
 def test_what_is_no_manifest_is_refused(text: str, said: str) -> None:

@@ -76,7 +76,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_an_old_bundle_is_read_as_todays(tmp_path: Path) -> None:
     found = bundle.read(old_bundle(tmp_path / "tiny-ios"))
-    assert (found.manifest.version, found.manifest.compute) == (3, "all")
+    assert (found.manifest.version, found.manifest.compute) == (4, "all")
     weights = found.manifest.model.weights
     assert (weights.kind, weights.file, weights.sha256) == ("file", "tiny.pt", SHA)
     assert found.manifest.recipe.pass_report[0].after == "as trained"
@@ -93,6 +93,16 @@ def test_tensors_of_schema_2_are_float32() -> None:
         del tensor["dtype"]
     found = manifest.parse(json.dumps(with_digest(data)), "manifest.json")
     assert [t.dtype for t in (*found.inputs, *found.outputs)] == ["float32", "float32"]
+
+
+def test_models_of_schema_3_have_one_size() -> None:
+    files = {"tiny.bin": {"sha256": SHA, "bytes": 7}}
+    data = {**contents().model_dump(mode="json"), "schema": 3, "files": files}
+    for tensor in (*data["inputs"], *data["outputs"]):
+        del tensor["sizes"]
+    del data["golden_at"], data["artifact"]["entries"], data["artifact"]["entry"]
+    found = manifest.parse(json.dumps(with_digest(data)), "manifest.json")
+    assert (found.inputs[0].sizes, found.artifact.entries, found.golden_at) == ((), (), {})
 
 
 def test_fields_that_came_later_are_filled_in(tmp_path: Path) -> None:
@@ -113,16 +123,16 @@ def test_a_bundle_is_upgraded_once(tmp_path: Path) -> None:
     before = bundle.read(folder).manifest
     result = mlship("upgrade", folder)
     assert result.exit_code == 0, result.output
-    assert "manifest of schema 1 is one of schema 3 now" in result.stdout
+    assert "manifest of schema 1 is one of schema 4 now" in result.stdout
     text = (folder / "manifest.json").read_text()
     data = json.loads(text)
-    assert data["schema"] == 3
+    assert data["schema"] == 4
     assert data["digest"] == manifest.digest_of(data) != before.digest
     after = bundle.read(folder).manifest
     assert after == before.model_copy(update={"digest": after.digest})
     again = mlship("upgrade", folder, "--json")
     (row,) = json.loads(again.stdout)
-    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 3, 3, False)
+    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 4, 4, False)
     assert (folder / "manifest.json").read_text() == text
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_defs.errors import BadBundle, CannotWrite
+from model_defs.spec import size_names
 from toolchain.bundle.files import MANIFEST, file_digest, files_below, writing
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ class Bundle:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self.manifest.outputs
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """What its sizes are called, the default first; none where it has one."""
+        return size_names(self.inputs)
+
+    def at(self, size: str) -> Bundle:
+        """The same at one of its sizes, as if it had no other; UnknownName for no size of it."""
+        return replace(self, manifest=self.manifest.at(size))
 
     @property
     def artifact(self) -> Artifact:

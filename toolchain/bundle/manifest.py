@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,9 +18,10 @@ import numpy as np
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from converters import formats
-from converters.api import Artifact, Port
+from converters.api import Artifact, Entry, Port
+from converters.sizes import sized
 from model_defs.errors import BadBundle, UnknownName
-from model_defs.spec import NAME, TensorSpec
+from model_defs.spec import NAME, TensorSpec, size_names
 from toolchain.bundle import upgrades
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import MANIFEST, check_inside
@@ -37,7 +39,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 
-SCHEMA = 3
+SCHEMA = 4
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 InsidePath = Annotated[str, AfterValidator(check_inside)]
@@ -112,9 +114,10 @@ class Contents(StrictModel):
 
     The `path` of the artifact is its name in the bundle. `compute` is where Core ML may compute,
     which its loading code sets; bundles of other formats have none.
+    `golden_at` are golden vectors of further sizes, by the names of these.
     """
 
-    version: Literal[3] = Field(default=3, alias="schema")
+    version: Literal[4] = Field(default=4, alias="schema")
     model: ModelEntry
     target: Name
     recipe: RecipeEntry
@@ -124,6 +127,7 @@ class Contents(StrictModel):
     notes: tuple[str, ...]
     parity: ProofEntry
     golden: tuple[InsidePath, ...]
+    golden_at: Mapping[str, tuple[InsidePath, ...]] = {}
     tools: Mapping[str, str]
     compute: Compute | None = Field(default=None, exclude_if=lambda value: value is None)
 
@@ -144,6 +148,9 @@ class Contents(StrictModel):
             raise ValueError("a name stands for two tensors")
         _check_ports("inputs", self.inputs, self.artifact.inputs)
         _check_ports("outputs", self.outputs, self.artifact.outputs)
+        _check_entries(self.inputs, self.outputs, self.artifact)
+        if unknown := [n for n in self.golden_at if n not in size_names(self.inputs)[1:]]:
+            raise ValueError(f"golden_at: {unknown[0]} is no further size")
         made = formats.find(self.artifact.format)
         if self.target != made.target:
             what = f"target is '{self.target}', and an artifact of {made.name} is for {made.target}"
@@ -151,6 +158,32 @@ class Contents(StrictModel):
         if bool(made.compute_units) != (self.compute is not None):
             raise ValueError("compute belongs to bundles of Core ML, and to no others")
         return self
+
+
+def _check_entries(
+    inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], artifact: Artifact
+) -> None:
+    """ValueError unless the file has an entry for each further size, of tensors of that size."""
+    names, further = [entry.name for entry in artifact.entries], [*size_names(inputs)[1:]]
+    if names != further:
+        said, wanted = (", ".join(one) or "none" for one in (names, further))
+        raise ValueError(f"artifact.entries are {said}, and the further sizes {wanted}")
+    if artifact.entry:
+        raise ValueError("artifact.entry: a bundle opens at its default size")
+    for entry in artifact.entries:
+        where = f"entries: {entry.name}: "
+        _check_ports(f"{where}inputs", sized(inputs, entry.name), entry.inputs)
+        _check_ports(f"{where}outputs", outputs_of(entry, outputs), entry.outputs)
+
+
+def outputs_of(entry: Entry, outputs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The outputs as they are at the entry's size, of the shapes of its ports."""
+    shapes = {
+        port.name: port.logical_shape
+        for port in entry.outputs
+        if sorted(port.axes) == [*range(len(port.shape))]
+    }
+    return tuple(replace(one, shape=shapes.get(one.name, one.shape)) for one in outputs)
 
 
 def _check_ports(where: str, specs: Iterable[TensorSpec], ports: Iterable[Port]) -> None:
@@ -182,7 +215,8 @@ class Manifest(Contents):
 
     @model_validator(mode="after")
     def _lists_its_files(self) -> Manifest:
-        left = [name for name in self.golden if name not in self.files]
+        every = (*self.golden, *(name for names in self.golden_at.values() for name in names))
+        left = [name for name in every if name not in self.files]
         if left:
             raise ValueError(f"golden: {left[0]} is none of its files")
         if MANIFEST in self.files:
@@ -201,6 +235,22 @@ class Manifest(Contents):
     def all_notes(self) -> tuple[str, ...]:
         """What a reader should know of the model, then of its conversion."""
         return (*self.notes, *self.artifact.notes)
+
+    def at(self, size: str) -> Manifest:
+        """The same as if that size were its only one; UnknownName for one that it has not."""
+        names = size_names(self.inputs)
+        if size not in names:
+            raise UnknownName.among("size", size, names)
+        if size == names[0]:
+            return self
+        entry = next(one for one in self.artifact.entries if one.name == size)
+        seen = {
+            "inputs": sized(self.inputs, size),
+            "outputs": outputs_of(entry, self.outputs),
+            "artifact": self.artifact.at(size),
+            "golden": self.golden_at.get(size, ()),
+        }
+        return self.model_copy(update=seen)
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -49,7 +49,16 @@ def _manifest_of_2(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "schema": 3, **both}
 
 
-MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1, 2: _manifest_of_2}
+def _manifest_of_3(data: dict[str, Any]) -> dict[str, Any]:
+    """A model had one size."""
+    both = {
+        side: [{**tensor, "sizes": []} for tensor in data[side]] for side in ("inputs", "outputs")
+    }
+    artifact = {**data["artifact"], "entries": [], "entry": ""}
+    return {**data, "schema": 4, **both, "artifact": artifact, "golden_at": {}}
+
+
+MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1, 2: _manifest_of_2, 3: _manifest_of_3}
 
 
 def _lock_of_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -79,9 +79,12 @@ def spec_digest(inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> 
 
 
 def _said(tensor: TensorSpec) -> dict[str, Any]:
-    """A tensor as locks have it: those from before there were other types say no float32."""
-    said = tensor.to_json()
-    return {key: said[key] for key in said if key != "dtype" or not tensor.is_float}
+    """A tensor as locks have it: those from before there were other types say no float32.
+
+    And those from before there were sizes say nothing of them.
+    """
+    left = {"dtype": tensor.is_float, "sizes": not tensor.sizes}
+    return {key: value for key, value in tensor.to_json().items() if not left.get(key)}
 
 
 class Lock(StrictModel):

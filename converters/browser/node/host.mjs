@@ -3,7 +3,7 @@
 // `node host.mjs CHROMIUM` answers requests on stdin with responses on stdout, one at a time; the
 // format of a message is that of messages.mjs. It ends, and Chromium with it, when stdin does.
 //
-//   { do: 'open', backend, path }        -> { id, runtime, inputs, outputs }
+//   { do: 'open', backend, path, entry } -> { id, runtime, inputs, outputs }
 //   { do: 'run', id, tensors } + bytes   -> { tensors } + bytes
 //   { do: 'time', id, runs, tensors } .. -> { milliseconds } of each run, by the page's clock
 //   { do: 'close', id }                  -> {}
@@ -69,11 +69,11 @@ async function frameOf(backend) {
 }
 
 const ACTIONS = {
-  async open({ backend, path }) {
+  async open({ backend, path, entry }) {
     if (!page) await start();
     const { frame, runtime } = await frameOf(backend);
     const id = server.share(path);
-    const signature = await ask(frame, (n) => window.backend.open(n), id);
+    const signature = await ask(frame, (job) => window.backend.open(job), { id, entry });
     models.set(id, frame);
     return [{ id, runtime, ...signature }];
   },

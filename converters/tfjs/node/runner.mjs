@@ -1,7 +1,7 @@
 // Runs a TF.js graph model on WebAssembly: `node runner.mjs`.
 //
 // Answers requests on stdin with responses on stdout. The first request names the model's folder
-// and is answered with what was loaded. A frame is the length of its header (4 bytes,
+// and the graph in it, and is answered with what was loaded. A frame is the length of its header (4 bytes,
 // little-endian), the header (JSON) and the bytes of its tensors, one after the other. `fetch` in
 // a request names the nodes that are wanted in place of the outputs.
 
@@ -15,8 +15,8 @@ import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 
 import { BYTES, described, frames, send, size, tensors } from './frames.mjs';
 
-function readModel(folder) {
-  const json = JSON.parse(readFileSync(path.join(folder, 'model.json'), 'utf8'));
+function readModel(folder, graph) {
+  const json = JSON.parse(readFileSync(path.join(folder, graph), 'utf8'));
   const groups = json.weightsManifest;
   const specs = groups.flatMap((group) => group.weights);
   const shards = groups.flatMap((group) => group.paths).map((p) => readFileSync(path.join(folder, p)));
@@ -56,7 +56,7 @@ function run(model, signature, header, payload) {
 await startBackend();
 const requests = frames(process.stdin);
 const [asked] = (await requests.next()).value;
-const artifacts = readModel(asked.model);
+const artifacts = readModel(asked.model, asked.graph);
 const model = await loadGraphModel({ load: async () => artifacts });
 const { signature } = artifacts;
 send({ ready: signature });

@@ -15,8 +15,8 @@ export async function serveOn(backend) {
   serve({ load });
 }
 
-async function load(url) {
-  const files = await read(url);
+async function load(url, entry) {
+  const files = await read(url, entry || 'model.json');
   const model = await loadGraphModel({ load: async () => files });
   const { inputs, outputs } = files.signature;
   return {
@@ -27,8 +27,8 @@ async function load(url) {
   };
 }
 
-async function read(url) {
-  const json = JSON.parse(new TextDecoder().decode(await fetchBytes(`${url}/model.json`)));
+async function read(url, graph) {
+  const json = JSON.parse(new TextDecoder().decode(await fetchBytes(`${url}/${graph}`)));
   const specs = json.weightsManifest.flatMap((group) => group.weights);
   const paths = json.weightsManifest.flatMap((group) => group.paths);
   const base = new URL(`${url}/`, location.href);

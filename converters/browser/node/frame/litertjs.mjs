@@ -10,11 +10,14 @@ export async function start() {
   return 'XNNPACK on WebAssembly';
 }
 
-async function load(url) {
+const DEFAULT = 'serving_default';
+
+async function load(url, entry) {
   const model = await loadAndCompile(new Uint8Array(await fetchBytes(url)), { accelerator: 'wasm' });
   const keys = Object.keys(model.signatures);
-  if (keys.length !== 1) throw new Error(`the file has ${keys.length} signatures, not one`);
-  const signature = model.signatures[keys[0]];
+  const key = entry || (keys.length === 1 ? keys[0] : DEFAULT);
+  const signature = model.signatures[key];
+  if (!signature) throw new Error(`the file has no signature ${key}, but ${keys.join(', ') || 'none'}`);
   return {
     inputs: described(signature.getInputDetails()),
     outputs: described(signature.getOutputDetails()),

@@ -1,6 +1,6 @@
 // What a backend's frame offers to the host: open, run and close models by number.
 //
-// An engine has `load(url)`, which answers a model: { inputs, outputs, run(arrays), dispose() };
+// An engine has `load(url, entry)`, which answers a model: { inputs, outputs, run(arrays), dispose() };
 // inputs and outputs are { name: { shape, dtype } }, arrays { name: typed array }.
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
@@ -30,8 +30,8 @@ function split(bytes, tensors) {
 export function serve(engine) {
   const models = new Map();
   Object.assign(window.backend, {
-    async open(id) {
-      const model = await engine.load(`/model/${id}`);
+    async open({ id, entry }) {
+      const model = await engine.load(`/model/${id}`, entry);
       models.set(id, model);
       return { inputs: model.inputs, outputs: model.outputs };
     },
