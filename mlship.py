@@ -123,6 +123,7 @@ def convert(
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
     batch: int = 1,
+    sizes: Sequence[tuple[int, int]] = (),
     say: Say | None = None,
 ) -> list[Built]:
     """Bundles of a model for targets ("ios", "android", "web", a list of them, or "all").
@@ -131,7 +132,9 @@ def convert(
     takes `name`, `tolerance` and `batch`, too. It stays as it is. The file of a model (.pt2, .onnx,
     TorchScript, a folder of transformers) may need one for its sizes, types and ranges: a tensor,
     a tuple of them, or a dict by the names of its inputs. All else is as `build` takes it.
-    What was found of a module by running it is in the notes of each bundle.
+    What was found of a module by running it is in the notes of each bundle. `sizes` are further
+    heights and widths of the first input that is a picture: one file then has an entry for each,
+    and weights once.
 
     A bundle is proved equal to PyTorch before it is written. What became of each target is in
     the list: `ok`, `bundle`, or `problems`, or `error`. Raised is what concerns all targets.
@@ -156,6 +159,7 @@ def convert(
         weights=weights,
         trust_pickle=trust_pickle,
         out=out,
+        sizes=sizes,
         say=say,
     )
 
@@ -205,6 +209,7 @@ def build(
     weights: str | Path | None = None,
     trust_pickle: bool = False,
     out: str | Path = "dist",
+    sizes: Sequence[tuple[int, int]] = (),
     say: Say | None = None,
 ) -> list[Built]:
     """`mlship build`: bundles of models for targets, in `out`.
@@ -214,7 +219,7 @@ def build(
     An error on one target leaves the others alone, and is in its place in the list; raised is
     what concerns all: an unknown name, or the one model that cannot be captured. Weights, and
     files of whole modules, are unpickled, which runs what is in them, with `trust_pickle` alone: of
-    whom you trust.
+    whom you trust. `sizes` are further ones of each model's first input that is a picture.
     """
     from converters.progress import silent
     from toolchain.build import build as building
@@ -227,12 +232,16 @@ def build(
         weights=_path(weights),
         trust_pickle=trust_pickle,
         out=Path(out),
+        sizes=tuple(sizes),
     )
     return building.build(request, say or silent)
 
 
-def load(bundle: Bundles) -> Model:
-    """A bundle on this machine, to be run: `with mlship.load(path) as model: model.run(...)`."""
+def load(bundle: Bundles, *, size: str | None = None) -> Model:
+    """A bundle on this machine, to be run: `with mlship.load(path) as model: model.run(...)`.
+
+    `size` is one of its sizes, "512x512"; None is the default.
+    """
     from model_defs.errors import BadSpec
     from toolchain.applications.model import Model
     from toolchain.bundle import bundle as bundles
@@ -243,7 +252,8 @@ def load(bundle: Bundles) -> Model:
             f"a {type(bundle).__name__} is no bundle",
             do="pass a bundle's folder, a Bundle, or what build and convert return for one target",
         )
-    return Model(bundles.read(directory))
+    found = bundles.read(directory)
+    return Model(found if size is None else found.at(size))
 
 
 def parity(

@@ -147,8 +147,10 @@ class TensorSpec:
                 where=where,
                 do="sizes are those of an input of shape (1, C, H, W)",
             )
+        if not isinstance(self.sizes, tuple):
+            raise BadSpec(f"sizes {self.sizes!r} are no tuple", where=where)
         for size in self.sizes:
-            if not _is_size(size):
+            if not is_size(size):
                 raise BadSpec(
                     f"{size!r} is no size", where=where, do="give heights and widths: (512, 512)"
                 )
@@ -195,7 +197,7 @@ class TensorSpec:
             raise BadSpec(f"not a tensor specification: {error}", do=f"fields: {known}") from error
 
 
-def _is_size(size: Any) -> bool:
+def is_size(size: Any) -> bool:
     """Whether it is a height and a width."""
     if not isinstance(size, tuple) or len(size) != 2:
         return False
@@ -205,6 +207,14 @@ def _is_size(size: Any) -> bool:
 def size_name(size: Sequence[int]) -> str:
     """A height and a width as they are typed, and as an entry of a file is called: "512x384"."""
     return "x".join(map(str, size))
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """The height and width of such a name; BadSpec for another text."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if found is None or not is_size(size := (int(found[1]), int(found[2]))):
+        raise BadSpec(f"'{text}' is no size", do="write height x width: 512x384")
+    return size
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

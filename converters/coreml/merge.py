@@ -132,6 +132,7 @@ class WeightFile:
 
     def save(self) -> None:
         if len(self._data) > HEADER_BYTES:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_bytes(self._data)
 
 

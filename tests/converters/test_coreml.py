@@ -356,10 +356,10 @@ def test_a_runner_refuses_other_inputs(artifacts: dict[str, Artifact]) -> None:
 class FakeModel:
     """The documented part of coremltools.models.MLModel that we use on a Mac."""
 
-    opened: list[tuple[str, Any]] = []  # noqa: RUF012 - the fake records what it was given
+    opened: list[tuple[str, Any, str | None]] = []  # noqa: RUF012 - it records what it is given
 
-    def __init__(self, path: str, compute_units: Any) -> None:
-        self.opened.append((path, compute_units))
+    def __init__(self, path: str, compute_units: Any, function_name: str | None) -> None:
+        self.opened.append((path, compute_units, function_name))
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         assert set(inputs) == {"image"}
@@ -376,7 +376,10 @@ def test_on_a_mac_core_ml_itself_runs(
     assert runner.backend == "coreml-gpu"
     image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
     outputs = runner.run({"image": image})
-    assert FakeModel.opened[-1] == (str(artifacts["float32"].path), ct.ComputeUnit.CPU_AND_GPU)
+    path = str(artifacts["float32"].path)
+    assert FakeModel.opened[-1] == (path, ct.ComputeUnit.CPU_AND_GPU, None)
+    open_runner(replace(artifacts["float32"], entry="size_32x24"))
+    assert FakeModel.opened[-1] == (path, ct.ComputeUnit.ALL, "size_32x24")
     np.testing.assert_array_equal(outputs["shade"], image[:, :1] * 2)
     assert outputs["means"].dtype == np.float32
 

@@ -42,6 +42,7 @@ def test_a_tensor_survives_json(spec: TensorSpec) -> None:
         ({"sizes": ((4, 6), (8, 0))}, r"\(8, 0\) is no size"),
         ({"sizes": ((4, 6), (8, -8))}, r"\(8, -8\) is no size"),
         ({"sizes": ((4, 6), (8, 8, 8))}, "is no size"),
+        ({"sizes": [(4, 6), (8, 8)]}, "no tuple"),
         ({"sizes": ((4, 6), 8)}, "8 is no size"),
         ({"sizes": ((4, 6), (True, 8))}, "is no size"),
         ({"shape": (1, 3), "sizes": ((1, 3),), "preprocess": None}, "no height and width"),

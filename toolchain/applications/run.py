@@ -19,15 +19,22 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def run_bundle(
-    directory: Path, first: Path | None, extra: tuple[str, ...], wanted: str | None, out: Path
+    directory: Path,
+    first: Path | None,
+    extra: tuple[str, ...],
+    wanted: str | None,
+    out: Path,
+    size: str | None = None,
 ) -> dict[str, Any]:
     """Run a bundle on files and write its output; returns what was written where.
 
     `first` is the picture of the first input that takes one, or a .safetensors file with
-    every input. `out` is a picture, or a .safetensors file for every output. Raises
-    BadPicture for files that do not fit, BadBundle for a damaged bundle.
+    every input. `out` is a picture, or a .safetensors file for every output. `size` is one of
+    the bundle's, None its default. Raises UnknownName for a size that it has not, BadPicture for
+    files that do not fit, BadBundle for a damaged bundle.
     """
     found = bundles.read(directory)
+    found = found.at(size) if size else found
     chosen = None if out.suffix == ".safetensors" else chosen_output(found, wanted)
     inputs, placement = read_inputs(found, first, extra)
     with Model(found) as model:

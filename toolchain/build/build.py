@@ -17,6 +17,7 @@ from toolchain.build.cache import CacheQuery
 from toolchain.build.prepare import Prepared, prepare
 from toolchain.build.request import BuildRequest, Built, destination, title
 from toolchain.bundle import bundle
+from toolchain.bundle.parity_report import case_and_size
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def _build_missing(
             for t in targets
         ]
         built = [job.result() for job in jobs]
-        failed = {case for one in built if one.report for case in one.report.failed_cases}
+        names = [case for one in built if one.report for case in one.report.failed_cases]
+        failed = {case_and_size(name)[0] for name in names}
         if not may_mix(request.recipe, failed):
             return built
         say(what, "choosing layers for float32")
@@ -99,10 +101,10 @@ def _build_target(
     from converters import formats
 
     name, out = prepared.name, prepared.request.out
-    refusal = prepared.export.refused.get(target.made.source)
+    refusal = prepared.refused(target.made.source)
     if refusal is not None:
         return Built(name, target.name, error=refusal)
-    key = cache.key(prepared.export.digest, prepared.described, query)
+    key = cache.key(prepared.digest, prepared.described, query)
     known = cache.open_object(key)
     if known is not None:
         cache.store(query, prepared.inputs, key, known.directory)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import BadBundle, BadRecord
 from model_defs.installation import FOLDER
+from model_defs.spec import size_name
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
@@ -60,6 +61,7 @@ class CacheQuery:
     via: Via = DEFAULT_VIA
     compute: Compute = DEFAULT_COMPUTE
     metric: bool = False
+    sizes: str = ""
 
     @classmethod
     def of(cls, model: str | ModelSpec, target: Target, request: BuildRequest) -> CacheQuery:
@@ -69,12 +71,13 @@ class CacheQuery:
         compute = request.compute if target.made.compute_units else DEFAULT_COMPUTE
         recipe = request.recipe.on(target.name).key
         metric = request.evaluator is not None
-        return cls(name, target.name, recipe, weights, request.via, compute, metric)
+        sizes = " ".join(map(size_name, request.sizes))
+        return cls(name, target.name, recipe, weights, request.via, compute, metric, sizes)
 
     @property
     def how(self) -> list[str]:
         """What decides a bundle's bytes beside its model and weights."""
-        return [self.recipe, self.target, self.via, self.compute, str(self.metric)]
+        return [self.recipe, self.target, self.via, self.compute, str(self.metric), self.sizes]
 
     @property
     def digest(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from toolchain.bundle.weights import IN_MEMORY, WeightsOrigin
 
 if TYPE_CHECKING:
     from converters.api import Export, Program
+    from converters.format import Source
+    from model_defs.errors import MlshipError
     from model_defs.spec import ModelSpec
     from toolchain.bundle.manifest import ModelEntry
     from toolchain.bundle.pass_record import PassRecord
@@ -25,11 +28,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class PreparedSize:
+    """The same module at a further size: its export, and its reference."""
+
+    export: Export
+    reference: Future[Reference]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A model before and after a recipe, exported; its reference is made while targets convert.
 
     `inputs` are the files that were read for it. `pruned` says that the recipe chose weights with
-    fewer channels.
+    fewer channels. `further` are the sizes beside the default, by their names.
     """
 
     request: BuildRequest
@@ -42,6 +53,7 @@ class Prepared:
     inputs: frozenset[Path]
     model: ModelEntry
     pruned: bool
+    further: Mapping[str, PreparedSize] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,6 +62,22 @@ class Prepared:
     @property
     def recipe(self) -> Recipe:
         return self.request.recipe
+
+    @property
+    def digest(self) -> str:
+        """Of the graphs and their numbers, of all sizes."""
+        return " ".join([self.export.digest, *(s.export.digest for s in self.further.values())])
+
+    def refused(self, source: Source) -> MlshipError | None:
+        """Why a target that is made from this source cannot be; None where it can, at all sizes."""
+        for name, size in {
+            "": self.export,
+            **{n: s.export for n, s in self.further.items()},
+        }.items():
+            if (error := size.refused.get(source)) is not None:
+                what = f"at {name}: {error.what}" if name else error.what
+                return type(error)(what, where=error.where, do=error.do)
+        return None
 
     @property
     def described(self) -> dict[str, Any]:
@@ -71,12 +99,13 @@ def prepare(
     """
     from converters.capture import capture
     from converters.export import export_each
+    from converters.sizes import at, at_size, with_sizes
     from toolchain.data.trunks import Trunks
     from toolchain.recipes import pass_report, pipeline
 
     recipe = request.recipe
     with cache.recording() as inputs:
-        spec = lookup.load(model)
+        spec = with_sizes(lookup.load(model), request.sizes)
         file = recipe.weights_of(spec, request.weights)
         captured = capture(spec, file, trust_pickle=request.trust_pickle)
         trunks = Trunks.of(spec)
@@ -86,13 +115,27 @@ def prepare(
         evaluate = request.evaluator(captured, say_of_model)
     shipped, entries = pipeline.record(captured, recipe.load(), evaluate)
     sources = {t.made.source for t in request.targets}
-    exported = export_each(shipped, work, sources)
+    sizes = {name: at(captured, name).spec for name in captured.spec.size_names[1:]}
+    exported = replace(export_each(shipped, work, sources), several=bool(sizes))
+    exports = {}
+    for name, sized in sizes.items():
+        with at_size(name):
+            found = export_each(replace(shipped, spec=sized), work / name, sources)
+        exports[name] = replace(found, several=True)
     weights = WeightsOrigin.of(file)
     in_file = lookup.file_of_model(model) if isinstance(model, str) else None
     if file is None and in_file is not None:
         weights = _of_model_file(in_file[0])
     elif file is None and not isinstance(model, str):
         weights = IN_MEMORY
+    reference = pool.submit(_reference, recipe, captured, shipped, trunks)
+    # In this order: who waits for the reference in the pool was given to it later.
+    further = {
+        name: PreparedSize(
+            export, pool.submit(_reference_at, recipe, reference, shipped, sizes[name])
+        )
+        for name, export in exports.items()
+    }
     return Prepared(
         request,
         captured,
@@ -100,10 +143,11 @@ def prepare(
         entries,
         exported,
         trunks.case_names,
-        pool.submit(_reference, recipe, captured, shipped, trunks),
+        reference,
         frozenset(inputs),
         _describe(captured, weights),
         pruned=file not in (request.weights, spec.weights),
+        further=further,
     )
 
 
@@ -117,6 +161,16 @@ def _reference(recipe: Recipe, captured: Program, shipped: Program, trunks: Trun
     from toolchain.parity import reference
 
     return reference.of_build(recipe, captured, shipped, trunks.build_cases())
+
+
+def _reference_at(
+    recipe: Recipe, default: Future[Reference], shipped: Program, spec: ModelSpec
+) -> Reference:
+    from toolchain.data.trunks import Trunks
+    from toolchain.parity import reference
+
+    cases = Trunks.of(spec).build_cases()
+    return reference.of_build_at(recipe, default.result(), shipped, spec, cases)
 
 
 def _describe(program: Program, weights: WeightsOrigin) -> ModelEntry:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from converters.lowering import DEFAULT_VIA
 from converters.progress import Say
 from model_defs.errors import BadArtifact, ConversionFailed
-from toolchain.bundle.parity_report import ParityReport
+from toolchain.bundle.parity_report import ParityReport, ParityRow, case_at
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
     from converters.api import Artifact
     from converters.processes.worker import Worker
     from toolchain.build.prepare import Prepared
+    from toolchain.parity.reference import Reference
+    from toolchain.recipes.recipes import Recipe
 
 
 def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path, say: Say) -> Artifact:
@@ -24,18 +26,29 @@ def convert(prepared: Prepared, target: Target, worker: Worker, stage: Path, say
     via = prepared.request.via
     options = {} if via == DEFAULT_VIA else {"via": via}
     hears = functools.partial(say, f"{prepared.name}-{target.name}")
-    artifact = worker.convert(prepared.export, stage, options, hears)
+    further = {name: size.export for name, size in prepared.further.items()}
+    artifact = worker.convert(prepared.export, stage, options, hears, further)
     path = stage / f"{prepared.name}{target.made.suffix}"
     artifact.path.rename(path)
     return replace(artifact, path=path)
 
 
 def prove(artifact: Artifact, prepared: Prepared) -> ParityReport:
-    """The artifact compared with its reference, on its format's main backend."""
+    """Each size of the artifact compared with its reference, on its format's main backend."""
+    backend, rows = _prove(artifact, prepared.reference.result(), prepared.recipe)
+    for name, size in prepared.further.items():
+        _, found = _prove(artifact.at(name), size.reference.result(), prepared.recipe)
+        rows += tuple(replace(row, case=case_at(row.case, name)) for row in found)
+    return ParityReport(rows, required=(backend,))
+
+
+def _prove(
+    artifact: Artifact, reference: Reference, recipe: Recipe
+) -> tuple[str, tuple[ParityRow, ...]]:
+    """The backend that ran it, and what it made of every case."""
     from converters import formats
     from toolchain.parity import compare
 
-    reference = prepared.reference.result()
     try:
         runner = formats.open_runner(artifact)
     except BadArtifact as error:  # of our own making: no input of the user's is to blame
@@ -47,8 +60,8 @@ def prove(artifact: Artifact, prepared: Prepared) -> ParityReport:
             reference.outputs,
             reference.cases,
             reference.expected,
-            exact=prepared.recipe.exact,
+            exact=recipe.exact,
         )
     finally:
         runner.close()
-    return ParityReport(rows, required=(runner.backend,))
+    return runner.backend, rows

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.lowering import DEFAULT_VIA, Via
-from model_defs.errors import MlshipError, ParityFailed
+from model_defs.errors import BadSpec, MlshipError, ParityFailed
+from model_defs.spec import is_size
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.parity_report import ParityReport
@@ -33,9 +34,10 @@ class BuildRequest:
     bundles are found again by what they are made of, never by name. `via` "onnx2tf" takes its
     lowering instead of ours, for TFLite and TF.js only. `compute` is written into Core ML
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
-    the report of the passes. Weights are unpickled where `trust_pickle` says that they may.
+    the report of the passes. Weights are unpickled where `trust_pickle` says that they may. `sizes`
+    are further ones of the first input that is a picture, beside the specification's own.
 
-    Raises UnsupportedOption for what the targets cannot do.
+    Raises UnsupportedOption for what the targets cannot do, BadSpec for what is no size.
     """
 
     models: tuple[str | ModelSpec, ...]
@@ -47,8 +49,12 @@ class BuildRequest:
     compute: Compute = DEFAULT_COMPUTE
     evaluator: MakeEvaluator | None = None
     trust_pickle: bool = False
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
+        for size in self.sizes:
+            if not is_size(size):
+                raise BadSpec(f"{size!r} is no size", do="give heights and widths: (512, 512)")
         check_via(self.targets, self.via)
         check_compute(self.targets, self.compute)
         check_recipe(self.targets, self.recipe)

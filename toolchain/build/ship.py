@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GOLDEN = ("photo", "noise")
 """The cases that a bundle holds as golden vectors."""
+GOLDEN_AT = ("noise",)
+"""The same of each further size."""
 LOADING = Path(__file__).parents[1] / "clients"
 
 
@@ -43,6 +45,8 @@ def _contents(
 
     spec, recipe = prepared.program.spec, prepared.recipe
     reference = prepared.reference.result()
+    further = {name: size.reference.result() for name, size in prepared.further.items()}
+    outputs = tolerance.widest(reference.outputs, *(one.outputs for one in further.values()))
     stage = artifact.path.parent
     return Contents(
         model=prepared.model,
@@ -56,22 +60,29 @@ def _contents(
             pass_report=prepared.records,
         ),
         inputs=spec.inputs,
-        outputs=reference.outputs,
+        outputs=outputs,
         artifact=replace(artifact, path=Path(artifact.path.name)),
-        notes=(*prepared.program.notes, *tolerance.notes(spec.outputs, reference.outputs)),
+        notes=(*prepared.program.notes, *tolerance.notes(spec.outputs, outputs)),
         parity=ProofEntry.of(report),
         golden=tuple(_write_golden(stage, case, reference) for case in GOLDEN),
+        golden_at={
+            name: tuple(_write_golden(stage, case, at, name) for case in GOLDEN_AT)
+            for name, at in further.items()
+        },
         tools=tools(),
         compute=prepared.request.compute if target.made.compute_units else None,
     )
 
 
-def _write_golden(stage: Path, case: str, reference: Reference) -> str:
-    """Inputs and PyTorch's outputs of a case, so that an app can test itself on a device."""
+def _write_golden(stage: Path, case: str, reference: Reference, size: str = "") -> str:
+    """Inputs and PyTorch's outputs of a case, so that an app can test itself on a device.
+
+    `size` is the further one that they are of.
+    """
     from safetensors.numpy import save_file
 
-    path = stage / "golden" / f"{case}.safetensors"
-    path.parent.mkdir(exist_ok=True)
+    path = stage / "golden" / size / f"{case}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file({**reference.cases[case], **reference.expected[case]}, path)
     return path.relative_to(stage).as_posix()
 

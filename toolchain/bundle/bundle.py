@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_defs.errors import BadBundle, CannotWrite
+from model_defs.errors import BadBundle, CannotWrite, UnknownName
 from model_defs.spec import size_names
 from toolchain.bundle.files import MANIFEST, file_digest, files_below, writing
 
@@ -57,6 +57,9 @@ class Bundle:
 
     def at(self, size: str) -> Bundle:
         """The same at one of its sizes, as if it had no other; UnknownName for no size of it."""
+        if not self.sizes:
+            what = f"{self.name} has one size, and '{size}' is asked for"
+            raise UnknownName(what, where=str(self.directory), do="ask for no size")
         return replace(self, manifest=self.manifest.at(size))
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,17 @@ class ParityRow:
     hint: str = ""
 
 
+def case_at(case: str, size: str) -> str:
+    """What a case is called at a further size; the inverse of `case_and_size`."""
+    return f"{case} at {size}"
+
+
+def case_and_size(name: str) -> tuple[str, str]:
+    """A case, and the further size that it is at; "" is the default."""
+    found = re.fullmatch(r"(.+) at (\d+x\d+)", name)
+    return (found[1], found[2]) if found else (name, "")
+
+
 @dataclass(frozen=True)
 class ParityReport:
     """All rows, and the backends that had to run."""
@@ -55,17 +67,25 @@ class ParityReport:
         if not outputs:
             return ("nothing was compared",)
         found: list[str] = []
+        for size in dict.fromkeys(case_and_size(row.case)[1] for row in self.rows):
+            of_size = [row for row in self.rows if case_and_size(row.case)[1] == size]
+            found += self._absent(of_size, outputs, f" at {size}" if size else "")
+        return tuple(found)
+
+    def _absent(self, of_size: Sequence[ParityRow], outputs: Sequence[str], at: str) -> list[str]:
+        """The same of one size: what one is proved of says nothing of another."""
+        found: list[str] = []
         for backend in self.required:
-            rows = [row for row in self.rows if row.backend == backend]
+            rows = [row for row in of_size if row.backend == backend]
             if not rows:
-                found.append(f"{backend} did not run")
+                found.append(f"{backend} did not run{at}")
             for output in outputs:
                 verdicts = {row.verdict for row in rows if row.output == output}
                 if rows and not verdicts:
-                    found.append(f"{backend}: '{output}' was not compared")
+                    found.append(f"{backend}: '{output}' was not compared{at}")
                 elif verdicts == {"skipped"}:
-                    found.append(f"{backend}: '{output}' was skipped in every case")
-        return tuple(found)
+                    found.append(f"{backend}: '{output}' was skipped in every case{at}")
+        return found
 
     @property
     def ok(self) -> bool:

@@ -10,9 +10,10 @@ import click
 
 from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import worst_code
+from model_defs.spec import size_of
 from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
-from toolchain.cli.options import EXAMPLE, TRUST_PICKLE
+from toolchain.cli.options import EXAMPLE, SIZES, TRUST_PICKLE
 from toolchain.recipes import recipes, targets
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
 @EXAMPLE
+@SIZES
 @TRUST_PICKLE
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 @click.option(
@@ -60,6 +62,7 @@ def build(
     recipe: str,
     weights: Path | None,
     examples: tuple[str, ...],
+    sizes: tuple[str, ...],
     trust_pickle: bool,
     out: Path,
     via: Via,
@@ -73,6 +76,8 @@ def build(
     it takes, path/to/file.py:Net: a module, its class, or a function that makes it. Or the file of
     a model: .pt2, ONNX, TorchScript, a folder of transformers, a pickled module (with
     --trust-pickle). What a file leaves open stands behind it: net.onnx:input=1,3,224,224.
+
+    A model of several --size is one file with an entry for each, weights stored once.
     """
     from model_defs import lookup
     from toolchain.build.build import build as build_bundles
@@ -98,9 +103,9 @@ def build(
     else:
         names = lookup.shipped() if everything else lookup.expand(model or "")
     evaluator = _make_evaluator() if metric else None
-    request = BuildRequest(
-        tuple(names), chosen, recipe_found, weights, out, via, compute, evaluator, trust_pickle
-    )
+    further = tuple(map(size_of, sizes))
+    how = (recipe_found, weights, out, via, compute, evaluator, trust_pickle, further)
+    request = BuildRequest(tuple(names), chosen, *how)
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:

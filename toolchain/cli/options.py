@@ -27,6 +27,13 @@ REPORT = click.option(
 )
 
 
+SIZES = click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="HxW",
+    help="A further size of the first input that is a picture, as 512x384; may be repeated.",
+)
 TRUST_PICKLE = click.option(
     "--trust-pickle",
     is_flag=True,

@@ -20,12 +20,14 @@ from toolchain.cli.command import command, print_result
     help="An input by name: a picture, .npy, or .safetensors.",
 )
 @click.option("--output", "wanted", help="Which output to write as a picture.")
+@click.option("--size", metavar="HxW", help="Which of the bundle's sizes; the default if none.")
 @click.option("-o", "--out", "out", type=Path, required=True, help="A picture or .safetensors.")
 def run(
     bundle: Path,
     picture: Path | None,
     extra: tuple[str, ...],
     wanted: str | None,
+    size: str | None,
     out: Path,
     as_json: bool,
 ) -> int:
@@ -36,6 +38,6 @@ def run(
     """
     from toolchain.applications.run import run_bundle
 
-    result = run_bundle(bundle, picture, extra, wanted, out)
+    result = run_bundle(bundle, picture, extra, wanted, out, size)
     said = f"{result['out']}: {result['output']} of {bundle} on {result['backend']}"
     return print_result(result, said, as_json)

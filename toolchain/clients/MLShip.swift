@@ -64,31 +64,77 @@ public struct Manifest: Decodable {
 
     public struct Spec: Decodable {
         public let name: String
-        public let shape: [Int]
+        public var shape: [Int]
         let preprocess: Preprocess?
         let postprocess: Postprocess?
+        let sizes: [[Int]]
     }
 
     struct Port: Decodable {
         let name: String
         let storedAs: String
         let axes: [Int]
+        let shape: [Int]
         let dtype: String
 
+        /// In PyTorch's layout.
+        var logicalShape: [Int] { axes.indices.map { shape[axes.firstIndex(of: $0)!] } }
+
         enum CodingKeys: String, CodingKey {
-            case name, axes, dtype
+            case name, axes, shape, dtype
+            case storedAs = "stored_as"
+        }
+    }
+
+    struct Entry: Decodable {
+        let name, storedAs: String
+        let inputs, outputs: [Port]
+
+        enum CodingKeys: String, CodingKey {
+            case name, inputs, outputs
             case storedAs = "stored_as"
         }
     }
 
     struct Artifact: Decodable {
         let path: String
-        let inputs, outputs: [Port]
+        var inputs, outputs: [Port]
+        let entries: [Entry]
+        var entry: String
     }
 
-    public let inputs, outputs: [Spec]
-    let artifact: Artifact
+    public var inputs, outputs: [Spec]
+    var artifact: Artifact
     let compute: String
+
+    /// What the bundle's sizes are called, the default first; none where it has one.
+    public var sizes: [String] {
+        let sized = inputs.first { !$0.sizes.isEmpty }
+        return sized?.sizes.map { $0.map(String.init).joined(separator: "x") } ?? []
+    }
+
+    /// The manifest as if that size were the only one.
+    func at(_ size: String) throws -> Manifest {
+        if size == sizes.first { return self }
+        guard let found = artifact.entries.first(where: { $0.name == size }) else {
+            throw MLShipError("there is no size \(size), but \(sizes.joined(separator: ", "))")
+        }
+        var seen = self
+        seen.artifact.entry = found.storedAs
+        seen.artifact.inputs = found.inputs
+        seen.artifact.outputs = found.outputs
+        seen.inputs = shaped(inputs, found.inputs)
+        seen.outputs = shaped(outputs, found.outputs)
+        return seen
+    }
+}
+
+func shaped(_ specs: [Manifest.Spec], _ ports: [Manifest.Port]) -> [Manifest.Spec] {
+    specs.map { spec in
+        var made = spec
+        made.shape = ports.first { $0.name == spec.name }?.logicalShape ?? spec.shape
+        return made
+    }
 }
 
 func computeUnits(_ name: String) throws -> MLComputeUnits {
@@ -435,11 +481,20 @@ public final class MLShip {
     public let model: MLModel
 
     /// Compiles and loads the bundle's package with the compute units that its manifest names.
-    public init(bundle: URL) async throws {
+    /// `size` is one of the bundle's, "512x384" (height x width), nil the default; a bundle of
+    /// several sizes needs iOS 18, where each is a function of the package.
+    public init(bundle: URL, size: String? = nil) async throws {
         let data = try Data(contentsOf: bundle.appendingPathComponent("manifest.json"))
-        manifest = try JSONDecoder().decode(Manifest.self, from: data)
+        let read = try JSONDecoder().decode(Manifest.self, from: data)
+        manifest = try size.map { try read.at($0) } ?? read
         let configuration = MLModelConfiguration()
         configuration.computeUnits = try computeUnits(manifest.compute)
+        if !manifest.artifact.entry.isEmpty {
+            guard #available(iOS 18.0, macOS 15.0, *) else {
+                throw MLShipError("sizes beside the default need iOS 18")
+            }
+            configuration.functionName = manifest.artifact.entry
+        }
         let package = bundle.appendingPathComponent(manifest.artifact.path)
         let compiled = try await MLModel.compileModel(at: package)
         model = try MLModel(contentsOf: compiled, configuration: configuration)

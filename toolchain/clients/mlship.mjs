@@ -265,10 +265,13 @@ const inverse = (axes) => axes.map((_, i) => axes.indexOf(i));
 
 export class Model {
   // `base` is the bundle's address or, where `io` is given, only a name; `io` is a tf.io handler.
-  static async load(tf, base, { manifest, io } = {}) {
+  // `size` is one of the bundle's, '512x384' (height x width); the default where it is left out.
+  static async load(tf, base, { manifest, io, size } = {}) {
     const read = manifest ?? (await (await fetch(new URL('manifest.json', address(base)))).json());
-    const path = io ?? new URL(`${read.artifact.path}/model.json`, address(base)).href;
-    return new Model(tf, read, await tf.loadGraphModel(path));
+    const seen = size ? atSize(read, size) : read;
+    const graph = seen.artifact.entry || 'model.json';
+    const path = io ?? new URL(`${read.artifact.path}/${graph}`, address(base)).href;
+    return new Model(tf, seen, await tf.loadGraphModel(path));
   }
 
   constructor(tf, manifest, graph) {
@@ -312,6 +315,32 @@ export class Model {
   dispose() {
     this.graph.dispose();
   }
+}
+
+// What a bundle's sizes are called, the default first; none where it has one.
+export function sizesOf(manifest) {
+  const sized = manifest.inputs.find((spec) => spec.sizes?.length);
+  return (sized?.sizes ?? []).map((size) => size.join('x'));
+}
+
+// The manifest as if that size were the only one.
+export function atSize(manifest, size) {
+  const names = sizesOf(manifest);
+  const index = names.indexOf(size);
+  if (index < 0) throw new Error(`there is no size ${size}, but ${names.join(', ') || 'one alone'}`);
+  if (index === 0) return manifest;
+  const { stored_as: entry, inputs, outputs } = manifest.artifact.entries.find((e) => e.name === size);
+  const shaped = (specs, ports) =>
+    specs.map((spec) => {
+      const { shape, axes } = ports.find((port) => port.name === spec.name);
+      return { ...spec, shape: axes.map((_, i) => shape[axes.indexOf(i)]) };
+    });
+  return {
+    ...manifest,
+    inputs: shaped(manifest.inputs, inputs),
+    outputs: shaped(manifest.outputs, outputs),
+    artifact: { ...manifest.artifact, entry, inputs, outputs },
+  };
 }
 
 function address(base) {

@@ -59,7 +59,7 @@ class Task:
             return spec
         sides = (max(1, round(side * share / self.multiple)) for side in spec.shape[2:])
         height, width = (side * self.multiple for side in sides)
-        return replace(spec, shape=(*spec.shape[:2], height, width))
+        return replace(spec, shape=(*spec.shape[:2], height, width), sizes=())
 
     def learned(self, share: float) -> tuple[TensorSpec, ...]:
         """The inputs of the part whose weights the model has, at this share of their size."""

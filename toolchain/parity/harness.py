@@ -15,7 +15,7 @@ from converters.api import Runner, Tensors
 from converters.format import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
-from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict, case_at
 from toolchain.data.trunks import Cases
 from toolchain.parity import compare, hints, metrics
 from toolchain.parity.hints import Evidence
@@ -104,6 +104,19 @@ def judge(
     `recorded` are results of another machine: a runner that repeats them, the inputs that they
     were recorded on, and PyTorch's outputs for these.
     """
+    outcome = _judge(subject, choice, recorded, say)
+    for size, at in subject.further.items():
+        outcome = _with(outcome, size, _judge(at, choice, (), say))
+    return outcome
+
+
+def _judge(
+    subject: Subject,
+    choice: BackendChoice,
+    recorded: Sequence[tuple[Runner, Cases, Cases]],
+    say: Say,
+) -> Outcome:
+    """The same of one size."""
     log = _Log(subject, choice.keep)
     rows: list[ParityRow] = [*_check_golden(subject)]
     if any(row.verdict == "failed" for row in rows):
@@ -120,11 +133,31 @@ def judge(
     return Outcome(shown, report, log.examples, log.answers, log.seconds)
 
 
+def _with(whole: Outcome, size: str, other: Outcome) -> Outcome:
+    """An outcome with that of a further size, whose cases say which it is."""
+    rows = tuple(replace(row, case=case_at(row.case, size)) for row in other.report.rows)
+    examples = dict(whole.examples)
+    for key, found in other.examples.items():
+        if key not in examples or _rank(found.row) > _rank(examples[key].row):
+            examples[key] = replace(
+                found, row=replace(found.row, case=case_at(found.row.case, size))
+            )
+    answers = {name: dict(cases) for name, cases in whole.answers.items()}
+    for name, cases in other.answers.items():
+        answers.setdefault(name, {}).update({case_at(c, size): one for c, one in cases.items()})
+    seconds = {
+        name: whole.seconds.get(name, 0.0) + other.seconds.get(name, 0.0)
+        for name in {**whole.seconds, **other.seconds}
+    }
+    report = ParityReport(whole.report.rows + rows, whole.report.required)
+    return Outcome(whole.subject, report, examples, answers, seconds)
+
+
 def _shown(subject: Subject, choice: BackendChoice) -> Subject:
     """The subject without its arrays, unless they are to be recorded."""
     if choice.keep:
         return subject
-    return replace(subject, reference=subject.reference.emptied, program=None)
+    return replace(subject, reference=subject.reference.emptied, program=None, further={})
 
 
 def affordable(backend: Backend, macs: int) -> int:

@@ -19,6 +19,7 @@ from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
 from toolchain.bundle.files import writing
 from toolchain.bundle.manifest import Digest
+from toolchain.bundle.parity_report import case_and_size
 from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
 from toolchain.data.trunks import Cases
 from toolchain.parity.harness import GOLDEN, Outcome
@@ -68,8 +69,9 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         answers = {b: cases for b, cases in outcome.answers.items() if b != GOLDEN and "@" not in b}
         cases = sorted({case for by_case in answers.values() for case in by_case})
         subject = outcome.subject
-        _put(tensors, f"{number}/inputs", {c: subject.inputs[c] for c in cases})
-        _put(tensors, f"{number}/expected", {c: subject.expected[c] for c in cases})
+        of = {case: _subject_of(case, subject) for case in cases}
+        _put(tensors, f"{number}/inputs", {c: one.inputs[n] for c, (n, one) in of.items()})
+        _put(tensors, f"{number}/expected", {c: one.expected[n] for c, (n, one) in of.items()})
         for backend, by_case in answers.items():
             _put(tensors, f"{number}/answers/{backend}", by_case)
         digest = subject.bundle.manifest.digest
@@ -84,6 +86,12 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
     )
     with writing(path):
         path.write_bytes(packed(tensors, {KEY: about.model_dump_json()}))
+
+
+def _subject_of(case: str, subject: Subject) -> tuple[str, Subject]:
+    """The case's own name, and the subject at the size that it is at."""
+    name, size = case_and_size(case)
+    return (name, subject.further[size]) if size in subject.further else (case, subject)
 
 
 def load(path: Path) -> list[Record]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from converters.api import Tensors
-from model_defs.spec import TensorSpec
+from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.data.trunks import Cases
 
 if TYPE_CHECKING:
@@ -93,6 +93,35 @@ def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) 
         other = dict(Answers(tolerance.jittered(shipped), cases))
         outputs = tolerance.widened(outputs, expected, other)
     return replace(made, expected=expected, outputs=outputs)
+
+
+def of_build_at(
+    recipe: Recipe, default: Reference, shipped: Program, spec: ModelSpec, cases: Cases
+) -> Reference:
+    """The same at another size, whose specification this is; the passes ran at the default."""
+    from toolchain.quantization import tolerance
+
+    made = at(default, spec.outputs, spec, cases)
+    expected, outputs = dict(made.expected), made.outputs
+    if recipe.integer:
+        other = dict(Answers(tolerance.jittered(replace(shipped, spec=spec)), cases))
+        outputs = tolerance.widened(outputs, expected, other)
+    return replace(made, expected=expected, outputs=outputs)
+
+
+def at(
+    default: Reference, outputs: tuple[TensorSpec, ...], spec: ModelSpec, cases: Cases
+) -> Reference:
+    """A reference at another size: what the same program makes of cases of that size.
+
+    `outputs` are those of the size; each may differ by what it may at the default.
+    """
+    assert default.program is not None
+    tolerances = {output.name: output.tolerance for output in default.outputs}
+    outputs = tuple(replace(one, tolerance=tolerances[one.name]) for one in outputs)
+    program = replace(default.program, spec=spec)
+    answers = Answers(program, cases)
+    return replace(default, cases=cases, expected=answers, outputs=outputs, program=program)
 
 
 def of_model(

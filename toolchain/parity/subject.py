@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,12 +32,13 @@ class Subject:
     """A bundle, and the reference that it is compared with.
 
     `program` is the model before any pass; None where only the bundle is known, which is then
-    compared with its golden vectors.
+    compared with its golden vectors. `further` are the same at the bundle's other sizes.
     """
 
     bundle: Bundle
     reference: Reference
     program: Program | None = None
+    further: Mapping[str, Subject] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -101,13 +102,25 @@ class Subjects:
         if model is None and not self._is_known(bundle):
             inputs, expected = golden(bundle)
             why = f"golden vectors: {_unknown(bundle)}"
-            return Subject(bundle, Reference(inputs, expected, bundle.outputs, why))
+            found = Subject(bundle, Reference(inputs, expected, bundle.outputs, why))
+            rest = {size: self.of(bundle.at(size), None) for size in bundle.sizes[1:]}
+            return replace(found, further=rest)
         if model is None or isinstance(model, str):
             (model,) = lookup.expand(model or bundle.name)
         recipe = recipes.of_manifest(bundle.manifest.recipe)
         program = self._program(model, recipe)
         _check_same(bundle, program)
-        return Subject(bundle, self._reference(program, recipe, bundle), program)
+        made = self._reference(program, recipe, bundle)
+        rest = {size: self._at(size, bundle, program, made) for size in bundle.sizes[1:]}
+        return Subject(bundle, made, program, rest)
+
+    def _at(self, size: str, bundle: Bundle, program: Program, default: Reference) -> Subject:
+        """The bundle at a further size of its own, compared with the same program there."""
+        seen = bundle.at(size)
+        spec = replace(program.spec, inputs=seen.inputs, outputs=seen.outputs)
+        cases = self._case_arrays(spec)
+        made = reference.at(default, seen.outputs, spec, cases)
+        return Subject(seen, made, replace(program, spec=spec))
 
     def _is_known(self, bundle: Bundle) -> bool:
         untrained = bundle.manifest.model.weights == UNTRAINED
@@ -138,9 +151,12 @@ class Subjects:
     def _inputs(self, spec: ModelSpec) -> Cases:
         """The cases of a model, of one at a time."""
         if spec not in self._cases:
-            trunks = Trunks.of(spec)
-            self._cases = {spec: trunks.feed_all(self._pictures(trunks.first))}
+            self._cases = {spec: self._case_arrays(spec)}
         return self._cases[spec]
+
+    def _case_arrays(self, spec: ModelSpec) -> Cases:
+        trunks = Trunks.of(spec)
+        return trunks.feed_all(self._pictures(trunks.first))
 
     def _pictures(self, spec: ModelSpec) -> Cases:
         if self._folder is not None:

@@ -55,6 +55,14 @@ def _widened(
     return replace(spec, tolerance=max(spec.tolerance or 0.0, TWICE * float(max(moved))))
 
 
+def widest(*outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """The first ones with the largest tolerance that each has among all: of several sizes one."""
+    return tuple(
+        replace(same[0], tolerance=max(one.tolerance or 0.0 for one in same))
+        for same in zip(*outputs, strict=True)
+    )
+
+
 def notes(before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> tuple[str, ...]:
     """What a manifest says of the outputs whose tolerance was widened."""
     return tuple(

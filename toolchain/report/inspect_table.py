@@ -32,8 +32,10 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
     rows.add_row("weights", str(model.weights))
     rows.add_row("recipe", f"{recipe.name} ({', '.join(recipe.passes)}), {artifact.precision}")
     rows.add_row("artifact", f"{artifact.path}, {_size(bundle)}")
+    if bundle.sizes:
+        rows.add_row("sizes", _sizes(bundle))
     if (partitions := partitions_of(bundle)) is not None:
-        rows.add_row("XNNPACK", str(partitions))
+        rows.add_row("XNNPACK", f"{partitions}{' (at the default size)' if bundle.sizes else ''}")
     rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest.tools.items()))
     for note in manifest.all_notes:
         rows.add_row("note", note)
@@ -42,6 +44,12 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
         rows.add_row("float32", f"{layer}: {reason}")
     reasons = (_pass_report(recipe.pass_report), _layers(bundle)) if why else ()
     terminal.show(rows, _tensors(bundle), *reasons, case_table(bundle.report.rows))
+
+
+def _sizes(bundle: Bundle) -> str:
+    """The default, then the others with what the file calls them."""
+    entries = [f"{one.name} ({one.stored_as})" for one in bundle.artifact.entries]
+    return ", ".join([f"{bundle.sizes[0]} (default)", *entries])
 
 
 def _size(bundle: Bundle) -> str:

@@ -13,6 +13,7 @@ from benchmarks.measure.timing.browser import in_chromium
 from benchmarks.measure.timing.loaded import Loaded, Run, numbers
 from benchmarks.measure.timing.runtime import CORES, Runtime
 from converters.api import Tensors
+from converters.tflite.host import SIGNATURE
 
 LIBRARY = ("ai_edge_litert.interpreter",)
 LOAD = "benchmarks.measure.timing.litert:litert"
@@ -57,9 +58,13 @@ def litert(path: Path, threads: int) -> Loaded:
 
 
 def _named(interpreter: Any, side: str, details: list[Any]) -> dict[str, int]:
-    """The tensors of a side in the file's order, by the signature's names where it has one."""
+    """The tensors of a side in the file's order, by the signature's names where it has one.
+
+    Of a file of several sizes it is the default, whose graph is the one that is timed.
+    """
     names: dict[int, str] = {}
-    for key in interpreter.get_signature_list():
+    keys = [*interpreter.get_signature_list()]
+    for key in [SIGNATURE] if SIGNATURE in keys else keys:
         runner = interpreter.get_signature_runner(key)
         signed = getattr(runner, f"get_{side}_details")()
         names |= {detail["index"]: name for name, detail in signed.items()}

@@ -22,7 +22,7 @@ const COMMANDS = {
   feed: feedBundle,
 };
 
-async function loaded({ node, bundle }) {
+async function loaded({ node, bundle, size }) {
   const at = (name) => import(pathToFileURL(path.join(node, 'node_modules', '@tensorflow', name)));
   const tf = await at('tfjs-core/dist/tf-core.node.js');
   const { loadGraphModel } = await at('tfjs-converter/dist/tf-converter.node.js');
@@ -32,7 +32,8 @@ async function loaded({ node, bundle }) {
   const read = (name) => readFileSync(path.join(bundle, name));
   const manifest = JSON.parse(read('manifest.json'));
   const folder = manifest.artifact.path;
-  const json = JSON.parse(read(`${folder}/model.json`));
+  const seen = size ? loading.atSize(manifest, size) : manifest;
+  const json = JSON.parse(read(`${folder}/${seen.artifact.entry || 'model.json'}`));
   const shards = json.weightsManifest.flatMap((g) => g.paths.map((s) => read(`${folder}/${s}`)));
   const all = Buffer.concat(shards);
   const artifacts = {
@@ -43,7 +44,7 @@ async function loaded({ node, bundle }) {
     weightData: all.buffer.slice(all.byteOffset, all.byteOffset + all.length),
   };
   const io = { load: async () => artifacts };
-  return loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io });
+  return loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io, size });
 }
 
 async function feedBundle({ tensors, ...where }) {
