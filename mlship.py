@@ -219,7 +219,7 @@ def build(
     An error on one target leaves the others alone, and is in its place in the list; raised is
     what concerns all: an unknown name, or the one model that cannot be captured. Weights, and
     files of whole modules, are unpickled, which runs what is in them, with `trust_pickle` alone: of
-    whom you trust. `sizes` are further ones of each model's first input that is a picture.
+    whom you trust. `sizes` are further heights and widths of each model's first picture.
     """
     from converters.progress import silent
     from toolchain.build import build as building

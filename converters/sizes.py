@@ -74,10 +74,10 @@ def at_size(name: str, do: str = "") -> Iterator[None]:
 
 
 def with_sizes(spec: ModelSpec, sizes: Sequence[tuple[int, int]]) -> ModelSpec:
-    """The specification with further sizes of its first input that is a picture, and the default.
+    """The specification with further sizes of its first picture, whose own stays the default.
 
-    Its own size stays the default wherever it is named. BadSpec where no input has a height and
-    a width, or where the specification names sizes already.
+    Inputs of the same height and width, such as a mask, have them too. BadSpec where no input has
+    a height and a width, or where the specification names sizes already.
     """
     if not sizes:
         return spec
@@ -86,10 +86,14 @@ def with_sizes(spec: ModelSpec, sizes: Sequence[tuple[int, int]]) -> ModelSpec:
             f"{spec.name} has sizes of its own: {', '.join(size_names(spec.inputs))}",
             do="leave --size away, or change its specification",
         )
-    taker = next((one for one in spec.inputs if len(one.shape) == 4), None)
-    if taker is None:
+    planes = [one for one in spec.inputs if len(one.shape) == 4]
+    takers = [one for one in planes if one.kind == "image"] or planes
+    if not takers:
         raise BadSpec(f"no input of {spec.name} has a height and a width, and so no sizes")
-    height, width = taker.shape[2:]
+    height, width = takers[0].shape[2:]
     every = tuple(dict.fromkeys([(height, width), *sizes]))
-    inputs = tuple(replace(one, sizes=every) if one is taker else one for one in spec.inputs)
+    inputs = tuple(
+        replace(one, sizes=every) if one.shape[2:] == (height, width) else one
+        for one in spec.inputs
+    )
     return replace(spec, inputs=inputs)

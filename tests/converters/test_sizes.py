@@ -18,6 +18,8 @@ from torch.nn import functional
 from converters import formats, mil, sizes
 from converters.api import Artifact, Program
 from converters.capture import capture, example
+from converters.coreml.merge import merge
+from converters.coreml.tools import coremltools
 from converters.export import export_each
 from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
@@ -186,6 +188,7 @@ def test_core_ml_has_a_function_of_the_opset_of_ios_18_for_each_size(plain: Arti
     ]
     assert not package.description.input
     assert {f.opset for f in package.functions.values()} == {"CoreML8"}
+    check(plain, program_of("fp16"), 5e-3, "mil-weights-only")
 
 
 def test_tflite_has_a_signature_for_each_size_that_share_buffers(plain: Artifact) -> None:
@@ -200,6 +203,8 @@ def test_tflite_has_a_signature_for_each_size_that_share_buffers(plain: Artifact
     # Who names no signature gets the default size.
     shapes = [list(d["shape"]) for d in interpreter_of(str(plain.path)).get_input_details()]
     assert [1, 32, 32, 3] in shapes
+    for backend in ("litert-reference", "litertjs"):
+        check(plain, program_of("fp16"), 5e-3, backend)
 
 
 def test_tfjs_lists_the_same_shards_in_each_graph(plain: Artifact) -> None:
@@ -262,8 +267,40 @@ def test_sizes_are_given_to_a_specification_that_has_none() -> None:
     found = sizes.with_sizes(spec, [(48, 32), (32, 32)])
     assert found.size_names == ("32x32", "48x32")
     assert sizes.with_sizes(spec, []) is spec
+    mask = TensorSpec("mask", (1, 1, 32, 32), "mask")
+    low = TensorSpec("low", (1, 3, 16, 16), "features")
+    found = sizes.with_sizes(replace(spec, inputs=(low, image, mask)), [(48, 32)])
+    assert [one.sizes for one in found.inputs] == [(), *[((32, 32), (48, 32))] * 2]
     with pytest.raises(BadSpec, match="sizes of its own: 32x32, 48x32"):
         sizes.with_sizes(found, [(64, 64)])
     flat = replace(spec, inputs=(TensorSpec("image", (1, 3), "features"),))
     with pytest.raises(BadSpec, match="no input of net"):
         sizes.with_sizes(flat, [(64, 64)])
+
+
+@pytest.mark.slow
+def test_core_ml_is_merged_as_coremltools_merges(tmp_path: Path) -> None:
+    program, alone = program_of("small"), {}
+    for name in NAMES[:2]:
+        export = export_each(sizes.at(program, name), tmp_path / "exports" / name, ("torchscript",))
+        (tmp_path / name).mkdir()
+        with Worker("coreml") as worker:
+            alone[name] = worker.convert(replace(export, several=True), tmp_path / name)
+    ct = coremltools()
+    wanted = ct.utils.MultiFunctionDescriptor()
+    for name, artifact in alone.items():
+        function = "main" if name == NAMES[0] else f"size_{name}"
+        wanted.add_function(str(artifact.path), "main", function)
+    wanted.default_function_name = "main"
+    ct.utils.save_multifunction(wanted, str(tmp_path / "theirs.mlpackage"))
+    merged = merge(alone[NAMES[0]], {NAMES[1]: alone[NAMES[1]]})
+    ours, theirs = map(ct.utils.load_spec, (str(merged.path), str(tmp_path / "theirs.mlpackage")))
+    for one in (ours, theirs):
+        one.description.metadata.Clear()
+    assert ours.description == theirs.description
+    assert ours.specificationVersion == theirs.specificationVersion
+    opsets = [{n: f.opset for n, f in p.mlProgram.functions.items()} for p in (ours, theirs)]
+    assert opsets[0] == opsets[1]
+    weights = "Data/com.apple.CoreML/weights/weight.bin"
+    ours_path, theirs_path = merged.path / weights, tmp_path / "theirs.mlpackage" / weights
+    assert ours_path.stat().st_size == theirs_path.stat().st_size

@@ -35,7 +35,7 @@ class BuildRequest:
     lowering instead of ours, for TFLite and TF.js only. `compute` is written into Core ML
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
     the report of the passes. Weights are unpickled where `trust_pickle` says that they may. `sizes`
-    are further ones of the first input that is a picture, beside the specification's own.
+    are further ones of the first picture, and of inputs of its size, beside the specification's.
 
     Raises UnsupportedOption for what the targets cannot do, BadSpec for what is no size.
     """

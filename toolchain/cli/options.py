@@ -32,7 +32,7 @@ SIZES = click.option(
     "sizes",
     multiple=True,
     metavar="HxW",
-    help="A further size of the first input that is a picture, as 512x384; may be repeated.",
+    help="A further size of the first picture, as 512x384 (height x width); may be repeated.",
 )
 TRUST_PICKLE = click.option(
     "--trust-pickle",
