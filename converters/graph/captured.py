@@ -15,7 +15,7 @@ from torch.export.graph_signature import InputKind
 
 from converters.graph import clean, decompose, functional
 from converters.graph.decompose import Rule
-from converters.graph.reads import ConstantReads
+from converters.graph.reads import exported
 from converters.graph.sources import module_of, operation_of, user_line
 
 
@@ -102,10 +102,9 @@ def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Captured
     The module is in eval mode; its outputs are the tensors of what it returns, in order. Raises
     what forward raises, and what PyTorch raises for code that depends on numbers in the inputs.
     """
-    reads = ConstantReads.of(module, inputs)
-    with warnings.catch_warnings(), torch.no_grad(), reads.replayed(module), _quiet():
+    with warnings.catch_warnings(), torch.no_grad(), _quiet():
         warnings.simplefilter("ignore")
-        program = torch.export.export(module, tuple(inputs), strict=False)
+        program = exported(module, inputs)
         if functional.needs_pytorch(program.graph):
             program = program.run_decompositions({})
     graph = _unlifted(program)

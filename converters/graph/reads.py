@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -46,7 +45,9 @@ class _Recorder(TorchFunctionMode):
                 do="use torch.where, clamp or a mask; decide what is fixed in __init__",
             )
         result = func(*args, **kwargs)
-        if func in READS:
+        if func is torch.Tensor.tolist:  # which PyTorch asks number by number while it exports
+            self.values += tree_leaves(result)
+        elif func in READS:
             self.values.append(result)
         elif fed:
             written = [args[0]] if args and isinstance(args[0], torch.Tensor) else []
@@ -64,53 +65,64 @@ def _writes(func: Any) -> bool:
 class _Player(TorchFunctionMode):
     """Answers each read with what was noted, in the same order."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Sequence[Any], missed: list[None]) -> None:
         super().__init__()
-        self._values = iter(values)
+        self._values, self._missed = iter(values), missed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in READS:
-            return next(self._values)
-        return func(*args, **(kwargs or {}))
+        if func not in READS:
+            return func(*args, **(kwargs or {}))
+        if func is torch.Tensor.tolist:
+            (tensor,) = args
+            numbers = [self._next() for _ in range(tensor.numel())]
+            return torch.tensor(numbers, dtype=tensor.dtype).reshape(tensor.shape).tolist()
+        return self._next()
+
+    def _next(self) -> Any:
+        for value in self._values:
+            return value
+        self._missed.append(None)
+        raise RuntimeError("a value is read that was not noted")
 
 
-@dataclass(frozen=True)
-class ConstantReads:
-    """What one run of forward read out of tensors that do not depend on its inputs, in order."""
+def exported(module: nn.Module, inputs: Sequence[torch.Tensor]) -> torch.export.ExportedProgram:
+    """The module by `torch.export`, values that it reads out of constants taken as they are.
 
-    values: tuple[Any, ...]
+    Only a forward that reads any runs ahead. Raises BadModule with the user's line for a value
+    that depends on the inputs.
+    """
+    missed: list[None] = []
+    try:
+        program = _exported(module, inputs, (), missed)
+    except Exception:  # PyTorch's own, around ours
+        if not missed:
+            raise
+    if not missed:  # nor where forward caught it
+        return program
+    with torch.no_grad(), watched(inputs) as (fed, values):
+        module(*fed)
+    return _exported(module, inputs, values, [])
 
-    @classmethod
-    def of(cls, module: nn.Module, inputs: Sequence[torch.Tensor]) -> ConstantReads:
-        """Of a run in which forward is told that it is being exported, as it will be.
 
-        Raises BadModule with the user's line for a value that depends on the inputs.
-        """
-        with torch.no_grad(), watched(inputs) as (fed, values):
-            module(*fed)
-        return cls(tuple(values))
+def _exported(
+    module: nn.Module, inputs: Sequence[torch.Tensor], values: Sequence[Any], missed: list[None]
+) -> torch.export.ExportedProgram:
+    forward = module.forward
 
-    @contextlib.contextmanager
-    def replayed(self, module: nn.Module) -> Iterator[None]:
-        """While forward runs, its reads are answered with these values."""
-        if not self.values:
-            yield
-            return
-        forward = module.forward
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        with _Player(values, missed):
+            return forward(*args, **kwargs)
 
-        def answered(*args: Any, **kwargs: Any) -> Any:
-            with _Player(self.values):
-                return forward(*args, **kwargs)
-
-        with mock.patch.object(module, "forward", answered):
-            yield
+    with mock.patch.object(module, "forward", answered):
+        return torch.export.export(module, tuple(inputs), strict=False)
 
 
 @contextlib.contextmanager
 def watched(inputs: Sequence[torch.Tensor]) -> Iterator[tuple[list[torch.Tensor], list[Any]]]:
     """Copies of the inputs to run forward on, and what is read out of other tensors meanwhile.
 
-    Raises BadModule with the user's line for a value that depends on the inputs.
+    Forward is told that it is being exported, as it will be. Raises BadModule with the user's line
+    for a value that depends on the inputs.
     """
     recorder = _Recorder()
     fed = [tensor.clone() for tensor in inputs]
