@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from PIL import Image
 from torch import nn
 
 import mlship as library
+from converters import sizes
 from converters.api import Artifact
-from model_defs.errors import BadSpec, UnknownName
-from model_defs.spec import size_of
+from converters.capture import capture
+from model_defs.errors import BadSpec, RecipeMismatch, UnknownName
+from model_defs.spec import ModelSpec, TensorSpec, size_of
 from tests.toolchain.projects import mlship
 from tests.toolchain.test_loading import LOADING, NODE, ask
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.parity_report import ParityReport, ParityRow, case_and_size, case_at
+from toolchain.parity import reference
+from toolchain.parity.reference import Reference
+from toolchain.recipes import recipes
 
 NET = """
 import torch
@@ -257,3 +263,36 @@ def test_what_one_size_is_proved_of_says_nothing_of_another() -> None:
 def test_an_artifact_without_entries_has_no_further_size() -> None:
     with pytest.raises(UnknownName, match="size '9x9'"):
         Artifact(Path(), "coreml", "float32", (), ()).at("9x9")
+
+
+class Sum(nn.Module):
+    """Grows with the size; `most` is where the integers end that were found at the default."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.sum((2, 3)).clamp(max=self.most)
+
+
+@pytest.mark.parametrize(("most", "refused"), [(500.0, False), (70.0, True)])
+def test_scales_that_are_wrong_at_another_size_are_refused(most: float, refused: bool) -> None:
+    image = TensorSpec("image", (1, 3, 8, 8), "image", low=0, high=1, sizes=((8, 8), (16, 8)))
+    total = TensorSpec("total", (1, 3), "features", tolerance=1.0)
+    captured = capture(ModelSpec("net", lambda: Sum(1e9), (image,), (total,)))
+    shipped = replace(captured, module=Sum(most))
+    given = {
+        name: {"case": {"image": np.full((1, 3, *size_of(name)), 0.8, np.float32)}}
+        for name in captured.spec.size_names
+    }
+    expected = dict(reference.Answers(shipped, given["8x8"]))
+    default = Reference(given["8x8"], expected, captured.spec.outputs, program=shipped)
+    spec = sizes.at(captured, "16x8").spec
+    made = reference.at(default, spec.outputs, spec, given["16x8"])
+    int8 = recipes.find("int8")
+    if not refused:
+        reference._check_scales(int8, default, made, captured)
+        return
+    with pytest.raises(RecipeMismatch, match="at 16x8: int8 moves 'total' by 32.4 in the mean"):
+        reference._check_scales(int8, default, made, captured)

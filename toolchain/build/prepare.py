@@ -132,7 +132,7 @@ def prepare(
     # In this order: who waits for the reference in the pool was given to it later.
     further = {
         name: PreparedSize(
-            export, pool.submit(_reference_at, recipe, reference, shipped, sizes[name])
+            export, pool.submit(_reference_at, recipe, reference, captured, shipped, sizes[name])
         )
         for name, export in exports.items()
     }
@@ -164,13 +164,17 @@ def _reference(recipe: Recipe, captured: Program, shipped: Program, trunks: Trun
 
 
 def _reference_at(
-    recipe: Recipe, default: Future[Reference], shipped: Program, spec: ModelSpec
+    recipe: Recipe,
+    default: Future[Reference],
+    captured: Program,
+    shipped: Program,
+    spec: ModelSpec,
 ) -> Reference:
     from toolchain.data.trunks import Trunks
     from toolchain.parity import reference
 
     cases = Trunks.of(spec).build_cases()
-    return reference.of_build_at(recipe, default.result(), shipped, spec, cases)
+    return reference.of_build_at(recipe, default.result(), captured, shipped, spec, cases)
 
 
 def _describe(program: Program, weights: WeightsOrigin) -> ModelEntry:

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from converters.api import Tensors
-from model_defs.spec import ModelSpec, TensorSpec
+from model_defs.errors import RecipeMismatch
+from model_defs.spec import ModelSpec, TensorSpec, size_name
 from toolchain.data.trunks import Cases
 
 if TYPE_CHECKING:
@@ -96,17 +97,54 @@ def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) 
 
 
 def of_build_at(
-    recipe: Recipe, default: Reference, shipped: Program, spec: ModelSpec, cases: Cases
+    recipe: Recipe,
+    default: Reference,
+    captured: Program,
+    shipped: Program,
+    spec: ModelSpec,
+    cases: Cases,
 ) -> Reference:
-    """The same at another size, whose specification this is; the passes ran at the default."""
+    """The same at another size, whose specification this is; the passes ran at the default.
+
+    Raises RecipeMismatch where the scales that a pass found there are wrong at this size.
+    """
     from toolchain.quantization import tolerance
 
     made = at(default, spec.outputs, spec, cases)
     expected, outputs = dict(made.expected), made.outputs
     if recipe.integer:
+        _check_scales(recipe, default, replace(made, expected=expected), captured)
         other = dict(Answers(tolerance.jittered(replace(shipped, spec=spec)), cases))
         outputs = tolerance.widened(outputs, expected, other)
     return replace(made, expected=expected, outputs=outputs)
+
+
+WORSE = 2.0
+"""How much more than at the default size integers may move an output in the mean."""
+
+
+def _check_scales(recipe: Recipe, default: Reference, made: Reference, captured: Program) -> None:
+    """RecipeMismatch where integers move an output much more than at the default size.
+
+    A file is held to its own numbers, so that parity would not see it. What is within the model's
+    tolerance nobody sees.
+    """
+    from toolchain.quantization.tolerance import moved
+
+    assert made.program is not None
+    spec = made.program.spec
+    before = Answers(captured, default.cases), Answers(replace(captured, spec=spec), made.cases)
+    for output in captured.spec.outputs:
+        near = moved(output, before[0], default.expected)
+        far = moved(output, before[1], made.expected)
+        if far > max(WORSE * near, output.tolerance or 0.0):
+            pairs = zip(spec.inputs, captured.spec.inputs, strict=True)
+            size = next(size_name(one.shape[2:]) for one, first in pairs if first.sizes)
+            raise RecipeMismatch(
+                f"at {size}: {recipe.name} moves '{output.name}' by {far:.3g} in the mean, and by "
+                f"{near:.3g} at the default size, where its scales were found",
+                do="make that size the default, leave it out, or take a recipe without integers",
+            )
 
 
 def at(

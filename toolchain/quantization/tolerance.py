@@ -63,6 +63,14 @@ def widest(*outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     )
 
 
+def moved(spec: TensorSpec, before: Mapping[str, Tensors], after: Mapping[str, Tensors]) -> float:
+    """How far an output is from what it was, over all cases in the mean; of labels, the share."""
+    pairs = [(before[case][spec.name], after[case][spec.name]) for case in before]
+    if not spec.is_float:
+        return float(np.mean([(a != b).mean() for a, b in pairs]))
+    return float(np.mean([np.abs(a.astype(np.float64) - b).mean() for a, b in pairs]))
+
+
 def notes(before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> tuple[str, ...]:
     """What a manifest says of the outputs whose tolerance was widened."""
     return tuple(
