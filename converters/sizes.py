@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from model_defs.errors import BadSpec, MlshipError, UnknownName
+from model_defs.errors import BadModule, BadSpec, MlshipError, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec, size_names
 
 if TYPE_CHECKING:
@@ -32,11 +32,16 @@ def sized(inputs: Sequence[TensorSpec], name: str) -> tuple[TensorSpec, ...]:
     )
 
 
+ONE_SIZE = "is_of_one_size"
+"""What a module has that computes with shapes which were found once: it would run at another size,
+and compute something else."""
+
+
 def at(program: Program, name: str) -> Program:
     """The program at the size of that name; the shapes of its outputs are found by running it.
 
     Raises BadModule, with the size and the line, where the module does not run at that size: its
-    parameters may be of one size, or its forward may say one.
+    parameters may be of one size, or its forward may say one; and of what an exported file holds.
     """
     import torch
 
@@ -45,6 +50,11 @@ def at(program: Program, name: str) -> Program:
 
     spec = program.spec
     inputs = sized(spec.inputs, name)
+    if getattr(program.module, ONE_SIZE, False):
+        raise BadModule(
+            f"at {name}: {spec.name} is a file, whose shapes were fixed when it was read",
+            do="build the module that it was exported from, or a file of each size",
+        )
     with torch.no_grad(), at_size(name, HELP), user_code(f"{spec.name}: forward failed"):
         found = outputs_of(spec, program.module(*example_of(inputs)))
         shapes = [tuple(tensor.shape) for tensor in found]

@@ -74,6 +74,8 @@ def load(path: Path, *, trust_pickle: bool) -> Any:
 class Positional(nn.Module):
     """A program's module, called with its tensors by position; what else it takes is as it was."""
 
+    is_of_one_size = True  # see converters.sizes
+
     def __init__(self, program: Any) -> None:
         super().__init__()
         self.program = program.module(check_guards=False)

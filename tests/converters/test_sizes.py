@@ -24,6 +24,7 @@ from converters.export import export_each
 from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
 from converters.tflite.host import interpreter_of
+from model_defs import lookup
 from model_defs.errors import BadArtifact, BadModule, BadSpec, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.quantization.activations import OnGrids
@@ -258,6 +259,25 @@ def test_parameters_of_one_size_are_refused_with_the_size_and_the_line() -> None
         sizes.at(program, "48x32")
     assert "return image + self.places" in raised.value.where
     assert "interpolate" in raised.value.do
+
+
+@pytest.mark.parametrize("kind", ["pt2", "onnx"])
+def test_a_file_that_was_exported_at_one_size_is_refused_at_another(
+    kind: str, tmp_path: Path
+) -> None:
+    net, given = nn.Conv2d(3, 4, 3, padding=1), (torch.rand(1, 3, 32, 32),)
+    path = tmp_path / f"net.{kind}"
+    if kind == "pt2":
+        torch.export.save(torch.export.export(net.eval(), given), path)
+    else:
+        image = TensorSpec("image", (1, 3, 32, 32), "image")
+        result = TensorSpec("result", (1, 4, 32, 32), "map", tolerance=0.1)
+        program = capture(ModelSpec("net", lambda: net, (image,), (result,)))
+        shutil.copy(export_each(program, tmp_path / "export", ("onnx",)).onnx, path)
+    (named,) = lookup.expand(str(path))
+    program = capture(sizes.with_sizes(lookup.load(named), [(48, 32)]))
+    with pytest.raises(BadModule, match="at 48x32: net is a file, whose shapes were fixed"):
+        sizes.at(program, "48x32")
 
 
 def test_sizes_are_given_to_a_specification_that_has_none() -> None:

@@ -42,6 +42,8 @@ class OnnxModule(nn.Module):
     and initializers, with their dots: `layer1.0.conv1.weight`.
     """
 
+    is_of_one_size = True  # see converters.sizes: what follows of shapes alone is a constant
+
     def __init__(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         super().__init__()
         self.input_names, self.output_names = tuple(inputs), tuple(outputs)
