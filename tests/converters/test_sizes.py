@@ -299,6 +299,8 @@ def test_sizes_are_given_to_a_specification_that_has_none() -> None:
 
 
 @pytest.mark.slow
+# coremltools leaves its folders to the collector of garbage.
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up", "ignore:Exception ignored in")
 def test_core_ml_is_merged_as_coremltools_merges(tmp_path: Path) -> None:
     program, alone = program_of("small"), {}
     for name in NAMES[:2]:
