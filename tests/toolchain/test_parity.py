@@ -118,6 +118,42 @@ def test_a_report_passes_when_every_case_does() -> None:
     assert report(lambda x: {"y": WANT}).ok
 
 
+def beside(got: np.ndarray, own: float, *, exact: bool = True) -> ParityRow:
+    """The row of an answer where PyTorch's own float32 is off by so much."""
+    (row,) = check(
+        Fake(lambda x: {"y": got}),
+        [SPEC],
+        {"flat": {"x": WANT}},
+        {"flat": {"y": WANT}},
+        exact=exact,
+        truth=lambda inputs: {"y": WANT.astype(np.float64) + own},
+    )
+    return row
+
+
+def test_what_rounds_as_pytorch_itself_does_passes_within_the_product_s_tolerance() -> None:
+    row = beside(WANT + 0.005, own=0.002)
+    assert (row.verdict, row.tolerance) == ("passed", pytest.approx(0.008))
+    assert "off from float64 by 0.002" in row.note
+
+
+def test_what_pytorch_itself_cannot_tell_proves_nothing() -> None:
+    for exact in (True, False):
+        row = beside(WANT + 0.5, own=0.4, exact=exact)
+        assert row.verdict == "skipped"
+        assert "proves nothing" in row.note
+
+
+@pytest.mark.parametrize(("got", "own"), [(WANT + 0.005, 0.001), (WANT + 0.5, 0.1)])
+def test_what_is_off_by_more_than_pytorch_fails(got: np.ndarray, own: float) -> None:
+    assert beside(got, own).verdict == "failed"
+
+
+@pytest.mark.parametrize("got", [np.full_like(WANT, 0.5), one(np.nan), WANT[:, :1]])
+def test_no_rounding_excuses_what_is_no_answer(got: np.ndarray) -> None:
+    assert beside(got, own=9.0).verdict == "failed"
+
+
 def test_an_output_too_many_fails() -> None:
     assert "not in the model" in report(lambda x: {"y": WANT, "z": WANT}).problems[0]
 

@@ -61,6 +61,7 @@ def _prove(
             reference.cases,
             reference.expected,
             exact=recipe.exact,
+            truth=reference.truth,
         )
     finally:
         runner.close()

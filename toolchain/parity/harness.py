@@ -232,8 +232,8 @@ class _Log:
             self._keep(row, given, want, got)
             return row
 
-        outputs = self.subject.bundle.outputs
-        return compare.check(runner, outputs, inputs, expected, exact=exact, seen=seen)
+        outputs, truth = self.subject.bundle.outputs, self.subject.reference.truth
+        return compare.check(runner, outputs, inputs, expected, exact=exact, truth=truth, seen=seen)
 
     def _measured(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
         if row.error is None:

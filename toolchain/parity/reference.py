@@ -79,6 +79,22 @@ class Reference:
         assert self.program is not None
         return ReferenceRunner(self.program).run(inputs)
 
+    def truth(self, inputs: Tensors) -> Tensors | None:
+        """What the program says in float64.
+
+        None where there is no program, where it computes in integers, and where its code does not
+        run in float64.
+        """
+        from converters.doubles import true_answers
+        from toolchain.quantization.activations import OnGrids
+
+        if self.program is None or isinstance(self.program.module, OnGrids):
+            return None
+        try:
+            return true_answers(self.program, inputs)
+        except Exception:  # the user's code, of which float64 is more than was asked
+            return None
+
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
     """The reference of what is being built, every answer made.

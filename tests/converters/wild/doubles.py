@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
-SINGLE, DOUBLE = torch.float32, torch.float64
-
-
-class InDouble(TorchFunctionMode):
-    """Whatever a net casts to float32 by its own hand is float64."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        wide = {key: DOUBLE if one is SINGLE else one for key, one in (kwargs or {}).items()}
-        if func is Tensor.float:
-            return Tensor.double(*args)
-        return func(*(DOUBLE if one is SINGLE else one for one in args), **wide)
+from converters.doubles import DOUBLE, call
 
 
 def tensors(result: object) -> list[Tensor]:
@@ -42,9 +29,8 @@ def answers(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 def true_answers(net: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The same in float64."""
-    wide = [one.double() if one.is_floating_point() else one.clone() for one in inputs]
-    with torch.no_grad(), _default(DOUBLE), InDouble():
-        return tensors(copy.deepcopy(net).double()(*wide))
+    with _default(DOUBLE):
+        return tensors(call(net, [one.clone() for one in inputs]))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ Architectures of libraries, and of papers, with random weights whose statistics 
 identity, as they are: `mlship.convert(net, example, targets="all", recipe="fp32")`. Each file is
 run on inputs that the build did not see (LiteRT, TF.js on WASM, the interpreter of Core ML
 programs) and compared with PyTorch in float64; an error is the largest one as a share of the
-output's range. PyTorch's own float32 beside it rounds, too. More than {EXACT:g}, or {NOISE} times
+output's range. PyTorch's own float32 beside it rounds, too. More than {EXACT:g}, or {NOISE:g} times
 PyTorch's own if that is more, is wrong. Partitions are XNNPACK's, and behind them what fell out
 of them. A build is of all three targets at once, proofs included: seconds on the clock, seconds
 of processors, and the memory of all processes. Widths and pictures are small, depths are whole.
