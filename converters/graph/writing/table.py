@@ -222,6 +222,7 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.replication_pad1d: shapes.replication_pad,
     aten.replication_pad2d: shapes.replication_pad,
     aten.reshape: shapes.reshape,
+    aten.reshape_as: shapes.reshape,
     aten.scalar_tensor: nets.constant_of,
     aten.scatter: shapes.scatter,
     aten.scatter_add: shapes.scatter,

@@ -74,6 +74,7 @@ ELEMENTWISE: Mapping[str, Case] = {
 }
 
 MOVING: Mapping[str, Case] = {
+    "reshape_as": lambda x: x.transpose(1, 3).reshape_as(x),
     "broadcast": lambda x: x[:, :1].expand(-1, 4, -1, -1) + x.mean(3, keepdim=True)[:, :4],
     "cat_stack": lambda x: (torch.cat([x, x[:, :2]], 1), torch.stack([x, -x], 2)),
     "channel_shuffle": lambda x: F.channel_shuffle(x, 3),
