@@ -389,6 +389,15 @@ def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False)
     return whole.index_select(first, torch.from_numpy(order)).reshape(shape)
 
 
+def gather_truths(x: Tensor, dim: int, index: Tensor, **_: Any) -> Tensor:
+    """Core ML gathers numbers only."""
+    return torch.gather(x.to(torch.int32), dim, index) != 0
+
+
+def select_truths(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    return x.to(torch.int32).index_select(dim, index) != 0
+
+
 def unfold(x: Tensor, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
     """F.unfold (im2col): a slice for each place of the kernel."""
     x = torch.nn.functional.pad(x, [padding[1], padding[1], padding[0], padding[0]])
@@ -532,6 +541,11 @@ def _of_truths(node: fx.Node) -> bool:
     )
 
 
+def _takes_truths(node: fx.Node) -> bool:
+    source: Any = node.args[0]
+    return bool(source.meta["val"].dtype is torch.bool)
+
+
 def _scale_is_no_ratio(node: fx.Node) -> bool:
     source: Any = node.args[0]
     have, want = source.meta["val"].shape[2:], node.meta["val"].shape[2:]
@@ -600,6 +614,8 @@ FOR_ONNX: Mapping[Any, Rule] = {
 
 
 FOR_CORE_ML: Mapping[Any, Rule] = {
+    aten.gather: Rule(gather_truths, _takes_truths),
+    aten.index_select: Rule(select_truths, _takes_truths),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
 }

@@ -20,6 +20,7 @@ from model_defs.spec import ModelSpec, TensorSpec
 SHAPE = (1, 4, 10, 9)
 STATISTICS = (torch.linspace(-1, 1, 4), torch.linspace(0.5, 2, 4), torch.ones(4), torch.zeros(4))
 PLACES = torch.tensor([0, 2])
+ORDER = torch.tensor([1, 0]).reshape(1, 2, 1, 1).expand(1, 2, 10, 9)
 
 CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "adaptive_average": lambda x: F.adaptive_avg_pool2d(x, (16, 4)),
@@ -45,6 +46,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "roll": lambda x: x.roll(5),
     "softplus": lambda x: F.softplus(x, 2, 3),
     "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
+    "truths_taken": lambda x: (x > 0)[:, PLACES] * 2 + (x > 1).gather(1, ORDER).float(),
     "truths_and": lambda x: ((x > 0) & (x < 1)).float() * 2,
 }
 """The numbers stay below 10: tolerances are absolute."""
