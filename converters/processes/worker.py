@@ -29,7 +29,7 @@ from converters.api import Artifact, Export
 from converters.format import named, resolve
 from converters.progress import listen
 from converters.sizes import at_size
-from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError
+from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError, UnsupportedOption
 from model_defs.installation import IMPORTED_FROM
 
 Convert = Callable[..., Artifact]
@@ -73,6 +73,10 @@ class Worker:
         Raises what the converter raised, or ConversionFailed with its last words.
         """
         merge = formats.find(self.format).merge
+        if further and merge is None:
+            raise UnsupportedOption(
+                f"{self.format} has no files of several sizes", do="leave the sizes away"
+            )
         job = json.dumps(
             {
                 "export": export.to_json(),

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from converters import formats, mil, sizes
-from converters.api import Artifact, Program
+from converters.api import Artifact, Export, Program
 from converters.capture import capture, example
 from converters.coreml.merge import merge
 from converters.coreml.tools import coremltools
@@ -25,7 +25,7 @@ from converters.processes.worker import Worker
 from converters.reference import ReferenceRunner
 from converters.tflite.host import interpreter_of
 from model_defs import lookup
-from model_defs.errors import BadArtifact, BadModule, BadSpec, UnknownName
+from model_defs.errors import BadArtifact, BadModule, BadSpec, UnknownName, UnsupportedOption
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.quantization.activations import OnGrids
 from toolchain.recipes import recipes
@@ -238,6 +238,16 @@ def test_recipes_keep_their_grids_at_every_size(recipe: str, kind: str, tmp_path
     stored = sum(item.bytes for item in formats.resolve(formats.find(kind).contents)(artifact.path))
     bits = {"palettize=4": 4.5}.get(recipe, 8.5)
     assert stored < 1.25 * bits / 8 * sum(p.numel() for p in Net().parameters()) + 16_000
+
+
+def test_a_format_without_files_of_several_sizes_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bare = replace(formats.find("tfjs"), merge=None)
+    monkeypatch.setitem(formats.FORMATS, "tfjs", bare)
+    export = Export(tmp_path, (), (), "float32")
+    with Worker("tfjs") as worker, pytest.raises(UnsupportedOption, match="several sizes"):
+        worker.convert(export, tmp_path, further={"8x8": export})
 
 
 class Positions(nn.Module):
