@@ -82,9 +82,9 @@ ComputeUnit = Enum("ComputeUnit", ["ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE
 class FakeModel:
     """The documented part of coremltools.models.MLModel: one unit is a little off."""
 
-    def __init__(self, path: str, compute_units: Any) -> None:
+    def __init__(self, path: str, compute_units: Any, function_name: str | None) -> None:
         self.units = compute_units.name
-        self.main = mil.open_package(Path(path)).main
+        self.main = mil.open_package(Path(path)).at(function_name or "")
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         off = 0.5 if self.units == "CPU_AND_NE" else 0.0
