@@ -167,33 +167,65 @@ def _with_batch(e: Emission, rank: int) -> tuple[str, bool]:
 def average_pool(rank: int) -> Any:
     def write(e: Emission) -> str:
         kernel = pair(e.arg(1), rank)
+        strides, padding = pair(e.arg(2) or kernel, rank), pair(e.arg(3, "padding", 0), rank)
+        counts = bool(e.arg(5, "count_include_pad", True))
         x, single = _with_batch(e, rank)
+        ends = padding
+        if e.arg(4, "ceil_mode", False):
+            # The padding counts, but not what the last window reads beyond it.
+            ends = _ends(e, kernel, strides, padding)
+            if counts and any(padding) and ends != padding:
+                before = [0, 0, *padding]
+                x = e.emit("Pad", x, e.ints(*before, *before))
+                ends = [end - p for end, p in zip(ends, padding, strict=True)]
+                padding = [0] * rank
+            counts = counts and ends == padding
         y = e.emit(
             "AveragePool",
             x,
             kernel_shape=kernel,
-            strides=pair(e.arg(2) or kernel, rank),
-            pads=pair(e.arg(3, "padding", 0), rank) * 2,
-            ceil_mode=int(e.arg(4, "ceil_mode", False)),
-            count_include_pad=int(e.arg(5, "count_include_pad", True)),
+            strides=strides,
+            pads=padding + ends,
+            count_include_pad=int(counts),
         )
         return e.reshape(y, tuple(e.result.shape)) if single else y
 
     return write
 
 
+def _ends(e: Emission, kernel: list[int], strides: list[int], padding: list[int]) -> list[int]:
+    """The padding behind with which as many windows fit as PyTorch makes in ceil mode.
+
+    ONNX's own ceil mode is read in several ways, where strides exceed the kernel.
+    """
+    rank = len(kernel)
+    sizes = zip(e.tensor().shape[-rank:], e.result.shape[-rank:], strict=True)
+    return [
+        max(p, (made - 1) * s + k - have - p)
+        for (have, made), k, s, p in zip(sizes, kernel, strides, padding, strict=True)
+    ]
+
+
 def max_pool(rank: int) -> Any:
     def write(e: Emission) -> Any:
-        kernel = pair(e.arg(1), rank)
+        kernel, dilations = pair(e.arg(1), rank), pair(e.arg(4, "dilation", 1), rank)
+        strides, padding = pair(e.arg(2) or kernel, rank), pair(e.arg(3, "padding", 0), rank)
         x, single = _with_batch(e, rank)
+        ends, ceil = padding, bool(e.arg(5, "ceil_mode", False))
+        if ceil:
+            reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+            found = _ends(e, reach, strides, padding)
+            # ONNX Runtime takes no padding as large as the kernel, which dilated ones need.
+            ceil = any(end >= k for end, k in zip(found, kernel, strict=True))
+            ends = padding if ceil else found
         made = e.emit(
             "MaxPool",
             x,
             kernel_shape=kernel,
-            strides=pair(e.arg(2) or kernel, rank),
-            pads=pair(e.arg(3, "padding", 0), rank) * 2,
-            dilations=pair(e.arg(4, "dilation", 1), rank),
-            ceil_mode=int(e.arg(5, "ceil_mode", False)),
+            strides=strides,
+            pads=padding + ends,
+            dilations=dilations,
+            ceil_mode=int(ceil),
         )
         made = e.reshape(made, tuple(e.result.shape)) if single else made
         return made if isinstance(e.node.meta["val"], torch.Tensor) else (made, None)

@@ -36,6 +36,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
     "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
     "max_pool_ceil": lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True),
+    "max_pool_ceil_padded": lambda x: F.max_pool2d(x, 2, 4, 1, ceil_mode=True),
     "max_pool_list": lambda x: F.max_pool2d(x, 3, 2, padding=[0], ceil_mode=True),  # type: ignore[arg-type]
     "nearest_of_1.05": lambda x: F.interpolate(x, scale_factor=1.05) * 2,
     "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
