@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
 from converters.graph import clean, decompose, functional
+from converters.graph.data_sizes import guards_refused
 from converters.graph.decompose import Rule
 from converters.graph.reads import exported
 from converters.graph.sources import module_of, operation_of, user_line
@@ -102,7 +104,7 @@ def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Captured
     The module is in eval mode; its outputs are the tensors of what it returns, in order. Raises
     what forward raises, and what PyTorch raises for code that depends on numbers in the inputs.
     """
-    with warnings.catch_warnings(), torch.no_grad(), _quiet():
+    with warnings.catch_warnings(), torch.no_grad(), _quiet(), guards_refused():
         warnings.simplefilter("ignore")
         program = exported(module, inputs)
         if functional.needs_pytorch(program.graph):
@@ -115,13 +117,14 @@ def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Captured
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """PyTorch logs the graph so far where a guard fails; the error says what is needed."""
+    """PyTorch logs and prints the graph so far where a guard fails; the error says enough."""
     loggers = [logging.getLogger(f"torch.{name}") for name in ("_export", "fx", "export")]
     levels = [one.level for one in loggers]
     for one in loggers:
         one.setLevel(logging.CRITICAL)
     try:
-        yield
+        with mock.patch("torch.export._trace.print", create=True):
+            yield
     finally:
         for one, level in zip(loggers, levels, strict=True):
             one.setLevel(level)

@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from converters.graph import decompose
+from converters.graph.data_sizes import is_open, settle_sizes
 from converters.graph.masks import put_back_in_place
 from converters.graph.rules import ALWAYS
 from converters.graph.sources import packet_of
@@ -30,6 +31,7 @@ def clean(module: fx.GraphModule) -> None:
     view_as_reshape(module.graph)
     make_real(module)
     fold_constants(module)
+    settle_sizes(module, ALWAYS[aten.index])
     decompose.decompose(module, ALWAYS)
     fold_constants(module)
     drop_idle(module.graph)
@@ -121,7 +123,9 @@ def drop_idle(graph: fx.Graph) -> None:
         packet = packet_of(node)
         if packet in CHECKS:
             graph.erase_node(node)
-        elif packet in IDLE and isinstance(node.args[0], fx.Node) and IDLE[packet](node):
+        elif packet not in IDLE or is_open(node) or not isinstance(node.args[0], fx.Node):
+            continue
+        elif IDLE[packet](node):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
 

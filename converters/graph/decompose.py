@@ -34,7 +34,7 @@ def decompose(module: fx.GraphModule, rules: Mapping[Any, Rule]) -> None:
     while waiting:
         node = waiting.pop(0)
         if applies(rules, node):
-            waiting = [*_made(module, node, rules[packet_of(node)]), *waiting]
+            waiting = [*replace(module, node, rules[packet_of(node)]), *waiting]
 
 
 def applies(rules: Mapping[Any, Rule], node: fx.Node) -> bool:
@@ -43,8 +43,8 @@ def applies(rules: Mapping[Any, Rule], node: fx.Node) -> bool:
     return rule is not None and rule.when(node)
 
 
-def _made(module: fx.GraphModule, node: fx.Node, rule: Rule) -> list[fx.Node]:
-    """The nodes that stand in a node's place."""
+def replace(module: fx.GraphModule, node: fx.Node, rule: Rule) -> list[fx.Node]:
+    """Writes what a rule makes of a node in its place; the nodes of it."""
     leaves, structure = tree_flatten((tuple(node.args), dict(node.kwargs)))
     if rule.on_places:
         leaves = [_place(module, leaf) for leaf in leaves]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from converters.graph.data_sizes import computed
 from converters.graph.sources import packet_of
 
 aten: Any = torch.ops.aten
@@ -26,7 +27,7 @@ def put_back_in_place(module: fx.GraphModule) -> None:
             continue
         taken.replace_all_uses_with(taken.args[0])
         for node in between:
-            node.meta["val"] = _computed(node)
+            node.meta["val"] = computed(node)
         module.graph.erase_node(taken)
 
 
@@ -45,7 +46,7 @@ def _until_put(taken: fx.Node) -> list[fx.Node] | None:
     while waiting:
         node = waiting.pop()
         if _is_masked(node, aten.index_put):
-            same = node.args[:2] == (taken.args[0], taken.args[1]) and node.args[0] is not taken
+            same = _alike(node.args[:2], taken.args[:2]) and node.args[0] is not taken
             if not same or len(node.args) > 3:
                 return None
         elif torch.Tag.pointwise not in getattr(node.target, "tags", ()):
@@ -56,13 +57,15 @@ def _until_put(taken: fx.Node) -> list[fx.Node] | None:
     return sorted(found)
 
 
-def _computed(node: fx.Node) -> torch.Tensor:
-    """The shape and type of a node's value, of what its arguments are now."""
-
-    def empty(argument: fx.Node) -> torch.Tensor:
-        value = argument.meta["val"]
-        return torch.empty(value.shape, dtype=value.dtype, device="meta")
-
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), empty)
-    made: torch.Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
-    return made
+def _alike(one: Any, other: Any) -> bool:
+    """Whether they are the same value, or computed alike, as `x > 0` that stands twice is."""
+    if isinstance(one, (list, tuple)):
+        same = isinstance(other, (list, tuple)) and len(one) == len(other)
+        return same and all(map(_alike, one, other))
+    if not isinstance(one, fx.Node) or not isinstance(other, fx.Node):
+        return bool(one == other)
+    if one is other:
+        return True
+    if one.op != "call_function" or one.target is not other.target or one.kwargs or other.kwargs:
+        return False
+    return torch.Tag.pointwise in getattr(one.target, "tags", ()) and _alike(one.args, other.args)

@@ -56,6 +56,8 @@ class _Namer(fx.Interpreter):
 
     def named(self, *inputs: torch.Tensor) -> Any:
         given = self.run(*inputs)
+        # An input is no output of coremltools', which gives a value one name.
+        given = tuple(t.reshape(t.shape) if any(t is x for x in inputs) else t for t in given)
         return given[0] if len(given) == 1 else given
 
     def run_node(self, n: fx.Node) -> Any:

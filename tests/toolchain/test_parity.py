@@ -95,6 +95,21 @@ def test_the_exact_tolerance_is_a_share_of_the_range() -> None:
     assert tolerance_of(free, WANT * 10, exact=True) == pytest.approx(1e-4 * np.ptp(WANT * 10))
 
 
+def test_an_output_that_is_flat_but_for_rounding_may_be_off_by_rounding() -> None:
+    step = 2.0**-23  # of float32, at numbers from 1 to 2
+    flat = (1.5 + np.round(WANT) * step).astype(np.float32)
+    free = TensorSpec("y", SPEC.shape, "map", tolerance=0.5)
+
+    def verdict(got: np.ndarray, want: np.ndarray = flat) -> str:
+        return compare("liar", "photo", free, want, {"y": got}, exact=True).verdict
+
+    assert np.ptp(flat) == np.float32(step)
+    assert verdict(flat[:, :, ::-1]) == "passed"
+    assert verdict(np.full_like(flat, 1.5)) == "passed"
+    assert verdict(flat + np.float32(50 * step)) == "failed"
+    assert verdict(WANT + np.float32(1e-3), WANT) == "failed"
+
+
 class Fake:
     """A runner that answers with what a function makes of its inputs."""
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from converters.api import Program
 from converters.capture import capture
 from converters.encodings import Encoding
-from model_defs.errors import BadWeights, PassFailed
+from model_defs.errors import BadModule, BadWeights, PassFailed
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes import PASSES
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
@@ -339,6 +339,13 @@ def test_the_pipeline_stops_a_liar(act: Callable[[Program], Program], message: s
     with pytest.raises(PassFailed, match=message) as caught:
         pipeline.run(program, (FoldBatchnorm(), Liar(act)))
     assert "pass liar (after fold-batchnorm)" in caught.value.what
+
+
+def test_a_model_whose_own_output_is_not_finite_is_not_blamed_on_a_pass() -> None:
+    program = program_of(nn.Conv2d(4, 6, 3))
+    program.module.weight.data[2] = float("nan")
+    with pytest.raises(BadModule, match=r"PyTorch's own output 'y' is not finite: 36 of its 216"):
+        pipeline.run(program, (FoldBatchnorm(),))
 
 
 def test_the_pipeline_lets_an_honest_pass_through() -> None:

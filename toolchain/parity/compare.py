@@ -17,6 +17,9 @@ from toolchain.bundle.parity_report import ParityRow, Verdict
 
 EXACT = 1e-4
 """What float32 may differ by between two runtimes, as a share of the output's range."""
+ROUNDING = 16 * 2.0**-23
+"""... and as a share of its largest number: steps of float32, which a nearly flat output is off by
+whatever its range."""
 
 
 NOISE = 4.0
@@ -144,7 +147,8 @@ def _judge(
         )
     if _constant(want):
         return "skipped", "constant in PyTorch, too: this case proves nothing"
-    return ("failed", _constancy(want, got)) if _constant(got) else ("passed", "")
+    constancy = _constancy(want, got)
+    return ("failed", constancy) if constancy else ("passed", "")
 
 
 def _beside_noise(
@@ -180,7 +184,8 @@ def passing(error: float) -> float:
 
 
 def _constancy(want: np.ndarray, got: np.ndarray) -> str:
-    if _constant(got) and not _constant(want):
+    flat = np.issubdtype(want.dtype, np.floating) and float(np.ptp(want)) <= _rounding(want)
+    if _constant(got) and not _constant(want) and not flat:
         return f"the output is constant ({got.flat[0]:.6g}), PyTorch's is not"
     return ""
 
@@ -215,6 +220,8 @@ def _fault(spec: TensorSpec, want: np.ndarray, outputs: Tensors) -> str:
 def tolerance_of(spec: TensorSpec, want: np.ndarray, *, exact: bool) -> float:
     """The product's tolerance, or float32 rounding over the output's range if that is less.
 
+    Of an output that is flat but for rounding, it is the rounding of its largest number.
+
     Of labels, it is a share: float32 rounding moves one in ten thousand.
     """
     product = float(spec.tolerance or 0.0)
@@ -224,7 +231,11 @@ def tolerance_of(spec: TensorSpec, want: np.ndarray, *, exact: bool) -> float:
         return min(product, EXACT)
     bounded = spec.low is not None and spec.high is not None
     span = spec.high - spec.low if bounded else float(np.ptp(want))  # type: ignore[operator]
-    return min(product, EXACT * span) if span > 0 else product
+    return min(product, max(EXACT * span, _rounding(want))) if span > 0 else product
+
+
+def _rounding(want: np.ndarray) -> float:
+    return ROUNDING * float(np.abs(want).max())
 
 
 def _row(

@@ -9,7 +9,7 @@ import torch
 
 from converters.signature import outputs_of
 from model_defs.counting import counted
-from model_defs.errors import PassFailed
+from model_defs.errors import BadModule, PassFailed
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.data import cases
 from toolchain.recipes.pass_report import MODEL, Evaluate, evaluate_nothing, record_of
@@ -33,10 +33,11 @@ def record(
     """The program after all passes, and what each did.
 
     Raises PassFailed, naming the pass and those before it, for a pass that changes its input,
-    returns NaN, or claims to be exact and is not.
+    returns NaN, or claims to be exact and is not; BadModule where the model itself returns NaN.
     """
     done: list[str] = []
     model, macs = _run(program)
+    _check_model(program, model)
     outputs, metrics = model, evaluate(MODEL, program)
     entries = [record_of(MODEL, program, macs, model, model, metrics)]
     for step in passes:
@@ -53,6 +54,18 @@ def record(
         entries.append(record_of(step.name, program, macs, outputs, model, metrics))
         done.append(step.name)
     return program, tuple(entries)
+
+
+def _check_model(program: Program, outputs: tuple[torch.Tensor, ...]) -> None:
+    for spec, output in zip(program.spec.outputs, outputs, strict=True):
+        finite = torch.isfinite(output)
+        if not finite.all():
+            wrong = f"{int((~finite).sum())} of its {output.numel()} values are NaN or infinite"
+            raise BadModule(
+                f"PyTorch's own output '{spec.name}' is not finite: {wrong}",
+                where=f"model '{program.spec.name}', before any pass",
+                do="correct forward, or the bounds (low, high) of the inputs that it is fed",
+            )
 
 
 def _check(

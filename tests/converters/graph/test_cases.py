@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from converters.api import Export, Program
 from converters.export import export
 from converters.formats import FORMATS, open_runner
+from converters.graph.captured import capture_graph
 from converters.processes.worker import Worker
+from model_defs.errors import BadModule
 from model_defs.spec import ModelSpec, TensorSpec
 
 SHAPE = (1, 4, 10, 9)
 STATISTICS = (torch.linspace(-1, 1, 4), torch.linspace(0.5, 2, 4), torch.ones(4), torch.zeros(4))
 PLACES = torch.tensor([0, 2])
 ORDER = torch.tensor([1, 0]).reshape(1, 2, 1, 1).expand(1, 2, 10, 9)
+FIXED = "where a file has fixed sizes"
+MASK = torch.tensor([True, False, True, True])
 
 CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "adaptive_average": lambda x: F.adaptive_avg_pool2d(x, (16, 4)),
@@ -34,7 +38,10 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "floor_division": lambda x: x // 0.7,
     "gather_of_fewer": lambda x: x.gather(3, torch.tensor([[3, 1], [0, 8]]).expand(1, 2, 2, 2)),
     "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
+    "input": lambda x: x,
     "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
+    "mask_of_constants": lambda x: F.softplus(x[:, MASK], 2, 3),
+    "mask_put_back": lambda x: _doubled(x),
     "max_pool_ceil": lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True),
     "max_pool_ceil_padded": lambda x: F.max_pool2d(x, 2, 4, 1, ceil_mode=True),
     "max_pool_list": lambda x: F.max_pool2d(x, 3, 2, padding=[0], ceil_mode=True),  # type: ignore[arg-type]
@@ -59,6 +66,12 @@ def _assigned(x: Tensor) -> Tensor:
     y[:, 2] = x[:, 1]
     y[:, 0].clamp_(min=0)
     y[:, PLACES, 3] = 1.5
+    return y
+
+
+def _doubled(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[x > 0] = x[x > 0] * 2
     return y
 
 
@@ -99,3 +112,33 @@ def test_each_kind_computes_what_pytorch_computes(
         elif not np.allclose(ours, want, rtol=1e-5, atol=2e-5):
             wrong.append(f"{name}: off by {np.abs(ours - want).max()}")
     assert not wrong
+
+
+class Masked(nn.Module):
+    def __init__(self, case: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.case = case
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.case(x)
+
+
+@pytest.mark.parametrize(
+    ("case", "what"),
+    [
+        (lambda x: x[x > 0].sigmoid().mean(), "x[mask] makes"),
+        (lambda x: F.softplus(x[:, x[0, :, 0, 0] > 0], 2, 3), "x[mask] makes"),
+        (lambda x: torch.masked_select(x, x > 0), "masked_select makes"),
+        (lambda x: (x > 0).nonzero().float(), "nonzero makes"),
+        (lambda x: x[x > 0].reshape(3, -1), "x[mask] makes"),
+        (lambda x: x * 2 if x[x > 0].shape[0] > 2 else x, "this needs to know the size of"),
+    ],
+)
+def test_a_size_that_depends_on_data_is_refused_where_it_stands(
+    case: Callable[[Tensor], Tensor], what: str
+) -> None:
+    with pytest.raises(BadModule) as error:
+        capture_graph(Masked(case).eval(), (example(),))
+    assert error.value.what == f"{what} a tensor whose size depends on data, {FIXED}"
+    assert "torch.where(mask, x, 0)" in error.value.do
+    assert "test_cases.py:" in error.value.where
