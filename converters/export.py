@@ -69,11 +69,13 @@ def captured_of(program: Program) -> CapturedGraph:
 
 
 def _write_torchscript(program: Program, captured: CapturedGraph, target: Export) -> None:
+    from converters.graph.ranks import with_five_axes
     from converters.graph.rules import FOR_CORE_ML
     from converters.graph.script import scripted
 
     with user_code("the module cannot be traced"):
-        traced = scripted(captured.decomposed(FOR_CORE_ML), example(program.spec))
+        ready = with_five_axes(captured.decomposed(FOR_CORE_ML))
+        traced = scripted(ready, example(program.spec))
     traced.save(str(target.torchscript))
 
 

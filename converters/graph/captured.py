@@ -71,13 +71,17 @@ class CapturedGraph:
         """The tensor that a get_attr node reads."""
         return decompose.attribute(self.module, str(node.target))
 
+    def copied(self) -> fx.GraphModule:
+        """A graph of its own, with the same constants."""
+        graph = fx.Graph()
+        graph.output(graph.graph_copy(self.graph, {}))
+        return fx.GraphModule(self.module, graph)
+
     def decomposed(self, rules: Mapping[Any, Rule]) -> CapturedGraph:
         """The same computation without the operations that have a rule; this graph stays."""
         if not any(decompose.applies(rules, node) for node in self.operations):
             return self
-        graph = fx.Graph()
-        graph.output(graph.graph_copy(self.graph, {}))
-        module = fx.GraphModule(self.module, graph)
+        module = self.copied()
         decompose.decompose(module, rules)
         clean.clean(module)
         return CapturedGraph(module)

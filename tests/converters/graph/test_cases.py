@@ -52,6 +52,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
     "roll": lambda x: x.roll(5),
+    "seven_axes": lambda x: _of_seven_axes(x),
     "softplus": lambda x: F.softplus(x, 2, 3),
     "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
     "truths_taken": lambda x: (x > 0)[:, PLACES] * 2 + (x > 1).gather(1, ORDER).float(),
@@ -67,6 +68,11 @@ def _assigned(x: Tensor) -> Tensor:
     y[:, 0].clamp_(min=0)
     y[:, PLACES, 3] = 1.5
     return y
+
+
+def _of_seven_axes(x: Tensor) -> Tensor:
+    y = x[:, :, :8, :6].reshape(1, 2, 2, 4, 2, 2, 3).flip(3) * 2
+    return (y + y.permute(0, 2, 1, 3, 5, 4, 6)).mean(6).reshape(1, 16, 4)
 
 
 def _doubled(x: Tensor) -> Tensor:
