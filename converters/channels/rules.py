@@ -79,6 +79,16 @@ def _layer_normalised(graph: LabelGraph, args: Args, results: list[Tensor]) -> l
     return [labels]
 
 
+def _group_normalised(graph: LabelGraph, args: Args, results: list[Tensor]) -> list[Labels]:
+    """Its mean and variance are over the channels of a group, which must therefore stay."""
+    labels = graph.of(args[0])
+    graph.keep(*labels[1:])
+    for tensor in args[1:3]:
+        if isinstance(tensor, Tensor):
+            graph.keep(*graph.of(tensor))
+    return [labels]
+
+
 def _windows(spatial: int) -> Rule:
     """Pooling, resizing, padding: each channel by itself, its last dimensions changed."""
 
@@ -126,6 +136,7 @@ RULES: dict[str, Rule] = {
         ("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
         _normalised,
     ),
+    "native_group_norm": _group_normalised,
     "native_layer_norm": _layer_normalised,
     **dict.fromkeys(("_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "logsumexp"), _reduced),

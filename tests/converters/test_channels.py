@@ -263,6 +263,11 @@ class Normalised(Net):
         return self.last(F.layer_norm(self.first(x).movedim(1, -1), (8,)).movedim(-1, 1))
 
 
+class GroupNormalised(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.norm(self.first(x)).relu())
+
+
 class Sorted(Net):
     """An operation without a rule."""
 
@@ -298,6 +303,17 @@ def test_what_says_which_channels_there_are_blocks(kind: type[Net], last: int) -
     net = kind(first=nn.Conv2d(4, 8, 1), last=nn.Conv2d(last, 2, 1))
     assert names(net) == []
     assert channels_of(net, (X,)).unknown == (("sort",) if kind is Sorted else ())
+
+
+def test_what_a_group_norm_normalises_together_stays() -> None:
+    first, norm, last = nn.Conv2d(4, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 2, 1)
+    net = GroupNormalised(first=first, norm=norm, last=last)
+    assert names(net) == []
+    assert channels_of(net, (X,)).unknown == ()
+    assert names(nn.Sequential(net, nn.Conv2d(2, 6, 1), nn.ReLU(), nn.Conv2d(6, 2, 1))) == [
+        "0.last",
+        "1",
+    ]
 
 
 class Slices(Net):

@@ -71,6 +71,23 @@ def test_takes_the_ratio_of_the_channels_of_each_layer() -> None:
     assert "14 of 56 channels" in after.notes[-1]
 
 
+def test_a_net_of_which_nothing_can_go_says_so() -> None:
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8)
+            self.last = nn.Conv2d(8, 1, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.last(self.norm(self.first(image)).relu())
+
+    before = capture(replace(SPEC, build=Normalised))
+    after = PruneChannels(0.5)(before)
+    assert after.module is before.module
+    assert after.notes[-1].startswith("prune-channels took nothing out")
+    assert "GroupNorm" in after.notes[-1]
+
+
 def test_a_pass_never_edits_its_input_and_the_pipeline_lets_it_through() -> None:
     before = program()
     state = {name: tensor.clone() for name, tensor in before.module.state_dict().items()}

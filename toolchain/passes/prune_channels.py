@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from converters.channels.groups import Channels, Chosen
 
 
+NOTHING = (
+    "prune-channels took nothing out: each channel is an input's or an output's, goes with one of "
+    "these, or is normalised or summed up with others (GroupNorm, LayerNorm, a mean), which of "
+    "fewer is another number"
+)
+
+
 @dataclass(frozen=True)
 class PruneChannels(PruningGoal, Pass):
     """Takes out the channels that matter least.
@@ -26,7 +33,7 @@ class PruneChannels(PruningGoal, Pass):
 
     Blocked for inputs, outputs and what goes with them; where a slice, a reduction or a width
     written in the code says which channels there are; and for operations that the analysis does
-    not know: these are noted.
+    not know: these are noted, and so is a net of which nothing can go.
     """
 
     name: ClassVar[str] = "prune-channels"
@@ -50,6 +57,8 @@ class PruneChannels(PruningGoal, Pass):
             raise wrong("the weights are encoded already", "name it before what encodes them")
         channels = channels_of(program.module, example(program.spec))
         self._check_layers(channels)
+        if not channels.groups:
+            return replace(program, notes=(*program.notes, NOTHING, *_left(channels)))
         found = score_channels(program, channels, self.importance, self.examples, self.task)
         chosen = ChannelChoice(self, channels, found).made()
         if not any(len(gone) for gone in chosen.values()):
