@@ -123,6 +123,24 @@ def test_everything_is_on_its_grid() -> None:
     assert 0 < float((old - new).abs().max()) < 0.05
 
 
+def test_groups_of_a_transposed_convolution_share_their_steps() -> None:
+    class Grouped(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = nn.ConvTranspose2d(8, 6, 3, padding=1, groups=2)  # type: ignore[assignment]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(x).relu())[:, :2, :8, :8]
+
+    after = Int8()(program_of(Grouped()))
+    scales = np.float32(after.encodings["second.weight"].scales)
+    assert len(scales) == 3
+    steps = np.tile(scales, 2) * np.float32(after.module.grids.at[1].scale)
+    codes = after.module.get_parameter("second.bias").numpy() / steps.astype(np.float64)
+    assert np.abs(codes).min() > 1
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
+
+
 def test_the_given_program_stays_and_a_second_time_changes_nothing() -> None:
     before = program_of(Tiny())
     numbers = {name: p.clone() for name, p in before.module.named_parameters()}

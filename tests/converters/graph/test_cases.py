@@ -136,7 +136,7 @@ class Masked(nn.Module):
         (lambda x: F.softplus(x[:, x[0, :, 0, 0] > 0], 2, 3), "x[mask] makes"),
         (lambda x: torch.masked_select(x, x > 0), "masked_select makes"),
         (lambda x: (x > 0).nonzero().float(), "nonzero makes"),
-        (lambda x: x[x > 0].reshape(3, -1), "x[mask] makes"),
+        (lambda x: x[x.abs() >= 0].reshape(3, -1), "x[mask] makes"),
         (lambda x: x * 2 if x[x > 0].shape[0] > 2 else x, "this needs to know the size of"),
     ],
 )
