@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -336,6 +336,18 @@ def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
     return x
 
 
+def replicate_in_steps(
+    x: Tensor, pad: Sequence[int], mode: str = "replicate", value: float | None = None
+) -> Tensor:
+    """An edge as often as Core ML repeats it at once, which is as often as there are elements."""
+    pad = list(pad)
+    while any(pad):
+        step = [min(count, x.shape[-1 - place // 2]) for place, count in enumerate(pad)]
+        x = torch.nn.functional.pad(x, step, mode="replicate")
+        pad = [count - done for count, done in zip(pad, step, strict=True)]
+    return x
+
+
 def index(x: Tensor, indices: Any) -> Tensor:
     """x[:, i, j]: tensors of places along axes that follow one another, as one axis."""
     first, count, places = _places(x, indices)
@@ -557,6 +569,13 @@ def _scale_is_no_ratio(node: fx.Node) -> bool:
     return any(s != w / h for s, w, h in zip(scales, want, have, strict=True))
 
 
+def _replicates_more_than_there_is(node: fx.Node) -> bool:
+    x, pad = node.args[:2]
+    sizes = x.meta["val"].shape  # type: ignore[union-attr]
+    wide = any(count > sizes[-1 - place // 2] for place, count in enumerate(pad))  # type: ignore[arg-type]
+    return wide and node.args[2:3] == ("replicate",)
+
+
 def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
@@ -616,6 +635,7 @@ FOR_ONNX: Mapping[Any, Rule] = {
 FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.index_select: Rule(select_truths, _takes_truths),
+    aten.pad: Rule(replicate_in_steps, _replicates_more_than_there_is),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
 }

@@ -15,6 +15,8 @@ from converters.api import Export, Program
 from converters.export import export
 from converters.formats import FORMATS, open_runner
 from converters.graph.captured import capture_graph
+from converters.graph.rules import FOR_CORE_ML
+from converters.graph.sources import packet_of
 from converters.processes.worker import Worker
 from model_defs.errors import BadModule
 from model_defs.spec import ModelSpec, TensorSpec
@@ -148,3 +150,16 @@ def test_a_size_that_depends_on_data_is_refused_where_it_stands(
     assert error.value.what == f"{what} a tensor whose size depends on data, {FIXED}"
     assert "torch.where(mask, x, 0)" in error.value.do
     assert "test_cases.py:" in error.value.where
+
+
+def test_core_ml_replicates_no_edge_more_often_than_there_are_elements() -> None:
+    module = Masked(lambda x: F.pad(x, (10, 30, 6, 11), mode="replicate")).eval()
+    captured = capture_graph(module, (example(),)).decomposed(FOR_CORE_ML)
+    pads = [node for node in captured.operations if packet_of(node) is torch.ops.aten.pad]
+    assert len(pads) == 2
+    for node in pads:
+        height, width = node.args[0].meta["val"].shape[2:]  # type: ignore[union-attr]
+        left, right, above, below = node.args[1]  # type: ignore[misc]
+        assert max(left, right) <= width
+        assert max(above, below) <= height
+    assert torch.equal(captured.module(example())[0], module(example()))
