@@ -86,6 +86,9 @@ def test_a_net_of_which_nothing_can_go_says_so() -> None:
     assert after.module is before.module
     assert after.notes[-1].startswith("prune-channels took nothing out")
     assert "GroupNorm" in after.notes[-1]
+    assert PruneChannels(0.5)(after) is after
+    alone = PruneChannels(0.5)(capture(replace(SPEC, build=lambda: nn.Conv2d(3, 1, 1))))
+    assert alone.notes == after.notes
 
 
 def test_a_pass_never_edits_its_input_and_the_pipeline_lets_it_through() -> None:
@@ -102,9 +105,6 @@ def test_nothing_to_do_returns_the_same_object() -> None:
     assert PruneChannels(0.0)(before) is before
     assert PruneChannels(macs=1.0)(before) is before
     assert PruneChannels(bytes=10**9)(before) is before
-    spec = replace(SPEC, build=lambda: nn.Conv2d(3, 1, 1))
-    alone = capture(spec)
-    assert PruneChannels(0.5)(alone) is alone
 
 
 def test_a_target_that_is_met_is_met_again() -> None:

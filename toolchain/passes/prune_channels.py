@@ -58,7 +58,9 @@ class PruneChannels(PruningGoal, Pass):
         channels = channels_of(program.module, example(program.spec))
         self._check_layers(channels)
         if not channels.groups:
-            return replace(program, notes=(*program.notes, NOTHING, *_left(channels)))
+            said = NOTHING in program.notes
+            notes = (*program.notes, NOTHING, *_left(channels))
+            return program if said else replace(program, notes=notes)
         found = score_channels(program, channels, self.importance, self.examples, self.task)
         chosen = ChannelChoice(self, channels, found).made()
         if not any(len(gone) for gone in chosen.values()):
