@@ -149,6 +149,68 @@ def _stacked(
     return (x.transpose(0, 1) if batch_first else x), states
 
 
+def lstm_cell(
+    input: Tensor,
+    hx: Sequence[Tensor],
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """aten.lstm_cell: the next h and c of one step."""
+    h, c = _stepped(_lstm, input, (hx[0], hx[1]), w_ih, w_hh, b_ih, b_hh)
+    return h, c
+
+
+def gru_cell(
+    input: Tensor,
+    hx: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor:
+    """aten.gru_cell: the next h of one step."""
+    return _stepped(_gru, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+def rnn_tanh_cell(
+    input: Tensor,
+    hx: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor:
+    """aten.rnn_tanh_cell: the next h of one step."""
+    import torch
+
+    return _stepped(_rnn(torch.tanh), input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+def rnn_relu_cell(
+    input: Tensor,
+    hx: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor:
+    """aten.rnn_relu_cell: the next h of one step."""
+    import torch
+
+    return _stepped(_rnn(torch.relu), input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+def _stepped(layer: Layer, x: Tensor, state: State, *given: Tensor | None) -> State:
+    """One step of one layer; `given` are its weights, and both biases or none."""
+    import torch.nn.functional as F
+
+    weights = [one for one in given if one is not None]
+    bias, step = layer(weights)
+    return step(F.linear(x, weights[0], bias), state)
+
+
 def _scanned(
     layer: Layer, x: Tensor, state: State, weights: Sequence[Tensor], backwards: bool
 ) -> tuple[Tensor, State]:

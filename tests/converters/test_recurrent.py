@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from converters.graph.recurrent import decompositions, gru, lstm, rnn_relu, rnn_tanh
+from converters.graph.recurrent import (
+    decompositions,
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 from model_defs.errors import UnsupportedOperation
 
 EXACT = 1e-12
@@ -46,6 +56,29 @@ def test_equals_pytorch_in_every_direction_and_layout(kind: str) -> None:
         for got, want in zip(found, wanted, strict=True):
             assert got.shape == want.shape
             assert (got - want).abs().max() <= EXACT, how
+
+
+CELLS = {
+    "lstm": (nn.LSTMCell, {}, lstm_cell),
+    "gru": (nn.GRUCell, {}, gru_cell),
+    "rnn_tanh": (nn.RNNCell, {}, rnn_tanh_cell),
+    "rnn_relu": (nn.RNNCell, {"nonlinearity": "relu"}, rnn_relu_cell),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_cell_is_one_step(kind: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    layer, options, function = CELLS[kind]
+    cell = layer(3, 5, bias, **options).double()
+    x, h, c = noise(2, 3), noise(2, 5), noise(2, 5)
+    hx = (h, c) if kind == "lstm" else h
+    weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
+    with torch.no_grad():
+        found, wanted = function(x, hx, *weights), cell(x, hx)
+    pairs = zip(found, wanted, strict=True) if kind == "lstm" else [(found, wanted)]
+    assert all((a - b).abs().max() <= EXACT for a, b in pairs)
 
 
 class Nets(nn.Module):
