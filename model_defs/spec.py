@@ -7,8 +7,8 @@ from there, so that an app knows what to feed and how to show what comes out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -238,6 +238,9 @@ class ModelSpec:
     this model is also proved on (`toolchain/data/cases.py` has them all). A `baseline` is for
     comparison and is not shipped. `notes` are for the manifest: what was found out of the module
     rather than written by its author.
+
+    `state` says which inputs are memory, by the output that each is fed with next time:
+    `{"hidden": "hidden_out"}`. At the start they are zeros.
     """
 
     name: str
@@ -253,6 +256,7 @@ class ModelSpec:
     baseline: bool = False
     notes: tuple[str, ...] = ()
     call: Callable[..., Any] | None = None
+    state: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         where = f"model '{self.name}'"
@@ -275,6 +279,8 @@ class ModelSpec:
                     do="give the largest error that nobody sees, in the output's own unit",
                 )
         self._check_sizes(where)
+        check_state(self.state, self.inputs, self.outputs, where)
+        object.__setattr__(self, "state", dict(self.state))
 
     def _check_sizes(self, where: str) -> None:
         """Sizes are of inputs, as many of each, of a model that is given its inputs."""
@@ -310,6 +316,72 @@ def size_names(inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
     """What the sizes of these inputs are called together; none where they have one shape each."""
     sized = next((tensor.sizes for tensor in inputs if tensor.sizes), ())
     return tuple(map(size_name, sized))
+
+
+def check_state(
+    state: Mapping[str, str],
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    where: str = "",
+) -> None:
+    """BadSpec unless each output that is named can be the next call's input."""
+    if not isinstance(state, Mapping):
+        raise BadSpec(
+            f"state is a {type(state).__name__}, not names by names",
+            where=where,
+            do="write which input is which output of the last call: {'hidden': 'hidden_out'}",
+        )
+    for name, source in state.items():
+        taken = _named("input", name, inputs, where)
+        _check_pair(taken, _named("output", source, outputs, where), where)
+    sources = [*state.values()]
+    twice = sorted({source for source in sources if sources.count(source) > 1})
+    if twice:
+        raise BadSpec(
+            f"output '{twice[0]}' is the state of two inputs",
+            where=where,
+            do="give each input an output of its own",
+        )
+    if state and len(state) == len(inputs):
+        raise BadSpec(
+            "every input is state, so that nothing new ever goes in",
+            where=where,
+            do="leave what an app feeds out of state",
+        )
+
+
+def said_state(state: Mapping[str, str]) -> str:
+    """Which output becomes which input, for people: `hidden_out -> hidden`."""
+    return ", ".join(f"{source} -> {name}" for name, source in state.items()) or "none"
+
+
+def _named(noun: str, name: str, among: tuple[TensorSpec, ...], where: str) -> TensorSpec:
+    for tensor in among:
+        if tensor.name == name:
+            return tensor
+    known = ", ".join(tensor.name for tensor in among)
+    raise BadSpec(f"state: there is no {noun} '{name}'", where=where, do=f"{noun}s: {known}")
+
+
+def _check_pair(taken: TensorSpec, made: TensorSpec, where: str) -> None:
+    """BadSpec unless an input can be an output of the last call, and zeros at first."""
+    what = f"state: output '{made.name}' does not fit input '{taken.name}'"
+    if (taken.shape, taken.dtype) != (made.shape, made.dtype):
+        sides = f"{made.dtype} {made.shape}, not {taken.dtype} {taken.shape}"
+        raise BadSpec(f"{what}: it is {sides}", where=where, do="give both one shape and one type")
+    if taken.preprocess is not None:
+        raise BadSpec(
+            f"{what}, which is made of pixels",
+            where=where,
+            do=f"leave preprocess of '{taken.name}' away",
+        )
+    low, high = taken.low, taken.high
+    if (low is not None and low > 0) or (high is not None and high < 0):
+        raise BadSpec(
+            f"state: '{taken.name}' is 0 at the start, which its bounds leave out",
+            where=where,
+            do="let low and high reach to 0, or subtract in forward what it starts from",
+        )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def contents() -> Contents:
         },
         "inputs": [IMAGE.to_json()],
         "outputs": [DEPTH.to_json()],
+        "state": {},
         "artifact": {
             **{"path": "tiny.bin", "format": "coreml", "precision": "float16", "notes": []},
             **{"inputs": [port(IMAGE)], "outputs": [port(DEPTH)], "entries": [], "entry": ""},

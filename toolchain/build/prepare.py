@@ -87,6 +87,7 @@ class Prepared:
             "export": self.export.to_json() | {"directory": ""},
             "keep": dict(self.recipe.keep),
             "cases": list(self.cases),
+            "state": dict(self.program.spec.state),
         }
 
 

@@ -62,6 +62,7 @@ def _prove(
             reference.expected,
             exact=recipe.exact,
             truth=reference.truth,
+            state=reference.state,
         )
     finally:
         runner.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from toolchain.build.request import Built, destination
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.parity_report import ParityReport
+from toolchain.data import sequences
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from toolchain.parity.reference import Reference
 
 GOLDEN = ("photo", "noise")
-"""The cases that a bundle holds as golden vectors."""
+"""The cases that a bundle holds as golden vectors; of sequences as many steps."""
+GOLDEN_STEPS = 2
 GOLDEN_AT = ("noise",)
 """The same of each further size."""
 LOADING = Path(__file__).parents[1] / "clients"
@@ -61,17 +64,26 @@ def _contents(
         ),
         inputs=spec.inputs,
         outputs=outputs,
+        state=spec.state,
         artifact=replace(artifact, path=Path(artifact.path.name)),
         notes=(*prepared.program.notes, *tolerance.notes(spec.outputs, outputs)),
         parity=ProofEntry.of(report),
-        golden=tuple(_write_golden(stage, case, reference) for case in GOLDEN),
+        golden=tuple(_write_golden(stage, c, reference) for c in golden_cases(reference.cases)),
         golden_at={
-            name: tuple(_write_golden(stage, case, at, name) for case in GOLDEN_AT)
+            name: tuple(
+                _write_golden(stage, case, at, name) for case in golden_cases(at.cases, GOLDEN_AT)
+            )
             for name, at in further.items()
         },
         tools=tools(),
         compute=prepared.request.compute if target.made.compute_units else None,
     )
+
+
+def golden_cases(cases: Iterable[str], among: Sequence[str] = GOLDEN) -> list[str]:
+    """Of these cases those of the golden vectors: of a model with state the first steps."""
+    parts = {name: sequences.parts_of(name) for name in cases}
+    return [n for n, (case, step) in parts.items() if case in among and step <= GOLDEN_STEPS]
 
 
 def _write_golden(stage: Path, case: str, reference: Reference, size: str = "") -> str:

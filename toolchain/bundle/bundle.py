@@ -4,6 +4,8 @@ depth-ios/
     depth.mlpackage         the artifact (or depth.tflite, or depth.tfjs/)
     manifest.json           what it is, how to feed it, how it was proved
     golden/photo.safetensors    inputs and PyTorch's outputs, to test a device against
+
+Of a model with state it is photo-step-1.safetensors, photo-step-2.safetensors.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +51,11 @@ class Bundle:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self.manifest.outputs
+
+    @property
+    def state(self) -> Mapping[str, str]:
+        """Which input is which output of the last call."""
+        return self.manifest.state
 
     @property
     def sizes(self) -> tuple[str, ...]:

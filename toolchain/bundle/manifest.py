@@ -21,7 +21,7 @@ from converters import formats
 from converters.api import Artifact, Entry, Port
 from converters.sizes import sized
 from model_defs.errors import BadBundle, UnknownName
-from model_defs.spec import NAME, TensorSpec, size_names
+from model_defs.spec import NAME, TensorSpec, check_state, size_names
 from toolchain.bundle import upgrades
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import MANIFEST, check_inside
@@ -113,8 +113,9 @@ class Contents(StrictModel):
     """All that is known of a bundle before its files are counted: what a build writes.
 
     The `path` of the artifact is its name in the bundle. `compute` is where Core ML may compute,
-    which its loading code sets; bundles of other formats have none.
-    `golden_at` are golden vectors of further sizes, by the names of these.
+    which its loading code sets; bundles of other formats have none. `state` names the inputs that
+    are memory, by the output of the last call that each is fed with, zeros at first. `golden_at`
+    are golden vectors of further sizes, by the names of these.
     """
 
     version: Literal[4] = Field(default=4, alias="schema")
@@ -123,6 +124,7 @@ class Contents(StrictModel):
     recipe: RecipeEntry
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    state: Mapping[str, str] = {}
     artifact: Artifact
     notes: tuple[str, ...]
     parity: ProofEntry
@@ -146,6 +148,7 @@ class Contents(StrictModel):
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         if len(set(names)) < len(names):
             raise ValueError("a name stands for two tensors")
+        check_state(self.state, self.inputs, self.outputs)
         _check_ports("inputs", self.inputs, self.artifact.inputs)
         _check_ports("outputs", self.outputs, self.artifact.outputs)
         _check_entries(self.inputs, self.outputs, self.artifact)

@@ -50,12 +50,13 @@ def _manifest_of_2(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manifest_of_3(data: dict[str, Any]) -> dict[str, Any]:
-    """A model had one size."""
+    """A model had one size, and no state that a bundle knew of."""
     both = {
         side: [{**tensor, "sizes": []} for tensor in data[side]] for side in ("inputs", "outputs")
     }
     artifact = {**data["artifact"], "entries": [], "entry": ""}
-    return {**data, "schema": 4, **both, "artifact": artifact, "golden_at": {}}
+    more = {"artifact": artifact, "golden_at": {}, "state": {}}
+    return {**data, "schema": 4, **both, **more}
 
 
 MANIFEST: Mapping[int, Upgrade] = {1: _manifest_of_1, 2: _manifest_of_2, 3: _manifest_of_3}

@@ -62,19 +62,25 @@ class Locked(StrictModel):
     def of(cls, found: Bundle) -> Locked:
         manifest = found.manifest
         return cls(
-            spec=spec_digest(found.inputs, found.outputs),
+            spec=spec_digest(found.inputs, found.outputs, found.state),
             weights=manifest.model.weights,
             recipe=(manifest.recipe.name, *manifest.recipe.passes),
             files={name: entry.sha256 for name, entry in manifest.artifact_files.items()},
         )
 
 
-def spec_digest(inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> str:
+def spec_digest(
+    inputs: Iterable[TensorSpec],
+    outputs: Iterable[TensorSpec],
+    state: Mapping[str, str] | None = None,
+) -> str:
     """The digest of tensors; a number is written as its field's type has it: 0 as 0.0."""
     # A spec that a person wrote has `low=0`, one that was read has 0.0, and both are the same.
     typed = TypeAdapter(tuple[TensorSpec, ...])
     sides = [typed.validate_python([t.to_json() for t in side]) for side in (inputs, outputs)]
-    text = json.dumps([list(map(_said, side)) for side in sides], sort_keys=True)
+    said: list[Any] = [list(map(_said, side)) for side in sides]
+    # Locks from before there was state say nothing of it.
+    text = json.dumps([*said, dict(state)] if state else said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from pydantic import RootModel
 from converters.api import Tensors
 from model_defs.errors import BadRecord, UnknownName
 from model_defs.spec import TensorSpec
-from toolchain.build.ship import GOLDEN
+from toolchain.build.ship import golden_cases
 from toolchain.bundle.files import write_whole, writing
 from toolchain.bundle.manifest import InsidePath
 from toolchain.bundle.reading import DataFile, json_object, validated
@@ -98,7 +98,7 @@ def of_model(subject: Subject, folder: Path) -> list[Snapshot]:
 def _cases(subject: Subject) -> list[str]:
     """Pictures of the user's own, all of them; else the cases of the golden vectors."""
     own = [case for case in subject.inputs if Path(case).suffix]
-    return own or [case for case in GOLDEN if case in subject.inputs]
+    return own or golden_cases(subject.inputs)
 
 
 def _is_picture(spec: TensorSpec) -> bool:

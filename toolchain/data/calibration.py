@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model_defs.pixels import open_picture, to_tensor
 from model_defs.procedures.arrays import Pixels
 from model_defs.spec import ModelSpec
-from toolchain.data import cases
+from toolchain.data import cases, sequences
 from toolchain.data.trunks import Trunks
+
+if TYPE_CHECKING:
+    from converters.api import Program
 
 TEXTURES = Path(__file__).parent / "photos" / "textures"
 SCENES = 6
@@ -21,14 +25,16 @@ SCENES = 6
 Inputs = Mapping[str, np.ndarray]
 
 
-def inputs_for(spec: ModelSpec) -> list[Inputs]:
+def inputs_for(program: Program) -> list[Inputs]:
     """Inputs by name, of pictures where a model takes pictures: textures and drawn scenes.
 
     Inputs beside the pictures are the patterns of the cases in turn; a head gets what its trunk
-    makes of the pictures; a model without pictures gets the cases alone.
+    makes of the pictures; a model without pictures gets the cases alone. State is what the program
+    itself put out last, a few pictures long.
     """
-    trunks = Trunks.of(spec)
-    return [trunks.feed(given) for given in _of_pictures(trunks.first)]
+    trunks = Trunks.of(program.spec)
+    found = [trunks.feed(given) for given in _of_pictures(trunks.first)]
+    return list(sequences.along(program, found)) if program.spec.state else found
 
 
 def _of_pictures(spec: ModelSpec) -> list[Inputs]:

@@ -37,13 +37,13 @@ class Case:
 
 
 def build(
-    inputs: tuple[TensorSpec, ...], names: Iterable[str] = CASES
+    inputs: tuple[TensorSpec, ...], names: Iterable[str] = CASES, step: int = 0
 ) -> dict[str, dict[str, np.ndarray]]:
     """Case -> input name -> (1, C, H, W), the same on every machine.
 
     Inputs that take pictures get pictures through their own pre-processing; others get
     patterns between their bounds, whole numbers where they are such. "zeros" and "ones" are black
-    and white. Raises UnknownName.
+    and white. At a later `step` they have moved on a little, and are darker. Raises UnknownName.
     """
     every = BASE | MORE
     names = tuple(names)
@@ -51,7 +51,7 @@ def build(
         if name not in every:
             raise UnknownName.among("case", name, every)
     return {
-        name: {spec.name: _tensor(every[name], spec, i) for i, spec in enumerate(inputs)}
+        name: {spec.name: _tensor(every[name], spec, i, step) for i, spec in enumerate(inputs)}
         for name in names
     }
 
@@ -109,15 +109,31 @@ def _kind(spec: TensorSpec) -> str:
     return "picture" if spec.kind == "image" and spec.preprocess is not None else spec.kind
 
 
-def _tensor(case: Case, spec: TensorSpec, seed: int) -> np.ndarray:
+STRIDE = 32
+"""At each step what is shown moves by this part of its width, and a place at least."""
+DIMMED = 0.06
+"""At each step what is shown loses this share of its light."""
+
+
+def _tensor(case: Case, spec: TensorSpec, seed: int, step: int = 0) -> np.ndarray:
+    seed += 1000 * step  # noise is new at each step
     if spec.preprocess is not None and spec.kind == "image":
         height, width = spec.shape[2:]
-        return to_tensor(case.picture(height, width, seed), spec)[0]
+        picture = _moved(case.picture(height, width, seed), step, axis=1)
+        dimmed = (picture * (1 - DIMMED * step)).astype(np.uint8) if step else picture
+        return to_tensor(dimmed, spec)[0]
     low = 0.0 if spec.low is None else spec.low
     high = low + 1.0 if spec.high is None else spec.high
     plane = case.plane if not case.needs or spec.kind in case.needs else _blob
-    values = np.broadcast_to(plane(spec, seed), spec.shape) * (high - low) + low
+    shown = _moved(np.broadcast_to(plane(spec, seed), spec.shape), step, axis=-1)
+    if spec.is_float and spec.kind not in ("mask", "clicks"):
+        shown = shown * (1 - DIMMED * step)
+    values = shown * (high - low) + low
     return np.asarray(values if spec.is_float else np.rint(values)).astype(spec.dtype)
+
+
+def _moved(shown: np.ndarray, step: int, axis: int) -> np.ndarray:
+    return np.roll(shown, step * max(1, shown.shape[axis] // STRIDE), axis) if step else shown
 
 
 # Pictures -----------------------------------------------------------------------------------

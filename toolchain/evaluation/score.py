@@ -77,7 +77,7 @@ class SimilarityScorer:
 
     @cached_property
     def inputs(self) -> Sequence[Mapping[str, np.ndarray]]:
-        return calibration.inputs_for(self.model.spec)[::2]
+        return calibration.inputs_for(self.model)[::2]
 
     @cached_property
     def expected(self) -> Sequence[Mapping[str, np.ndarray]]:

@@ -124,6 +124,8 @@ def _judge(
     for backend in choice.backends(subject.artifact.format):
         say(subject.name, backend.name)
         most = len(subject.inputs) if choice.everything else affordable(backend, subject.macs)
+        if most == 1 and subject.reference.state:
+            most = 2  # one step alone would say nothing of state
         rows += _run(subject, backend, most, log)
     for runner, inputs, expected in recorded:
         rows += log.check(runner, inputs, expected, exact=subject.exact)
@@ -186,7 +188,14 @@ def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[Pari
     inputs = dict(islice(subject.inputs.items(), most))
     try:
         exact = subject.exact and not backend.half
-        return log.check(runner, inputs, subject.expected, exact=exact, again=not backend.slow)
+        return log.check(
+            runner,
+            inputs,
+            subject.expected,
+            exact=exact,
+            again=not backend.slow,
+            state=subject.reference.state,
+        )
     finally:
         runner.close()
         log.seconds[backend.name] = time.perf_counter() - start
@@ -220,20 +229,27 @@ class _Log:
         *,
         exact: bool,
         again: bool = True,
+        state: Mapping[str, str] | None = None,
     ) -> tuple[ParityRow, ...]:
-        """parity.check, with every comparison seen; `again`: hints may run the backend again."""
+        """compare.check, with every comparison seen; `again`: hints may run the backend again."""
 
         def seen(row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
             if self.keep:
                 self.answers.setdefault(row.backend, {})[row.case] = dict(got)
             row = self._measured(row, given, want, got)
-            if row.verdict == "failed":
+            if row.verdict == "failed" and not row.hint:
                 row = self._hinted(row, runner.run if again else None, given, want, got)
             self._keep(row, given, want, got)
             return row
 
-        outputs, truth = self.subject.bundle.outputs, self.subject.reference.truth
-        return compare.check(runner, outputs, inputs, expected, exact=exact, truth=truth, seen=seen)
+        return compare.check(
+            *(runner, self.subject.bundle.outputs, inputs, expected),
+            exact=exact,
+            truth=self.subject.reference.truth,
+            seen=seen,
+            state=state,
+            again=again,
+        )
 
     def _measured(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
         if row.error is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from converters.api import Tensors
-from model_defs.errors import RecipeMismatch
+from model_defs.errors import RecipeMismatch, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec, size_name
+from toolchain.data import sequences
 from toolchain.data.trunks import Cases
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 class Answers(Mapping[str, Tensors]):
     """What a program makes of each case, computed when it is asked for and kept."""
 
-    def __init__(self, program: Program, cases: Cases) -> None:
+    def __init__(
+        self, program: Program, cases: Cases, known: Mapping[str, Tensors] | None = None
+    ) -> None:
         from converters.reference import ReferenceRunner
 
-        self._cases = cases
+        self._program, self._cases = program, cases
         self._runner = ReferenceRunner(program)
-        self._known: dict[str, Tensors] = {}
+        self._known: dict[str, Tensors] = dict(known or {})
 
     @cached_property
     def macs(self) -> int:
@@ -44,6 +47,11 @@ class Answers(Mapping[str, Tensors]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._cases)
 
+    def only(self, case: str) -> Answers:
+        """Those to one case."""
+        known = {case: self._known[case]} if case in self._known else {}
+        return Answers(self._program, {case: self._cases[case]}, known)
+
     def __len__(self) -> int:
         return len(self._cases)
 
@@ -53,7 +61,8 @@ class Reference:
     """A model's inputs by case, what PyTorch expects of each, and what outputs may differ by.
 
     `program` is what answers: the model, or what a lossy recipe made of it, which `name` says.
-    It is None where only the answers are known.
+    It is None where only the answers are known. Of a model with `state` the cases are steps of
+    sequences, with the state that the program itself has come to.
     """
 
     cases: Cases
@@ -61,6 +70,7 @@ class Reference:
     outputs: tuple[TensorSpec, ...]
     name: str = "PyTorch"
     program: Program | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -71,6 +81,20 @@ class Reference:
     def emptied(self) -> Reference:
         """The same without its arrays and its program."""
         return replace(self, cases={}, expected={}, program=None)
+
+    def only(self, case: str) -> Reference:
+        """The same with one case: "" is the first, or of sequences the first that has a past.
+
+        Raises UnknownName.
+        """
+        names = [*self.cases]
+        case = case or next((n for n in names if sequences.parts_of(n)[1] == 2), names[0])
+        if case not in self.cases:
+            raise UnknownName.among("case", case, names)
+        expected = self.expected
+        if isinstance(expected, Answers):
+            expected = expected.only(case)
+        return replace(self, cases={case: self.cases[case]}, expected=expected)
 
     def answer(self, inputs: Tensors) -> Tensors:
         """What PyTorch makes of other inputs, here and now; only where the program is known."""
@@ -107,7 +131,7 @@ def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) 
     made = _made(recipe, captured, shipped, cases, captured.spec.outputs)
     expected, outputs = dict(made.expected), made.outputs
     if recipe.integer:
-        other = dict(Answers(tolerance.jittered(shipped), cases))
+        other = dict(_answered(tolerance.jittered(shipped), cases)[1])
         outputs = tolerance.widened(outputs, expected, other)
     return replace(made, expected=expected, outputs=outputs)
 
@@ -130,7 +154,8 @@ def of_build_at(
     expected, outputs = dict(made.expected), made.outputs
     if recipe.integer:
         _check_scales(recipe, default, replace(made, expected=expected), captured)
-        other = dict(Answers(tolerance.jittered(replace(shipped, spec=spec)), cases))
+        jittered = tolerance.jittered(replace(shipped, spec=spec))
+        other = dict(_answered(jittered, cases)[1])
         outputs = tolerance.widened(outputs, expected, other)
     return replace(made, expected=expected, outputs=outputs)
 
@@ -174,8 +199,8 @@ def at(
     tolerances = {output.name: output.tolerance for output in default.outputs}
     outputs = tuple(replace(one, tolerance=tolerances[one.name]) for one in outputs)
     program = replace(default.program, spec=spec)
-    answers = Answers(program, cases)
-    return replace(default, cases=cases, expected=answers, outputs=outputs, program=program)
+    given, answers = _answered(program, cases)
+    return replace(default, cases=given, expected=answers, outputs=outputs, program=program)
 
 
 def of_model(
@@ -201,4 +226,13 @@ def _made(
     # What a lossy recipe changes is judged by the metric: its files are held to its own numbers.
     program = shipped if recipe.lossy else captured
     name = f"PyTorch after {recipe.name}" if recipe.lossy else "PyTorch"
-    return Reference(cases, Answers(program, cases), outputs, name, program)
+    given, expected = _answered(program, cases)
+    return Reference(given, expected, outputs, name, program, program.spec.state)
+
+
+def _answered(program: Program, cases: Cases) -> tuple[Cases, Answers]:
+    """The cases, with a program's own state where it has one, and its answers to them."""
+    if not program.spec.state:
+        return cases, Answers(program, cases)
+    given, made = sequences.unrolled(program, cases)
+    return given, Answers(program, given, made)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from converters.api import Artifact, Tensors
 from model_defs import lookup, zoo
-from model_defs.errors import BadBundle, UnknownName
-from model_defs.spec import ModelSpec, TensorSpec
+from model_defs.errors import BadBundle
+from model_defs.spec import ModelSpec, TensorSpec, said_state
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.weights import UNTRAINED
-from toolchain.data import cases
+from toolchain.data import cases, sequences
 from toolchain.data.trunks import Cases, Trunks
 from toolchain.parity import reference
 from toolchain.parity.reference import Reference
@@ -23,8 +23,6 @@ from toolchain.recipes.recipes import Recipe
 
 if TYPE_CHECKING:
     from converters.api import Program
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,8 @@ class Subjects:
         if model is None and not self._is_known(bundle):
             inputs, expected = golden(bundle)
             why = f"golden vectors: {_unknown(bundle)}"
-            found = Subject(bundle, Reference(inputs, expected, bundle.outputs, why))
+            known = Reference(inputs, expected, bundle.outputs, why, state=bundle.state)
+            found = Subject(bundle, known)
             rest = {size: self.of(bundle.at(size), None) for size in bundle.sizes[1:]}
             return replace(found, further=rest)
         if model is None or isinstance(model, str):
@@ -120,6 +119,7 @@ class Subjects:
         spec = replace(program.spec, inputs=seen.inputs, outputs=seen.outputs)
         cases = self._case_arrays(spec)
         made = reference.at(default, seen.outputs, spec, cases)
+        made = made if self._case is None else made.only(self._case)
         return Subject(seen, made, replace(program, spec=spec))
 
     def _is_known(self, bundle: Bundle) -> bool:
@@ -139,14 +139,15 @@ class Subjects:
 
     def _reference(self, program: Program, recipe: Recipe, bundle: Bundle) -> Reference:
         """Kept, but of one model at a time, for the arrays are large; a lossy recipe's is not."""
-        inputs = self._inputs(program.spec)
-        if recipe.lossy:
-            return reference.of_model(recipe, program, inputs, bundle.outputs)
         key = program.spec, bool(recipe.pruned)
-        if key not in self._references:
-            made = reference.of_model(recipe, program, inputs, bundle.outputs)
+        if not recipe.lossy and key in self._references:
+            return self._references[key]
+        inputs = self._inputs(program.spec)
+        made = reference.of_model(recipe, program, inputs, bundle.outputs)
+        made = made if self._case is None else made.only(self._case)
+        if not recipe.lossy:
             self._references = {key: made}
-        return self._references[key]
+        return made
 
     def _inputs(self, spec: ModelSpec) -> Cases:
         """The cases of a model, of one at a time."""
@@ -156,22 +157,14 @@ class Subjects:
 
     def _case_arrays(self, spec: ModelSpec) -> Cases:
         trunks = Trunks.of(spec)
-        return trunks.feed_all(self._pictures(trunks.first))
-
-    def _pictures(self, spec: ModelSpec) -> Cases:
         if self._folder is not None:
-            return self._only(cases.of_folder(self._folder, spec.inputs))
-        names = cases.names_for(spec.inputs)
-        return cases.build(spec.inputs, tuple(self._only(dict.fromkeys(names))))
-
-    def _only(self, found: dict[str, T]) -> dict[str, T]:
-        """The case that was asked for, out of these."""
-        if self._case is None:
-            return found
-        case = self._case or next(iter(found))
-        if case not in found:
-            raise UnknownName.among("case", case, found)
-        return {case: found[case]}
+            return trunks.cases_of_folder(self._folder)
+        first = trunks.first
+        names = cases.names_for(tuple(t for t in first.inputs if t.name not in first.state))
+        # Of the steps of a sequence, the last needs all before it.
+        base = sequences.parts_of(self._case or names[0])[0]
+        one = self._case is not None and base in names
+        return trunks.build_cases((base,) if one else names)
 
 
 def golden(bundle: Bundle) -> tuple[Cases, Cases]:
@@ -213,6 +206,13 @@ def _check_same(bundle: Bundle, program: Program) -> None:
             )
         for mine, its in zip(ours, theirs, strict=True):
             _check_rules(noun, mine, its, bundle)
+    if dict(bundle.state) != dict(spec.state):
+        raise BadBundle(
+            f"the bundle says state is {said_state(bundle.state)}, {spec.name} "
+            f"{said_state(spec.state)}",
+            where=str(bundle.directory),
+            do="build the bundle again: an app would feed it wrongly",
+        )
 
 
 def _check_rules(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle) -> None:

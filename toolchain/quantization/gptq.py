@@ -72,7 +72,7 @@ def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[st
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 name = f"{path}.weight" if path else "weight"
                 stack.callback(layer.register_forward_hook(hook(name)).remove)
-        for given in calibration.inputs_for(program.spec):
+        for given in calibration.inputs_for(program):
             program.module(*(torch.from_numpy(given[s.name]) for s in program.spec.inputs))
     return found
 

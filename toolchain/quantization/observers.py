@@ -62,7 +62,7 @@ def inputs_of(program: Program) -> list[tuple[Tensor, ...]]:
 
     return [
         tuple(torch.from_numpy(given[spec.name]) for spec in program.spec.inputs)
-        for given in calibration.inputs_for(program.spec)
+        for given in calibration.inputs_for(program)
     ]
 
 

@@ -93,7 +93,7 @@ class _Outputs:
 
     @classmethod
     def of(cls, program: Program) -> _Outputs:
-        inputs = calibration.inputs_for(program.spec)
+        inputs = calibration.inputs_for(program)
         some = inputs[:: max(1, len(inputs) // LOOKED_AT)][:LOOKED_AT]
         runner = ReferenceRunner(program)
         return cls(program, some, [runner.run(given) for given in some])

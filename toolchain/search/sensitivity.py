@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.capture import capture
-from converters.reference import ReferenceRunner
 from model_defs import lookup
 from model_defs.errors import RecipeMismatch
+from toolchain.data import sequences
 from toolchain.data.trunks import Trunks
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes.recipes import Recipe
@@ -32,9 +32,7 @@ def measure_model(
     (name,) = lookup.expand(name)
     spec = lookup.load(name)
     program = capture(spec, recipe.weights_of(spec, weights))
-    inputs = Trunks.of(spec).build_cases()
-    runner = ReferenceRunner(program)
-    judge = Judge(inputs, {case: runner.run(given) for case, given in inputs.items()})
+    judge = Judge(*sequences.unrolled(program, Trunks.of(spec).build_cases()))
     dropped = None
     if scenes:
         scorer = find_scorer(program, scenes)
