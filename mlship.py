@@ -124,17 +124,18 @@ def convert(
     tolerance: float | Mapping[str, float] | None = None,
     batch: int = 1,
     sizes: Sequence[tuple[int, int]] = (),
+    state: Mapping[str, str] | None = None,
     say: Say | None = None,
 ) -> list[Built]:
     """Bundles of a model for targets ("ios", "android", "web", a list of them, or "all").
 
     A module in memory needs an example of its inputs and nothing else: see `describe`, which
-    takes `name`, `tolerance` and `batch`, too. It stays as it is. The file of a model (.pt2, .onnx,
-    TorchScript, a folder of transformers) may need one for its sizes, types and ranges: a tensor,
-    a tuple of them, or a dict by the names of its inputs. All else is as `build` takes it.
-    What was found of a module by running it is in the notes of each bundle. `sizes` are further
-    heights and widths of the first input that is a picture: one file then has an entry for each,
-    and weights once.
+    takes `name`, `tolerance`, `batch` and `state`, too. It stays as it is. The file of a model
+    (.pt2, .onnx, TorchScript, a folder of transformers) may need one for its sizes, types and
+    ranges: a tensor, a tuple of them, or a dict by the names of its inputs. All else is as `build`
+    takes it. What was found of a module by running it is in the notes of each bundle. `sizes` are
+    further heights and widths of the first input that is a picture: one file then has an entry for
+    each, and weights once.
 
     A bundle is proved equal to PyTorch before it is written. What became of each target is in
     the list: `ok`, `bundle`, or `problems`, or `error`. Raised is what concerns all targets.
@@ -144,14 +145,16 @@ def convert(
 
     spec: Models
     if isinstance(model, str | Path | ModelSpec | Product):
-        if name is not None or tolerance is not None:
+        if name is not None or tolerance is not None or state is not None:
             raise BadSpec(
-                "name and tolerance are for a module that is in memory",
+                "name, tolerance and state are for a module that is in memory",
                 do="leave them away: the specification says them itself",
             )
         spec = model if example_inputs is None else _with_example(model, example_inputs)
     else:
-        spec = describe(model, example_inputs, name=name, tolerance=tolerance, batch=batch)
+        spec = describe(
+            model, example_inputs, name=name, tolerance=tolerance, batch=batch, state=state
+        )
     return build(
         spec,
         targets=targets,
@@ -171,6 +174,7 @@ def describe(
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
     batch: int = 1,
+    state: Mapping[str, str] | None = None,
 ) -> ModelSpec:
     """The specification of a module that is in memory, found by running a copy of it once.
 
@@ -180,7 +184,8 @@ def describe(
     batch of pictures, the first `batch` are taken. `name` is the
     class's if there is none: UNet becomes u-net. `tolerance` is the largest error that nobody
     sees, in the output's own unit, for all outputs or by name; a first guess is 1 % of an output's
-    range on the example, and of labels 1 % may differ. The `notes` of the result say what was
+    range on the example, and of labels 1 % may differ. `state` says which input is which output of
+    the last call: {"hidden": "hidden_out"}, zeros at first. The `notes` of the result say what was
     found.
     """
     from torch import nn
@@ -198,7 +203,9 @@ def describe(
             "what the module takes is not known",
             do="pass an example of its inputs: (torch.rand(1, 3, 224, 224),)",
         )
-    return described.describe(module, example_inputs, name=name, tolerance=tolerance, batch=batch)
+    return described.describe(
+        module, example_inputs, name=name, tolerance=tolerance, batch=batch, state=state
+    )
 
 
 def build(

@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any, cast
 
@@ -15,8 +16,18 @@ from torch import nn
 from converters import example
 from converters.capture import HALVES, cast_halves, uncompiled, user_code
 from converters.signature import leaves, names_of
+from converters.stepping import as_state, proposed_state
 from model_defs.errors import BadModule, BadSpec, UnknownName
-from model_defs.spec import DTYPES, Dtype, Kind, ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.spec import (
+    DTYPES,
+    Dtype,
+    Kind,
+    ModelSpec,
+    Postprocess,
+    Preprocess,
+    TensorSpec,
+    check_state,
+)
 
 LONGEST_NAME = 100
 """So many characters of a model's name: the names of files that begin with it have to end, too."""
@@ -35,6 +46,7 @@ def describe(
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
     batch: int = 1,
+    state: Mapping[str, str] | None = None,
 ) -> ModelSpec:
     """The specification of a module by an example of its inputs; `notes` say what was found.
 
@@ -42,7 +54,7 @@ def describe(
     first `batch` are taken. Inputs are named as forward or their keys name them, outputs after
     their keys, or `output`, `output1` and so on. An input of one or three channels is a picture.
     `tolerance` is one for all outputs, or by name; else it is a hundredth of an output's range, or
-    of its labels. What an example may be is said by `example.read`.
+    of its labels. `state` is ModelSpec's. What an example may be is said by `example.read`.
 
     Raises BadModule where it cannot be copied or does not run, BadSpec for an example, a name or
     a tolerance that is none, and what ModelSpec raises.
@@ -62,7 +74,7 @@ def describe(
             result = call(ours, *given.inputs.values())
         else:
             result = ours(*given.inputs.values()) if given.args else ours(**given.inputs)
-    return describe_run(name, ours, given.inputs, result, tolerance, notes, call)
+    return describe_run(name, ours, given.inputs, result, tolerance, notes, call, state)
 
 
 def describe_run(
@@ -73,6 +85,7 @@ def describe_run(
     tolerance: float | Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
     call: Callable[..., Any] | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> ModelSpec:
     """The specification of a module that was run: its inputs by name, and what it returned.
 
@@ -81,13 +94,25 @@ def describe_run(
     """
     taken = _inputs([*inputs], [*inputs.values()])
     outputs, unused = _outputs(result, frozenset(inputs), tolerance)
+    held = dict(state or {})
+    check_state(held, tuple(map(as_state, taken)), outputs)
+    made = dict(zip(*_named_leaves(result, frozenset(inputs)), strict=True))
+    taken = tuple(
+        _remembered(t, inputs[t.name], made[held[t.name]]) if t.name in held else t for t in taken
+    )
     return ModelSpec(
         name,
         lambda: copy.deepcopy(module),
         inputs=taken,
         outputs=outputs,
-        notes=(*notes, *_notes(taken, outputs, tolerance), *map(_unused_note, unused)),
+        notes=(
+            *notes,
+            *_notes(taken, outputs, tolerance),
+            *map(_unused_note, unused),
+            *([] if held else _state_notes(taken, outputs)),
+        ),
         call=call,
+        state=held,
     )
 
 
@@ -239,9 +264,7 @@ def _outputs(
     result: Any, taken: frozenset[str], tolerance: float | Mapping[str, float] | None
 ) -> tuple[tuple[TensorSpec, ...], list[str]]:
     """The outputs, and the names of what forward returned that is no tensor."""
-    found = list(leaves(result))
-    names = names_of(found, taken)
-    known = {n: leaf.value for n, leaf in zip(names, found, strict=True)}
+    known = dict(zip(*_named_leaves(result, taken), strict=True))
     tensors = {name: one for name, one in known.items() if isinstance(one, torch.Tensor)}
     if not tensors:
         raise BadModule(
@@ -254,6 +277,31 @@ def _outputs(
                 raise UnknownName.among("output", name, tensors)
     outputs = tuple(_output(name, one, tolerance) for name, one in tensors.items())
     return outputs, [name for name in known if name not in tensors]
+
+
+def _named_leaves(result: Any, taken: frozenset[str]) -> tuple[list[str], list[Any]]:
+    """The names of what forward returned, and the values."""
+    found = list(leaves(result))
+    return names_of(found, taken), [leaf.value for leaf in found]
+
+
+def _remembered(spec: TensorSpec, given: torch.Tensor, made: torch.Tensor) -> TensorSpec:
+    """An input as state, whose bounds hold what is given and what comes of it."""
+    if spec.dtype == "bool":
+        return as_state(spec)
+    both = torch.cat([given.flatten(), made.detach().flatten().to(given.dtype)])
+    if not spec.is_float:
+        return as_state(replace(spec, low=int(both.min()), high=max(1, int(both.max()))))
+    low, high = _bounds(torch.cat([both, torch.zeros(1)]))
+    return as_state(replace(spec, low=low, high=high, preprocess=None))
+
+
+def _state_notes(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> list[str]:
+    proposed = proposed_state(inputs, outputs)
+    if not proposed:
+        return []
+    how = ", ".join(f"'{name}': '{source}'" for name, source in proposed.items())
+    return [f"by their names these may be the next call's inputs: state={{{how}}}"]
 
 
 def _output(

@@ -164,6 +164,7 @@ PORTRAIT_VIDEO = ModelSpec(
     (_mask(SIZE),),
     summary="the person in a frame, given the last frame's mask",
     weights=path_of("portrait-video"),
+    state={"previous_mask": "mask"},
 )
 PORTRAIT_HEAD = ModelSpec(
     "portrait-head",

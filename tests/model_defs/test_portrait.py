@@ -24,6 +24,7 @@ def test_the_mask_of_a_frame_fits_as_the_previous_mask_of_the_next():
     spec = zoo.load("portrait-video")
     (mask,), (_, previous) = spec.outputs, spec.inputs
     assert previous.kind == "state"
+    assert spec.state == {previous.name: mask.name}
     assert (mask.shape, mask.unit, mask.low, mask.high) == (
         (previous.shape, previous.unit, previous.low, previous.high)
     )

@@ -30,12 +30,14 @@ def chosen_output(found: Bundle, wanted: str | None) -> TensorSpec:
 def read_inputs(
     found: Bundle, first: Path | None, extra: tuple[str, ...]
 ) -> tuple[dict[str, np.ndarray], Placement]:
-    """Every input's tensor, and where the first picture lies."""
+    """Every input's tensor, without state that no file is of, and where the first picture lies."""
     files = _files(found, first, extra)
     tensors: dict[str, np.ndarray] = {}
     placement: Placement | None = None
     for spec in found.inputs:
-        path = files[spec.name]
+        path = files.get(spec.name)
+        if path is None:
+            continue
         if path.suffix.lower() in (".safetensors", ".npy"):
             tensors[spec.name] = _read_tensor(path, spec)
         else:
@@ -48,7 +50,8 @@ def _files(found: Bundle, first: Path | None, extra: tuple[str, ...]) -> dict[st
     names = [spec.name for spec in found.inputs]
     files: dict[str, Path] = {}
     if first is not None and first.suffix == ".safetensors":
-        files = dict.fromkeys(names, first)
+        held = _names_in(first)
+        files = {name: first for name in names if name in held or name not in found.state}
     elif first is not None:
         takers = [spec.name for spec in found.inputs if spec.preprocess is not None]
         if not takers:
@@ -62,13 +65,24 @@ def _files(found: Bundle, first: Path | None, extra: tuple[str, ...]) -> dict[st
         if name not in names:
             raise UnknownName.among("input", name, names)
         files[name] = Path(path)
-    missing = [name for name in names if name not in files]
+    missing = [name for name in names if name not in files and name not in found.state]
     if missing:
         raise BadPicture(
             f"{found.name} also needs {', '.join(missing)}",
             do=" ".join(f"--input {name}=FILE" for name in missing),
         )
     return files
+
+
+def _names_in(path: Path) -> set[str]:
+    """The tensors of a .safetensors file; none of one that is not read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError):
+        return set()
 
 
 def _read_picture(path: Path, spec: TensorSpec) -> tuple[np.ndarray, Placement]:

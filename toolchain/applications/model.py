@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from converters.stepping import Stepper
 from model_defs.errors import BackendUnavailable, BadPicture, UnknownName
 from model_defs.pixels import Placement, to_picture
 from model_defs.spec import TensorSpec
@@ -30,6 +31,7 @@ class Model:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._runner = RunningModel.of_bundle(bundle).runner
+        self._steps = Stepper(self._runner, bundle.inputs, bundle.state)
         self._closed = False
 
     @property
@@ -50,6 +52,8 @@ class Model:
 
         UnknownName for an input that the model does not have, BadPicture for one that is missing,
         of another shape, or not all finite numbers. BackendUnavailable once it is closed.
+
+        What is state may be left out: it is what the last call put out, and zeros at first.
         """
         if self._closed:
             raise BackendUnavailable(
@@ -64,9 +68,18 @@ class Model:
         for name in arrays:
             if name not in known:
                 raise UnknownName.among("input", name, known)
-        found = self._runner.run({name: _fitting(arrays, spec) for name, spec in known.items()})
+        given = {
+            name: _fitting(arrays, spec)
+            for name, spec in known.items()
+            if name in arrays or name not in self.bundle.state
+        }
+        found = self._steps.run(given)
         types = {spec.name: spec.dtype for spec in self.outputs}
         return {name: array.astype(types[name], copy=False) for name, array in found.items()}
+
+    def reset(self) -> None:
+        """The next call is the first again: its state is zeros."""
+        self._steps.reset()
 
     def picture(self, path: Path | str, output: str | None = None) -> Image:
         """What the model makes of a picture, laid over it: its first output, or the named one.

@@ -13,7 +13,9 @@ from model_defs.spec import TensorSpec
 from toolchain.applications.inputs import chosen_output, read_inputs
 from toolchain.applications.model import Model, shown
 from toolchain.bundle import bundle as bundles
+from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import writing
+from toolchain.data.cases import pictures_in
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -30,11 +32,14 @@ def run_bundle(
 
     `first` is the picture of the first input that takes one, or a .safetensors file with
     every input. `out` is a picture, or a .safetensors file for every output. `size` is one of
-    the bundle's, None its default. Raises UnknownName for a size that it has not, BadPicture for
-    files that do not fit, BadBundle for a damaged bundle.
+    the bundle's, None its default. A folder of pictures is run in order of their names, and `out`
+    is then a folder. Raises UnknownName for a size that it has not, BadPicture for files that do
+    not fit, BadBundle for a damaged bundle.
     """
     found = bundles.read(directory)
     found = found.at(size) if size else found
+    if first is not None and first.is_dir():
+        return _run_folder(found, first, extra, wanted, out)
     chosen = None if out.suffix == ".safetensors" else chosen_output(found, wanted)
     inputs, placement = read_inputs(found, first, extra)
     with Model(found) as model:
@@ -43,6 +48,27 @@ def run_bundle(
         _write(out, outputs, chosen, placement)
     name = chosen.name if chosen else ", ".join(outputs)
     return {"out": str(out), "output": name, "backend": model.backend}
+
+
+def _run_folder(
+    found: Bundle, folder: Path, extra: tuple[str, ...], wanted: str | None, out: Path
+) -> dict[str, Any]:
+    """Each picture of a folder in its turn: of a model with state, the frames of a video."""
+    if out.suffix:
+        raise BadPicture("a folder of pictures becomes a folder", where=str(out), do="-o frames/")
+    chosen = chosen_output(found, wanted)
+    frames = pictures_in(folder)
+    with Model(found) as model:
+        for frame in frames:
+            inputs, placement = read_inputs(found, frame, extra)
+            if frame is not frames[0]:  # a state of the user's own is what the first begins with
+                inputs = {name: x for name, x in inputs.items() if name not in found.state}
+            outputs = model.run(inputs)
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
+                _write(out / f"{frame.stem}.png", outputs, chosen, placement)
+    shown = {"out": str(out), "output": chosen.name, "backend": model.backend}
+    return {**shown, "pictures": len(frames)}
 
 
 def _write(

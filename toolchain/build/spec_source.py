@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from converters.stepping import as_state, proposed_state
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
 HEAD = '''"""What `mlship spec` found of {target} by running it once. It is yours to change."""
@@ -18,6 +19,7 @@ HEAD = '''"""What `mlship spec` found of {target} by running it once. It is your
 
 def source(spec: ModelSpec, model: str, call: str = "", weights: Path | None = None) -> str:
     """The file, for the folder that it is asked in; `model` is path/to/file.py:Net, `call` code."""
+    spec = _with_state(spec)
     path, _, attribute = model.rpartition(":")
     relative = Path(os.path.relpath(path))
     used = {type(rule).__name__ for t in (*spec.inputs, *spec.outputs) for rule in _rules(t)}
@@ -30,10 +32,19 @@ def source(spec: ModelSpec, model: str, call: str = "", weights: Path | None = N
         text += f"{side} = (\n{tensors})\n"
     build = attribute if _is_made(model) else f"lambda: {attribute}"
     more = [f"    call={call},\n"] if call else []
+    if spec.state:
+        more.append(f"    state={json.dumps(spec.state)},\n")
     if weights is not None:
         more.append(f"    weights=HERE / {quoted(Path(os.path.relpath(weights)).as_posix())},\n")
     fixed = f"    {quoted(spec.name)},\n    {build},\n    inputs=inputs,\n    outputs=outputs,\n"
     return f"{text}spec = ModelSpec(\n{fixed}{''.join(more)})\n"
+
+
+def _with_state(spec: ModelSpec) -> ModelSpec:
+    """With the state that its names propose, where none is said."""
+    state = spec.state or proposed_state(spec.inputs, spec.outputs)
+    inputs = tuple(as_state(t) if t.name in state else t for t in spec.inputs)
+    return replace(spec, state=state, inputs=inputs)
 
 
 def _is_made(model: str) -> bool:

@@ -21,7 +21,9 @@ from toolchain.cli.command import command, print_result
 )
 @click.option("--output", "wanted", help="Which output to write as a picture.")
 @click.option("--size", metavar="HxW", help="Which of the bundle's sizes; the default if none.")
-@click.option("-o", "--out", "out", type=Path, required=True, help="A picture or .safetensors.")
+@click.option(
+    "-o", "--out", "out", type=Path, required=True, help="A picture, .safetensors, or a folder."
+)
 def run(
     bundle: Path,
     picture: Path | None,
@@ -32,6 +34,9 @@ def run(
     as_json: bool,
 ) -> int:
     """Run BUNDLE on a PICTURE, pixels to pixels, and write what comes out.
+
+    A folder of pictures is run in order of their names, into the folder `--out`: a model with state
+    is fed with what it put out at the picture before.
 
     PICTURE may also be a .safetensors file with one tensor an input: so that a head runs on
     what its trunk wrote.

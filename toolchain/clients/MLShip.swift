@@ -5,6 +5,9 @@
 //   let result = try model.run(["image": .picture(picture)])
 //   let shown = try model.picture("depth", result)   // of the source's size
 //
+// A model with state (`state` in the manifest) remembers: call run() for each frame, reset() before
+// the first of another video. One at a time: a model is not to be run on two threads.
+//
 // The compute units are those of `mlship build --compute`. Tensors are in PyTorch's layout,
 // (1, C, H, W). Resizing is written to be bit for bit what Python's Pillow computes, step by
 // step as in mlship.mjs, which is tested against it.
@@ -104,6 +107,8 @@ public struct Manifest: Decodable {
     }
 
     public var inputs, outputs: [Spec]
+    /// Which input is which output of the last call.
+    let state: [String: String]?
     var artifact: Artifact
     let compute: String
 
@@ -479,6 +484,8 @@ public final class MLShip {
 
     public let manifest: Manifest
     public let model: MLModel
+    /// What the last call left for the next, by the input that it becomes.
+    private var held: [String: Tensor] = [:]
 
     /// Compiles and loads the bundle's package with the compute units that its manifest names.
     /// `size` is one of the bundle's, "512x384" (height x width), nil the default; a bundle of
@@ -500,12 +507,13 @@ public final class MLShip {
         model = try MLModel(contentsOf: compiled, configuration: configuration)
     }
 
-    /// Inputs by name: pictures for those that declare pre-processing, else tensors.
+    /// Inputs by name: pictures for those that declare pre-processing, else tensors. Those that the
+    /// manifest calls state may be left out: they are what the last call put out, and zeros at first.
     public func run(_ inputs: [String: Input]) throws -> Result {
         var placement: Placement?
         var features: [String: MLFeatureValue] = [:]
         for spec in manifest.inputs {
-            guard let given = inputs[spec.name],
+            guard let given = inputs[spec.name] ?? remembered(spec),
                 let port = manifest.artifact.inputs.first(where: { $0.name == spec.name })
             else { throw MLShipError("input '\(spec.name)' is missing") }
             let logical: Tensor
@@ -538,7 +546,22 @@ public final class MLShip {
             let back = port.axes.indices.map { port.axes.firstIndex(of: $0)! }
             outputs[port.name] = transposed(Tensor(shape: shaped.shape, data: shaped.scalars), back)
         }
+        for (input, output) in manifest.state ?? [:] {
+            held[input] = outputs[output]
+        }
         return Result(outputs: outputs, placement: placement)
+    }
+
+    /// The next call is the first again: its state is zeros.
+    public func reset() {
+        held = [:]
+    }
+
+    private func remembered(_ spec: Manifest.Spec) -> Input? {
+        guard let state = manifest.state, state[spec.name] != nil else { return nil }
+        let count = spec.shape.reduce(1, *)
+        let zeros = Tensor(shape: spec.shape, data: [Float](repeating: 0, count: count))
+        return .tensor(held[spec.name] ?? zeros)
     }
 
     /// An output of `run` as a picture of the source's size.

@@ -7,6 +7,9 @@
 //   const { outputs, placement } = await model.run({ image: canvasContext.getImageData(...) });
 //   const picture = model.picture('depth', outputs.depth, placement);   // ImageData-like, RGBA
 //
+// A model with state (`state` in the manifest) remembers: call run() for each frame, reset() before
+// the first of another video.
+//
 // Pictures are {width, height, data} with RGBA bytes. Tensors are {shape, data} in PyTorch's
 // layout (1, C, H, W), whatever the layout of the file. Resizing is bit for bit what Python's
 // Pillow computes, so that a mask on the web is the mask that was tested.
@@ -275,34 +278,77 @@ export class Model {
   }
 
   constructor(tf, manifest, graph) {
-    Object.assign(this, { tf, manifest, graph });
+    // `held` are the tensors that the last call left for the next, by the input that they become.
+    Object.assign(this, { tf, manifest, graph, held: {} });
   }
 
   // Inputs by name: pictures for those that declare pre-processing, else {shape, data} tensors.
-  async run(inputs) {
-    const { inputs: specs, artifact } = this.manifest;
+  // Those that the manifest calls state may be left out: they are what the last call put out, and
+  // zeros at first. `wanted` names the outputs that are read back, all if there is none: state
+  // that is not wanted never leaves the backend.
+  async run(inputs, wanted = null) {
+    const { inputs: specs, outputs: made, artifact, state = {} } = this.manifest;
+    const unknown = wanted?.find((name) => !made.some((spec) => spec.name === name));
+    if (unknown) throw new Error(`there is no output '${unknown}'`);
     const { inputs: fed, outputs: fetched } = this.graph.modelSignature;
     let placement = null;
-    const feeds = {};
-    for (const spec of specs) {
-      const given = inputs[spec.name];
-      if (!given) throw new Error(`input '${spec.name}' is missing`);
-      const made = 'width' in given ? toTensor(given, spec) : { tensor: given };
-      placement ??= made.placement ?? null;
-      const port = artifact.inputs.find((p) => p.name === spec.name);
-      const stored = transpose(made.tensor, port.axes);
-      const data = KINDS[port.dtype]?.from(stored.data) ?? stored.data;
-      feeds[fed[port.stored_as].name] = this.tf.tensor(data, stored.shape, port.dtype);
+    const [feeds, own] = [{}, []];
+    let results = [];
+    try {
+      for (const spec of specs) {
+        const given = inputs[spec.name];
+        const port = artifact.inputs.find((p) => p.name === spec.name);
+        const node = fed[port.stored_as].name;
+        if (!given && !(spec.name in state)) throw new Error(`input '${spec.name}' is missing`);
+        if (!given && this.held[spec.name]) {
+          feeds[node] = this.held[spec.name];
+          continue;
+        }
+        const read = given && 'width' in given ? toTensor(given, spec) : { tensor: given };
+        placement ??= read.placement ?? null;
+        feeds[node] = given ? this.#stored(read.tensor, port) : this.tf.zeros(port.shape, port.dtype);
+        own.push(feeds[node]);
+      }
+      const nodes = artifact.outputs.map((port) => fetched[port.stored_as].name);
+      results = [this.graph.execute(feeds, nodes)].flat();
+      this.#hold(state, results);
+      const outputs = {};
+      for (const [i, port] of artifact.outputs.entries()) {
+        if (wanted && !wanted.includes(port.name)) continue;
+        const stored = { shape: results[i].shape, data: await results[i].data() };
+        outputs[port.name] = transpose(stored, inverse(port.axes));
+      }
+      return { outputs, placement };
+    } finally {
+      this.tf.dispose([results, own]);
     }
-    const nodes = artifact.outputs.map((port) => fetched[port.stored_as].name);
-    const results = [this.graph.execute(feeds, nodes)].flat();
-    const outputs = {};
-    for (const [i, port] of artifact.outputs.entries()) {
-      const stored = { shape: results[i].shape, data: await results[i].data() };
-      outputs[port.name] = transpose(stored, inverse(port.axes));
+  }
+
+  // The next call is the first again: its state is zeros.
+  reset() {
+    this.tf.dispose(Object.values(this.held));
+    this.held = {};
+  }
+
+  #stored(tensor, port) {
+    const stored = transpose(tensor, port.axes);
+    const data = KINDS[port.dtype]?.from(stored.data) ?? stored.data;
+    return this.tf.tensor(data, stored.shape, port.dtype);
+  }
+
+  // Keeps the outputs that are the next call's inputs, in the layout of these, on the backend.
+  #hold(state, results) {
+    const { inputs, outputs } = this.manifest.artifact;
+    const next = {};
+    for (const [name, source] of Object.entries(state)) {
+      const [to, i] = [inputs.find((p) => p.name === name), outputs.findIndex((p) => p.name === source)];
+      const order = to.axes.map((axis) => outputs[i].axes.indexOf(axis));
+      const same = order.every((axis, k) => axis === k);
+      // A clone shares the numbers; the result itself is let go with all others.
+      next[name] = same ? this.tf.clone(results[i]) : this.tf.transpose(results[i], order);
     }
-    this.tf.dispose([results, Object.values(feeds)]);
-    return { outputs, placement };
+    this.reset();
+    this.held = next;
   }
 
   // An output of `run` as an RGBA picture of the source's size.
@@ -313,6 +359,7 @@ export class Model {
   }
 
   dispose() {
+    this.reset();
     this.graph.dispose();
   }
 }

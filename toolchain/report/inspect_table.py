@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.measure.units import bytes_text
-from model_defs.spec import TensorSpec
+from model_defs.spec import TensorSpec, said_state
 from toolchain.bench.size import measure_bundle, stored_bytes
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.pass_record import PassRecord
@@ -37,6 +37,8 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
     if (partitions := partitions_of(bundle)) is not None:
         rows.add_row("XNNPACK", f"{partitions}{' (at the default size)' if bundle.sizes else ''}")
     rows.add_row("made with", ", ".join(f"{k} {v}" for k, v in manifest.tools.items()))
+    if manifest.state:
+        rows.add_row("state", f"{said_state(manifest.state)}, zeros at first")
     for note in manifest.all_notes:
         rows.add_row("note", note)
     rows.add_row("checksums", f"{len(manifest.files)} files verified")

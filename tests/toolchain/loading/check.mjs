@@ -20,7 +20,10 @@ const COMMANDS = {
     encode(toPicture({ shape: tensor.shape, data: floats(tensor.data) }, rule, placement).data),
   run: runBundle,
   feed: feedBundle,
+  steps: stepBundle,
 };
+
+let memory; // of the runtime that was loaded last
 
 async function loaded({ node, bundle, size }) {
   const at = (name) => import(pathToFileURL(path.join(node, 'node_modules', '@tensorflow', name)));
@@ -43,6 +46,7 @@ async function loaded({ node, bundle, size }) {
     weightSpecs: json.weightsManifest.flatMap((g) => g.weights),
     weightData: all.buffer.slice(all.byteOffset, all.byteOffset + all.length),
   };
+  memory = () => tf.memory().numTensors;
   const io = { load: async () => artifacts };
   return loading.Model.load({ ...tf, loadGraphModel }, bundle, { manifest, io, size });
 }
@@ -52,6 +56,31 @@ async function feedBundle({ tensors, ...where }) {
   const model = await loaded(where);
   const { outputs } = await model.run(Object.fromEntries(Object.entries(tensors).map(given)));
   return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, [...data]]));
+}
+
+// The outputs of each step, and how many tensors are there after it; `wanted` are read back. Then
+// of the first again after reset(), and the count after dispose().
+async function stepBundle({ steps, wanted, ...where }) {
+  const given = ([name, { shape, data }]) => [name, { shape, data: floats(data) }];
+  const fed = steps.map((step) => Object.fromEntries(Object.entries(step).map(given)));
+  const model = await loaded(where);
+  const read = async (step) => {
+    const { outputs } = await model.run(step, wanted);
+    return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, [...data]]));
+  };
+  const [found, counts] = [[], [memory()]];
+  for (const step of fed) {
+    found.push(await read(step));
+    counts.push(memory());
+  }
+  const refused = await model.run({}).then(() => '', (error) => error.message);
+  counts.push(memory());
+  model.reset();
+  const again = await read(fed[0]);
+  model.reset();
+  counts.push(memory());
+  model.dispose();
+  return { found, counts, again, refused, left: memory() };
 }
 
 async function runBundle({ input, output, picture: p, ...where }) {
