@@ -145,9 +145,9 @@ def convert(
 
     spec: Models
     if isinstance(model, str | Path | ModelSpec | Product):
-        if name is not None or tolerance is not None or state is not None:
+        if name is not None or tolerance is not None:
             raise BadSpec(
-                "name, tolerance and state are for a module that is in memory",
+                "name and tolerance are for a module that is in memory",
                 do="leave them away: the specification says them itself",
             )
         spec = model if example_inputs is None else _with_example(model, example_inputs)
@@ -155,6 +155,7 @@ def convert(
         spec = describe(
             model, example_inputs, name=name, tolerance=tolerance, batch=batch, state=state
         )
+        state = None
     return build(
         spec,
         targets=targets,
@@ -163,6 +164,7 @@ def convert(
         trust_pickle=trust_pickle,
         out=out,
         sizes=sizes,
+        state=state,
         say=say,
     )
 
@@ -217,6 +219,7 @@ def build(
     trust_pickle: bool = False,
     out: str | Path = "dist",
     sizes: Sequence[tuple[int, int]] = (),
+    state: Mapping[str, str] | None = None,
     say: Say | None = None,
 ) -> list[Built]:
     """`mlship build`: bundles of models for targets, in `out`.
@@ -227,6 +230,7 @@ def build(
     what concerns all: an unknown name, or the one model that cannot be captured. Weights, and
     files of whole modules, are unpickled, which runs what is in them, with `trust_pickle` alone: of
     whom you trust. `sizes` are further heights and widths of each model's first picture.
+    `state` says which input is which output of the last call, where a file does not.
     """
     from converters.progress import silent
     from toolchain.build import build as building
@@ -240,6 +244,7 @@ def build(
         trust_pickle=trust_pickle,
         out=Path(out),
         sizes=tuple(sizes),
+        state=state or {},
     )
     return building.build(request, say or silent)
 

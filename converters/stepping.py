@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from converters.api import Runner, Tensors
-from model_defs.spec import TensorSpec
+from model_defs.spec import ModelSpec, TensorSpec
 
 
 def first_state(inputs: Iterable[TensorSpec], state: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -27,6 +27,17 @@ def as_state(spec: TensorSpec) -> TensorSpec:
     low = None if spec.low is None else min(spec.low, 0)
     high = None if spec.high is None else max(spec.high, 0)
     return replace(spec, kind="state", preprocess=None, low=low, high=high)
+
+
+def with_state(spec: ModelSpec, state: Mapping[str, str]) -> ModelSpec:
+    """A specification with state that is said beside it, as of the file of a model.
+
+    Raises BadSpec where it cannot be.
+    """
+    if not state:
+        return spec
+    inputs = tuple(as_state(one) if one.name in state else one for one in spec.inputs)
+    return replace(spec, inputs=inputs, state=state)
 
 
 _PAST = ("previous", "prev", "last", "old")

@@ -266,8 +266,6 @@ def test_a_module_in_memory_is_told_its_state() -> None:
     assert (held.kind, held.preprocess, held.low, held.high) == ("state", None, 0.0, 1.0)
     with pytest.raises(BadSpec, match="there is no output 'msk'"):
         mlship.describe(Masker(), (frame, mask), state={"previous_mask": "msk"})
-    with pytest.raises(BadSpec, match="state are for a module that is in memory"):
-        mlship.convert(GRU, targets="ios", state={})
 
 
 class Masker(nn.Module):

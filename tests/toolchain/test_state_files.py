@@ -15,6 +15,7 @@ from torch import Tensor
 
 import mlship
 from converters.api import Tensors
+from converters.export import export
 from converters.reference import ReferenceRunner
 from converters.tfjs.runner import NODE
 from mlship import ModelSpec, Postprocess
@@ -258,6 +259,26 @@ def test_run_takes_a_folder_of_frames(built: dict[str, Built], tmp_path: Path) -
     refused = cli("run", folder, frames, "-o", tmp_path / "out.png")
     assert refused.exit_code == 2
     assert "becomes a folder" in refused.output
+
+
+def test_the_state_of_a_file_is_said_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "cache"))
+    model = shutil.copy(export(program_of(CELL), tmp_path / "made").onnx, tmp_path / "net.onnx")
+    how = ("--recipe", "fp32", "--out", tmp_path / "dist", "--json")
+    for wrong, said in (("h", "'h' is no state"), ("h=x", "there is no output 'x'")):
+        refused = cli("build", model, "--target", "android", "--state", wrong, *how)
+        assert refused.exit_code == 2
+        assert said in refused.output
+    state = ("--state", "h=h_out", "--state", "c=c_out")
+    result = cli("build", model, "--target", "android", *state, *how)
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "dist").iterdir()
+    ran = mlship.parity(folder, model=str(model), backends=("litert",))
+    assert ran.exit_code == 0
+    assert ran.outcomes[0].subject.bundle.state == CELL.state
+    assert "noise-step-4" in {row.case for row in ran.outcomes[0].report.rows}
 
 
 def test_inspect_says_the_state(built: dict[str, Built]) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import BadBundle, BadRecord
 from model_defs.installation import FOLDER
-from model_defs.spec import size_name
+from model_defs.spec import said_state, size_name
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
@@ -62,6 +62,7 @@ class CacheQuery:
     compute: Compute = DEFAULT_COMPUTE
     metric: bool = False
     sizes: str = ""
+    state: str = ""
 
     @classmethod
     def of(cls, model: str | ModelSpec, target: Target, request: BuildRequest) -> CacheQuery:
@@ -72,12 +73,15 @@ class CacheQuery:
         recipe = request.recipe.on(target.name).key
         metric = request.evaluator is not None
         sizes = " ".join(map(size_name, request.sizes))
-        return cls(name, target.name, recipe, weights, request.via, compute, metric, sizes)
+        state = said_state(request.state)
+        how = (request.via, compute, metric, sizes, state)
+        return cls(name, target.name, recipe, weights, *how)
 
     @property
     def how(self) -> list[str]:
         """What decides a bundle's bytes beside its model and weights."""
-        return [self.recipe, self.target, self.via, self.compute, str(self.metric), self.sizes]
+        how = [self.recipe, self.target, self.via, self.compute, str(self.metric)]
+        return [*how, self.sizes, self.state]
 
     @property
     def digest(self) -> str:

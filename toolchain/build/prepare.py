@@ -101,12 +101,13 @@ def prepare(
     from converters.capture import capture
     from converters.export import export_each
     from converters.sizes import at, at_size, with_sizes
+    from converters.stepping import with_state
     from toolchain.data.trunks import Trunks
     from toolchain.recipes import pass_report, pipeline
 
     recipe = request.recipe
     with cache.recording() as inputs:
-        spec = with_sizes(lookup.load(model), request.sizes)
+        spec = with_state(with_sizes(lookup.load(model), request.sizes), request.state)
         file = recipe.weights_of(spec, request.weights)
         captured = capture(spec, file, trust_pickle=request.trust_pickle)
         trunks = Trunks.of(spec)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class BuildRequest:
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
     the report of the passes. Weights are unpickled where `trust_pickle` says that they may. `sizes`
     are further ones of the first picture, and of inputs of its size, beside the specification's.
+    `state` is that of a model whose specification says none, as a file's.
 
     Raises UnsupportedOption for what the targets cannot do, BadSpec for what is no size.
     """
@@ -50,6 +52,7 @@ class BuildRequest:
     evaluator: MakeEvaluator | None = None
     trust_pickle: bool = False
     sizes: tuple[tuple[int, int], ...] = ()
+    state: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for size in self.sizes:

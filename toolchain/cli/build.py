@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from converters.lowering import DEFAULT_VIA, Via
-from model_defs.errors import worst_code
+from model_defs.errors import BadSpec, worst_code
 from model_defs.spec import size_of
 from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
 @EXAMPLE
 @SIZES
+@click.option(
+    "--state",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    help="The input is this output of the last call, where the specification says none.",
+)
 @TRUST_PICKLE
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
 @click.option(
@@ -63,6 +69,7 @@ def build(
     weights: Path | None,
     examples: tuple[str, ...],
     sizes: tuple[str, ...],
+    state: tuple[str, ...],
     trust_pickle: bool,
     out: Path,
     via: Via,
@@ -105,7 +112,7 @@ def build(
     evaluator = _make_evaluator() if metric else None
     further = tuple(map(size_of, sizes))
     how = (recipe_found, weights, out, via, compute, evaluator, trust_pickle, further)
-    request = BuildRequest(tuple(names), chosen, *how)
+    request = BuildRequest(tuple(names), chosen, *how, state=_pairs(state))
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:
@@ -113,6 +120,16 @@ def build(
     else:
         _show_built(built)
     return worst_code([b.exit_code for b in built])
+
+
+def _pairs(state: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in state:
+        name, _, source = text.partition("=")
+        if not name or not source:
+            raise BadSpec(f"'{text}' is no state", do="write --state hidden=hidden_out")
+        pairs[name] = source
+    return pairs
 
 
 def _make_evaluator() -> MakeEvaluator:

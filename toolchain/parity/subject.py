@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.api import Artifact, Tensors
+from converters.stepping import with_state
 from model_defs import lookup, zoo
 from model_defs.errors import BadBundle
 from model_defs.spec import ModelSpec, TensorSpec, said_state
@@ -108,6 +109,8 @@ class Subjects:
             (model,) = lookup.expand(model or bundle.name)
         recipe = recipes.of_manifest(bundle.manifest.recipe)
         program = self._program(model, recipe)
+        if not program.spec.state:  # a file says none: it was said when the bundle was built
+            program = replace(program, spec=with_state(program.spec, bundle.state))
         _check_same(bundle, program)
         made = self._reference(program, recipe, bundle)
         rest = {size: self._at(size, bundle, program, made) for size in bundle.sizes[1:]}
