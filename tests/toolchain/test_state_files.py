@@ -281,6 +281,38 @@ def test_the_state_of_a_file_is_said_beside_it(
     assert "noise-step-4" in {row.case for row in ran.outcomes[0].report.rows}
 
 
+def test_each_size_has_a_state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "cache"))
+    sizes = ((16, 16), (24, 32))
+    spec = replace(GRU, inputs=tuple(replace(one, sizes=sizes) for one in GRU.inputs))
+    (one,) = mlship.build(spec, targets="android", out=tmp_path)
+    assert one.ok, one.problems or one.error
+    assert {"photo-step-4", "photo-step-4 at 24x32"} <= {row.case for row in one.report.rows}
+    steps = tuple(f"golden/24x32/noise-step-{n}.safetensors" for n in (1, 2))
+    assert one.shipped().manifest.golden_at == {"24x32": steps}
+    frame = {"image": np.full((1, 3, 24, 32), 0.5, np.float32)}
+    with mlship.load(one, size="24x32") as model:
+        first, second = model.run(frame), model.run(frame)
+    assert first["hidden_out"].shape == (1, 6, 24, 32)
+    assert not np.array_equal(first["matte"], second["matte"])
+
+
+@pytest.mark.slow
+def test_a_conv_gru_of_a_paper_keeps_to_pytorch_over_four_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.converters.wild.catalogue import NETS
+
+    monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / "cache"))
+    net, state = NETS["conv-gru"], {"first": "output2_first_next", "second": "output2_second_next"}
+    built = mlship.convert(
+        *(net.module(), net.inputs(0)), targets="all", recipe="fp32", out=tmp_path, state=state
+    )
+    for one in built:
+        assert one.ok, one.problems or one.error
+        assert "photo-step-4" in {row.case for row in one.report.rows if row.verdict == "passed"}
+
+
 def test_inspect_says_the_state(built: dict[str, Built]) -> None:
     folder = built["cell-ios"].shipped().directory
     shown = " ".join(cli("inspect", folder).stdout.split())
