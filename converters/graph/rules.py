@@ -401,6 +401,11 @@ def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False)
     return whole.index_select(first, torch.from_numpy(order)).reshape(shape)
 
 
+def _batched(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A pool of one picture, as a batch of one."""
+    return lambda x, *how, **named: pool(x.unsqueeze(0), *how, **named).squeeze(0)
+
+
 def gather_truths(x: Tensor, dim: int, index: Tensor, **_: Any) -> Tensor:
     """Core ML gathers numbers only."""
     return torch.gather(x.to(torch.int32), dim, index) != 0
@@ -558,6 +563,11 @@ def _takes_truths(node: fx.Node) -> bool:
     return bool(source.meta["val"].dtype is torch.bool)
 
 
+def _has_no_batch(node: fx.Node) -> bool:
+    source: Any = node.args[0]
+    return bool(source.meta["val"].ndim == 3)
+
+
 def _scale_is_no_ratio(node: fx.Node) -> bool:
     source: Any = node.args[0]
     have, want = source.meta["val"].shape[2:], node.meta["val"].shape[2:]
@@ -637,6 +647,8 @@ FOR_ONNX: Mapping[Any, Rule] = {
 
 
 FOR_CORE_ML: Mapping[Any, Rule] = {
+    aten.avg_pool2d: Rule(_batched(aten.avg_pool2d), _has_no_batch),
+    aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.index_select: Rule(select_truths, _takes_truths),
     aten.pad: Rule(replicate_in_steps, _replicates_more_than_there_is),

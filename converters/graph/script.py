@@ -55,9 +55,7 @@ class _Namer(fx.Interpreter):
     """Runs the graph while it is traced, and names what each node gives."""
 
     def named(self, *inputs: torch.Tensor) -> Any:
-        given = self.run(*inputs)
-        # An input is no output of coremltools', which gives a value one name.
-        given = tuple(t.reshape(t.shape) if any(t is x for x in inputs) else t for t in given)
+        given = _apart(self.run(*inputs), inputs)
         return given[0] if len(given) == 1 else given
 
     def run_node(self, n: fx.Node) -> Any:
@@ -69,6 +67,19 @@ class _Namer(fx.Interpreter):
         if n.op == "call_function" and isinstance(result, torch.Tensor):
             _name(result, n.name)
         return result
+
+
+def _apart(given: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The outputs, each a value of its own that is no input: coremltools gives a value one name."""
+    found: list[torch.Tensor] = []
+    seen: set[int] = set()
+    for one in given:
+        if id(one) in seen:
+            found.append(one * 1)
+        else:
+            found.append(one.reshape(one.shape) if any(one is x for x in inputs) else one)
+        seen.add(id(one))
+    return found
 
 
 def _name(tensor: torch.Tensor, name: str) -> None:

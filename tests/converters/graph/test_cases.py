@@ -50,6 +50,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "nearest_of_1.05": lambda x: F.interpolate(x, scale_factor=1.05) * 2,
     "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
     "nearest_of_1.6": lambda x: F.interpolate(x, scale_factor=1.6),
+    "pools_of_one": lambda x: F.max_pool2d(x[0], 3, 1, 1) + F.avg_pool2d(x[0], 3, 1, 1),
     "remainder_of_one": lambda x: torch.remainder(x, 1.0),
     "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
@@ -163,3 +164,22 @@ def test_core_ml_replicates_no_edge_more_often_than_there_are_elements() -> None
         assert max(left, right) <= width
         assert max(above, below) <= height
     assert torch.equal(captured.module(example())[0], module(example()))
+
+
+class Twice(nn.Module):
+    """A value under two names, and an input that is an output."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = x.relu()
+        return y, x, y
+
+
+def test_a_package_gives_a_value_by_two_names(tmp_path: Path) -> None:
+    outputs = tuple(TensorSpec(f"y{i}", SHAPE, "features", tolerance=1e-3) for i in range(3))
+    spec = ModelSpec("twice", Twice, (TensorSpec("x", SHAPE, "features"),), outputs)
+    exported = export(Program(spec, Twice().eval()), tmp_path)
+    with Worker("coreml") as worker:
+        runner = open_runner(worker.convert(exported, tmp_path))
+    got = runner.run({"x": example().numpy()})
+    for name, want in zip(("y0", "y1", "y2"), Twice()(example()), strict=True):
+        np.testing.assert_array_equal(got[name], want.numpy())
