@@ -22,7 +22,8 @@ output's range. PyTorch's own float32 beside it rounds, too. More than {EXACT:g}
 PyTorch's own if that is more, is wrong. Partitions are XNNPACK's, and behind them what fell out
 of them. A build is of all three targets at once, proofs included: seconds on the clock, seconds
 of processors, and the memory of all processes. Widths and pictures are small, depths are whole.
-None of it ran on a phone.
+The machine has two cores and did other work meanwhile, which the clock shows. None of it ran on a
+phone.
 
 Made by `python -m tests.converters.wild`, from `tests/converters/wild/records`.
 """
