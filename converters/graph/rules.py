@@ -436,6 +436,26 @@ def unfold(x: Tensor, kernel_size: Any, dilation: Any, padding: Any, stride: Any
     return torch.stack(parts, 2).reshape(n, c * len(parts), sizes[0] * sizes[1])
 
 
+def fold(
+    x: Tensor, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> Tensor:
+    """F.fold (col2im): a transposed convolution whose kernels are a single 1 each.
+
+    Channels are a batch to it: they do not mix.
+    """
+    how = list(zip(output_size, kernel_size, dilation, padding, stride, strict=True))
+    counts = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, d, p, s in how]
+    ends = [
+        (n - 1) * h[4] - 2 * h[3] + h[2] * (h[1] - 1) + 1 for n, h in zip(counts, how, strict=True)
+    ]
+    rest = [size - end for size, end in zip(output_size, ends, strict=True)]
+    places = math.prod(kernel_size)
+    ones = torch.eye(places).reshape(places, 1, *kernel_size)
+    parts = x.reshape(-1, places, *counts)
+    y = torch.nn.functional.conv_transpose2d(parts, ones, None, stride, padding, rest, 1, dilation)
+    return y.reshape(*x.shape[:-2], x.shape[-2] // places, *output_size)
+
+
 def windows(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """x.unfold(dimension, size, step): the places of all windows at once."""
     dimension %= x.ndim
@@ -608,6 +628,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
     aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
     aten._convolution: Rule(convolution),
+    aten.col2im: Rule(fold),
     aten.convolution: Rule(convolution),
     aten.copy: Rule(copy),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),

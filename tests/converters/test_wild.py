@@ -14,7 +14,7 @@ import torch
 from tests.converters.wild import kept, limits, records
 from tests.converters.wild.catalogue import NETS
 from tests.converters.wild.kept import KeptWorker
-from tests.converters.wild.measure import measure, share
+from tests.converters.wild.measure import anywhere, measure, share
 from tests.converters.wild.records import EXACT, Outcome, Record, allowed, rounded
 from tests.converters.wild.table import PAGE, page
 
@@ -88,6 +88,13 @@ def test_an_error_is_a_share_of_the_range() -> None:
 def test_what_is_no_answer_is_wrong(bad: list) -> None:
     wanted = torch.tensor([1.0, 3.0], dtype=torch.float64)
     assert share(torch.tensor(bad), wanted) > allowed(1e-3)
+
+
+def test_a_place_is_said_without_the_folders_of_this_machine() -> None:
+    assert anywhere(f"{Path(__file__).parent}/wild/nets/rvm.py:9") == (
+        "tests/converters/wild/nets/rvm.py:9"
+    )
+    assert anywhere(f"{Path(torch.__file__).parent}/nn/x.py:3") == "torch/nn/x.py:3"
 
 
 def test_of_labels_the_share_counts_that_differ() -> None:

@@ -38,6 +38,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "batch_norm_training": lambda x: F.batch_norm(x, None, None, *STATISTICS[:2], training=True),
     "divisor": lambda x: F.avg_pool2d(x, (3, 2), (2, 3), divisor_override=5),
     "floor_division": lambda x: x // 0.7,
+    "fold": lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), (10, 9), 3, padding=1, stride=2),
     "gather_of_fewer": lambda x: x.gather(3, torch.tensor([[3, 1], [0, 8]]).expand(1, 2, 2, 2)),
     "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
     "input": lambda x: x,

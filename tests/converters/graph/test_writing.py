@@ -74,6 +74,10 @@ ELEMENTWISE: Mapping[str, Case] = {
 }
 
 MOVING: Mapping[str, Case] = {
+    "fold": lambda x: (
+        F.fold(F.unfold(x, 3, padding=1, stride=2), (8, 10), 3, padding=1, stride=2),
+        F.fold(F.unfold(x[0], (2, 3), (2, 1)), (8, 10), (2, 3), (2, 1)),
+    ),
     "reshape_as": lambda x: x.transpose(1, 3).reshape_as(x),
     "broadcast": lambda x: x[:, :1].expand(-1, 4, -1, -1) + x.mean(3, keepdim=True)[:, :4],
     "cat_stack": lambda x: (torch.cat([x, x[:, :2]], 1), torch.stack([x, -x], 2)),

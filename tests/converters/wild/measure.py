@@ -140,8 +140,15 @@ def _refused(error: object) -> Outcome:
     from model_defs.errors import MlshipError
 
     assert isinstance(error, MlshipError)
-    words = " | ".join(filter(None, (error.what, error.where, error.do)))
+    words = " | ".join(filter(None, (error.what, anywhere(error.where), error.do)))
     return Outcome("broken" if error.exit_code == 4 else "refused", said=" ".join(words.split()))
+
+
+def anywhere(place: str) -> str:
+    """A place in a file, without the folders that only this machine has."""
+    for root in (f"{Path(__file__).parents[3]}/", *(f"{one}/" for one in sys.path if one)):
+        place = place.replace(root, "")
+    return place
 
 
 def main() -> None:
