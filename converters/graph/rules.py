@@ -417,6 +417,8 @@ def select_truths(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def unfold(x: Tensor, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
     """F.unfold (im2col): a slice for each place of the kernel."""
+    if x.ndim == 3:
+        return unfold(x.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)
     x = torch.nn.functional.pad(x, [padding[1], padding[1], padding[0], padding[0]])
     n, c, height, width = x.shape
     sizes = [
