@@ -12,7 +12,8 @@ from pathlib import Path
 from converters.api import Export, Program
 from converters.capture import example, user_code
 from converters.format import Source
-from converters.graph.captured import CapturedGraph, capture_graph
+from converters.graph.captured import CapturedGraph
+from converters.program_graph import captured_of
 from model_defs.errors import MlshipError
 
 
@@ -60,12 +61,6 @@ def export_each(program: Program, directory: Path, sources: Collection[Source]) 
                 raise
             refused[source] = error
     return replace(result, refused=refused)
-
-
-def captured_of(program: Program) -> CapturedGraph:
-    """The graph of the program's module; BadModule where it cannot be captured."""
-    with user_code("the module cannot be captured"):
-        return capture_graph(program.module, example(program.spec))
 
 
 def _write_torchscript(program: Program, captured: CapturedGraph, target: Export) -> None:

@@ -1,5 +1,8 @@
 """Follows every number of every parameter's every dimension through one run of a net.
 
+Forward itself is run, not its captured graph: whether a net's own code is right about other widths
+only that code can say, and a capture would take three times as long, for each that is tried.
+
 Each place along a dimension has a label, an integer; an operation carries labels from its
 arguments to its results and links those that must go together: the outputs of a convolution
 with the channels of the BatchNorm after it, both sides of a sum. Label 0 is what must stay.
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -113,6 +118,11 @@ def hollow(module: nn.Module) -> tuple[FakeTensorMode, nn.Module]:
     return fake, copy.deepcopy(module, {id(t): fake.from_tensor(t) for t in tensors})
 
 
+def _as_exported() -> AbstractContextManager[Any]:
+    """PyTorch's Transformer layers in their parts, not as one operation that nothing else has."""
+    return BaseTorchFunctionMode()  # they take that way where anybody looks on
+
+
 def run(
     fake: FakeTensorMode,
     module: nn.Module,
@@ -122,7 +132,7 @@ def run(
     """Follows a run of a hollow module; its outputs stay, and what it does not read."""
     tensors = stored(module)
     follow = Follower([(tensor, labels[name]) for name, tensor in tensors.items()])
-    with torch.no_grad(), fake, follow:
+    with torch.no_grad(), _as_exported(), fake, follow:
         result = module(*(fake.from_tensor(tensor) for tensor in inputs))
     for name, tensor in tensors.items():
         if id(tensor) not in follow.read:

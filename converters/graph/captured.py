@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from unittest import mock
 
@@ -43,6 +46,27 @@ class GraphLayer:
 
 
 @dataclass(frozen=True)
+class NodeCall:
+    """An operation of a graph, as it runs."""
+
+    node: fx.Node
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    result: Any
+
+    def again(self, *first: Any) -> Any:
+        """What it gives for other first arguments."""
+        return self.node.target(*first, *self.args[len(first) :], **self.kwargs)  # type: ignore[operator]
+
+
+Seen = Callable[[NodeCall], Any]
+"""Shown each operation, gives the result to go on with."""
+
+Edit = Callable[[fx.Graph], None]
+"""Changes a graph that it is given."""
+
+
+@dataclass(frozen=True)
 class CapturedGraph:
     """A graph without side effects, in the order of forward; parameters keep their names.
 
@@ -73,9 +97,62 @@ class CapturedGraph:
 
     def copied(self) -> fx.GraphModule:
         """A graph of its own, with the same constants."""
+        return self.edited().module
+
+    def run(self, inputs: Sequence[torch.Tensor], seen: Seen) -> tuple[torch.Tensor, ...]:
+        """What it computes, one operation at a time; each is shown."""
+        with torch.no_grad():
+            outputs: tuple[torch.Tensor, ...] = _Watched(self.module, seen).run(*inputs)
+        return outputs
+
+    @cached_property
+    def by_module(self) -> Mapping[str, tuple[fx.Node, ...]]:
+        """The path of a module -> the operations that it calls itself, in order."""
+        found: dict[str, list[fx.Node]] = defaultdict(list)
+        for node in self.operations:
+            found[module_of(node)].append(node)
+        return {path: tuple(nodes) for path, nodes in found.items()}
+
+    @cached_property
+    def reads(self) -> Mapping[str, int]:
+        """A parameter's or constant's name -> how many operations read it.
+
+        What was folded of it counts as two: how often it was read is not known any more.
+        """
+        found: Counter[str] = Counter()
+        for node in self.graph.find_nodes(op="get_attr"):
+            found[str(node.target)] += len(node.users)
+            for name in node.meta.get(clean.MADE_OF, ()):
+                found[name] += 2
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CapturedGraph:
+        return CapturedGraph(copy.deepcopy(self.module, memo))
+
+    def edited(self, edit: Edit = lambda graph: None) -> CapturedGraph:
+        """A copy with what an edit leaves of the operations, which read the same numbers."""
+        return CapturedGraph(fx.GraphModule(self.module, self._copied(edit)))
+
+    def _copied(self, edit: Edit) -> fx.Graph:
         graph = fx.Graph()
         graph.output(graph.graph_copy(self.graph, {}))
-        return fx.GraphModule(self.module, graph)
+        edit(graph)
+        return graph
+
+    def on(self, module: nn.Module, edit: Edit = lambda graph: None) -> CapturedGraph | None:
+        """The same operations, or those that an edit leaves, on the numbers of another module.
+
+        Parameters keep their names. None where a constant was folded of what has changed.
+        """
+        own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        graph, root = self._copied(edit), {}
+        for node in graph.find_nodes(op="get_attr"):
+            if own.keys() & node.meta.get(clean.MADE_OF, ()):
+                return None
+            name = str(node.target)
+            root[name] = own[name] if name in own else self.constant(node)
+            node.meta["val"] = root[name]
+        return CapturedGraph(fx.GraphModule(root, graph))
 
     def decomposed(self, rules: Mapping[Any, Rule]) -> CapturedGraph:
         """The same computation without the operations that have a rule; this graph stays."""
@@ -102,6 +179,45 @@ class CapturedGraph:
                 )
 
 
+class _Watched(fx.Interpreter):
+    def __init__(self, module: fx.GraphModule, seen: Seen) -> None:
+        super().__init__(module)
+        self._seen = seen
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.op != "call_function":
+            return result
+        return self._seen(NodeCall(n, *self.fetch_args_kwargs_from_env(n), result))
+
+
+class OnGraph(nn.Module):
+    """A module that computes what an edit leaves of the graph of its own class, `kind`.
+
+    Comes before that class; `graphs` are what it was captured as at each of its sizes.
+    """
+
+    kind: type[nn.Module]
+    edit: Edit
+    graphs: dict[object, CapturedGraph]
+
+    def graph_for(self, inputs: Sequence[torch.Tensor]) -> CapturedGraph:
+        """The graph for inputs of these sizes, captured once."""
+        sizes = tuple(tensor.shape for tensor in inputs)
+        if sizes not in self.graphs:
+            own: nn.Module = copy.copy(self)
+            own.__class__ = self.kind
+            self.graphs[sizes] = capture_graph(own, inputs).edited(self.edit)
+        return self.graphs[sizes]
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.returned(self.graph_for(inputs).module(*inputs))
+
+    def returned(self, outputs: Sequence[torch.Tensor]) -> Any:
+        """A single output as it is, several as a tuple."""
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
 def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> CapturedGraph:
     """What the module computes of inputs of these shapes.
 
@@ -113,7 +229,7 @@ def capture_graph(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Captured
         program = exported(module, inputs)
         if functional.needs_pytorch(program.graph):
             program = program.run_decompositions({})
-    graph = _unlifted(program)
+    graph = _unlifted(program, module)
     functional.make_functional(graph.graph)
     clean.clean(graph)
     return CapturedGraph(graph)
@@ -134,8 +250,13 @@ def _quiet() -> Iterator[None]:
             one.setLevel(level)
 
 
-def _unlifted(program: torch.export.ExportedProgram) -> fx.GraphModule:
-    """The program's graph with parameters and constants read by name, not passed as inputs."""
+def _unlifted(program: torch.export.ExportedProgram, module: nn.Module) -> fx.GraphModule:
+    """The program's graph with parameters and constants read by name, not passed as inputs.
+
+    The parameters are the module's own: who changes or copies them does so for both.
+    """
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    stored = {**program.constants, **program.state_dict, **own}
     root: dict[str, Any] = {}
     graph = fx.Graph()
     known: dict[fx.Node, fx.Node] = {}
@@ -146,14 +267,9 @@ def _unlifted(program: torch.export.ExportedProgram) -> fx.GraphModule:
         spec = specs.get(node.name) if node.op == "placeholder" else None
         if spec is not None and spec.kind is not InputKind.USER_INPUT:
             target = str(spec.target)
-            tensor = (
-                program.state_dict[target]
-                if target in program.state_dict
-                else program.constants[target]
-            )
-            root[target] = tensor
+            root[target] = stored[target]
             known[node] = graph.get_attr(target)
-            known[node].meta["val"] = tensor
+            known[node].meta["val"] = stored[target]
         elif node.op == "output":
             returned = node.args[0][-_user_outputs(program) :]
             graph.output(tuple(known[n] for n in returned if isinstance(n, fx.Node)))

@@ -173,11 +173,29 @@ def fold_constants(module: fx.GraphModule) -> None:
         name = decompose.keep(module, "_folded", kept)
         with graph.inserting_before(node):
             constant = graph.get_attr(name)
-        constant.meta = {**node.meta, "val": kept}
+        constant.meta = {**node.meta, "val": kept, MADE_OF: _made_of(node)}
         node.replace_all_uses_with(constant)
     for node in reversed([n for n in values if n.op == "call_function"]):
         if not node.users:
             graph.erase_node(node)
+
+
+MADE_OF = "mlship_made_of"
+"""Of a folded constant's node: the names of the tensors that it was computed from."""
+
+
+def _made_of(node: fx.Node) -> frozenset[str]:
+    """The names of the tensors that a node computes with, directly or not."""
+    found: set[str] = set()
+    waiting, met = [node], {node}
+    while waiting:
+        one = waiting.pop()
+        if one.op == "get_attr":
+            found |= {str(one.target)} | one.meta.get(MADE_OF, frozenset())
+        new = [n for n in one.all_input_nodes if n not in met]
+        met.update(new)
+        waiting += new
+    return frozenset(found)
 
 
 def _is_foldable(node: fx.Node, values: dict[fx.Node, Any]) -> bool:

@@ -14,7 +14,7 @@ from torch import fx
 
 TORCH = os.path.dirname(torch.__file__)
 OURS = tuple(str(Path(__file__).parents[2] / room) for room in ("converters", "toolchain"))
-"""Where forward goes through when its activations are put onto grids, and adapters lie."""
+"""Where adapters lie that forward goes through."""
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from converters.graph.captured import CapturedGraph
+from converters.graph.captured import CapturedGraph, NodeCall
 
 Seen = Callable[[str, Tensor], Tensor]
 """Shown each value that was computed, gives the one to go on with."""
@@ -31,8 +31,12 @@ class Traced:
         """Compute every value in order; each float tensor is shown, and replaced by the answer."""
         made = {layer.value for layer in self.layers}
         given = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
-        with torch.inference_mode():
-            _Shown(self._captured.module, made, seen).run(*given)
+
+        def shown(call: NodeCall) -> Any:
+            name = call.node.name
+            return seen(name, call.result) if name in made else call.result
+
+        self._captured.run(given, shown)
 
     def values(self, inputs: Sequence[np.ndarray], names: set[str]) -> dict[str, np.ndarray]:
         """PyTorch's own values of these names."""
@@ -45,13 +49,3 @@ class Traced:
 
         self.run(inputs, keep)
         return found
-
-
-class _Shown(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, names: set[str], seen: Seen) -> None:
-        super().__init__(module)
-        self._names, self._seen = names, seen
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        return self._seen(n.name, result) if n.name in self._names else result

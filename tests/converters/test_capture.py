@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from converters.capture import capture
-from converters.export import captured_of, export
+from converters.program_graph import captured_of, export
 from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.capture import capture
-from converters.export import captured_of
+from converters.program_graph import captured_of
 from converters.reference import ReferenceRunner
 from converters.signature import leaves, names_of
 from model_defs.errors import BadModule, BadSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from toolchain.parity import compare
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
+    from converters.graph.captured import NodeCall
     from converters.intermediates.guide import Guide
     from toolchain.parity.subject import Subject
     from toolchain.passes.base import Pass
@@ -105,52 +106,50 @@ SHARE = 0.02
 def first_module(before: Program, after: Program, inputs: Tensors) -> str:
     """The first module whose output differs, and stays different where the next one reads it."""
     old, new = _module_outputs(before, inputs), _module_outputs(after, inputs)
-    bad = {name for name, found in old.items() if name in new and _differs(found, new[name])}
+    bad = set()
     for name, found in old.items():
-        readers = [n for n, other in old.items() if found.result in other.reads]
-        if name in bad and not (readers and all(reader not in bad for reader in readers)):
+        # What a pass took out gives what it is given: a BatchNorm that was folded.
+        new.setdefault(name, next((new[read] for read in found.reads), found))
+        if _differs(found.values, new[name].values):
+            bad.add(name)
+    for name in old:
+        readers = {other for other, call in old.items() if name in call.reads}
+        if name in bad and not (readers and readers.isdisjoint(bad)):
             return name
     return ""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """The last call of a module: its output, and the identities of what it read and returned."""
+    """What the last operation of a module gives, and the modules whose outputs it reads."""
 
     values: np.ndarray
-    reads: tuple[int, ...]
-    result: int
+    reads: tuple[str, ...]
 
 
 def _module_outputs(program: Program, inputs: Tensors) -> dict[str, _Call]:
     import torch
 
+    from converters.graph.sources import module_of
+    from converters.program_graph import watch
+
     found: dict[str, _Call] = {}
-    kept: list[object] = []
-    handles = []
 
-    def hook(name: str) -> object:
-        def keep(module: object, arguments: tuple[object, ...], result: object) -> None:
-            kept.extend([*arguments, result])
-            if isinstance(result, torch.Tensor):
-                numbers = result.detach().numpy().copy()
-                found[name] = _Call(numbers, tuple(map(id, arguments)), id(result))
+    def seen(call: NodeCall) -> Any:
+        name = module_of(call.node)
+        if name and isinstance(call.result, torch.Tensor):
+            before = found[name].reads if name in found else ()
+            sources = (module_of(n) for n in call.node.all_input_nodes if n.op == "call_function")
+            reads = dict.fromkeys([*before, *(s for s in sources if s not in ("", name))])
+            found[name] = _Call(call.result.numpy().copy(), tuple(reads))
+        return call.result
 
-        return keep
-
-    for name, module in program.module.named_modules():
-        if name and not list(module.children()):
-            handles.append(module.register_forward_hook(hook(name)))
-    try:
-        ReferenceRunner(program).run(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch(program, inputs, seen)
     return found
 
 
-def _differs(a: _Call, b: _Call) -> bool:
-    if a.values.shape != b.values.shape:
+def _differs(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
         return True
-    largest = float(np.abs(a.values).max(initial=0.0))
-    return float(np.abs(a.values - b.values).max(initial=0.0)) > SHARE * largest
+    largest = float(np.abs(a).max(initial=0.0))
+    return float(np.abs(a - b).max(initial=0.0)) > SHARE * largest

@@ -8,10 +8,13 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from converters.api import Program, Tensors
+from converters.graph.captured import NodeCall
+from converters.graph.sources import module_of, operation_of
+from converters.program_graph import watch
 from converters.reference import ReferenceRunner
 
 Patch = Callable[[], AbstractContextManager[Any]]
@@ -24,23 +27,16 @@ def outputs_if(program: Program, inputs: Tensors, patch: Patch) -> dict[str, np.
 
 
 def largest_activation(program: Program, inputs: Tensors) -> tuple[str, float]:
-    """The module whose output has the largest absolute value, and that value."""
+    """The module whose operation gives the largest absolute value, and that value."""
     found: dict[str, float] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, arguments: Any, result: Any) -> None:
-            if isinstance(result, Tensor) and result.numel():
-                found[name] = float(result.abs().max())
+    def seen(call: NodeCall) -> Any:
+        if isinstance(call.result, Tensor) and call.result.numel():
+            name = module_of(call.node) or operation_of(call.node)
+            found[name] = max(found.get(name, 0.0), float(call.result.abs().max()))
+        return call.result
 
-        return hook
-
-    named = list(program.module.named_modules())
-    handles = [m.register_forward_hook(watch(name or type(m).__name__)) for name, m in named]
-    try:
-        ReferenceRunner(program).run(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watch(program, inputs, seen)
     name = max(found, key=found.__getitem__)
     return name, found[name]
 

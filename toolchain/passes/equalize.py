@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from toolchain.passes.base import Pass
@@ -33,6 +33,7 @@ class Equalize(Pass):
     exact: ClassVar[bool] = True
 
     def __call__(self, program: Program) -> Program:
+        from converters.program_graph import with_module
         from toolchain.quantization.equalization import even_out, find_equalizable_pairs
 
         module = copy.deepcopy(program.module)
@@ -42,4 +43,4 @@ class Equalize(Pass):
         moved = False
         while sum(even_out(*pair) for pair in layers):
             moved = True
-        return replace(program, module=module) if moved else program
+        return with_module(program, module) if moved else program

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from toolchain.passes.base import Pass
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor, fx, nn
 
     from converters.api import Program
+    from converters.graph.captured import CapturedGraph
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class FoldBatchnorm(Pass):
     def __call__(self, program: Program) -> Program:
         from torch import nn
 
+        from converters.program_graph import with_module
+
         pairs = find_foldable_pairs(program)
         if not pairs:
             return program
@@ -40,7 +44,7 @@ class FoldBatchnorm(Pass):
             _replace(module, producer, fused)
             _replace(module, norm, nn.Identity())
         module.requires_grad_(False)
-        return replace(program, module=module)
+        return with_module(program, module, partial(_without, pairs))
 
 
 def _fuse(layer: Any, batchnorm: Any) -> nn.Module:
@@ -71,10 +75,28 @@ def _scaled(layer: Any, scale: Tensor) -> Tensor:
     return scaled.flatten(0, 1)
 
 
+def _without(pairs: list[tuple[str, str]], graph: fx.Graph) -> None:
+    """Takes the BatchNorms of these pairs out of a graph."""
+    from converters.graph.sources import module_of
+
+    # The last operation is the layer's own: one that pads by reflection pads before.
+    last = {module_of(node): node for node in graph.nodes if node.op == "call_function"}
+    for path, norm in pairs:
+        layer = last[path]
+        last[norm].replace_all_uses_with(layer)
+        graph.erase_node(last[norm])
+        if len(layer.args) < 3 or layer.args[2] is None:
+            with graph.inserting_after(layer.args[1]):
+                bias = graph.get_attr(f"{path}.bias")
+            layer.args = (*layer.args[:2], bias, *layer.args[3:])
+    graph.eliminate_dead_code()
+
+
 def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
     """The paths of each (convolution or linear layer, BatchNorm) that can be one layer."""
     from torch import nn
 
+    from converters.program_graph import captured_of
     from toolchain.quantization.consumers import find_pairs
 
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
@@ -87,31 +109,16 @@ def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
         # Of an old weight_norm the weight is no parameter: a hook computes it at each call.
         if layer(norm).running_mean is not None and isinstance(layer(maker).weight, nn.Parameter)
     ]
-    of_rows = [pair for pair in pairs if isinstance(layer(pair[0]), nn.Linear)]
-    others = _norms_over_tokens(program, [norm for _, norm in of_rows]) if of_rows else ()
-    return [pair for pair in pairs if pair[1] not in others]
+    graph = captured_of(program)
+    return [pair for pair in pairs if not _is_over_tokens(layer(pair[0]), graph, pair[1])]
 
 
-def _norms_over_tokens(program: Program, norms: list[str]) -> set[str]:
-    """Those of (N, tokens, features): they scale tokens, where the layer makes features."""
-    import torch
+def _is_over_tokens(maker: nn.Module, graph: CapturedGraph, norm: str) -> bool:
+    """Of (N, tokens, features) a norm scales tokens, where a linear layer makes features."""
+    from torch import nn
 
-    from converters.capture import example
-
-    found: set[str] = set()
-    hooks = [
-        program.module.get_submodule(path).register_forward_pre_hook(
-            lambda m, x, path=path: found.add(path) if x[0].ndim > 2 else None
-        )
-        for path in norms
-    ]
-    try:
-        with torch.no_grad():
-            program.module(*example(program.spec))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
+    read: Any = graph.by_module[norm][-1].args[0]
+    return isinstance(maker, nn.Linear) and read.meta["val"].ndim > 2
 
 
 def _replace(module: nn.Module, path: str, part: nn.Module) -> None:

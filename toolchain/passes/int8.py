@@ -47,10 +47,10 @@ class Int8(Pass):
         return (f"int8{ACTIVATIONS}",)
 
     def __call__(self, program: Program) -> Program:
-        from converters.capture import example
+        from converters.program_graph import captured_of
         from toolchain.quantization import integers
         from toolchain.quantization.activations import OnGrids
-        from toolchain.quantization.calls import record_calls
+        from toolchain.quantization.calls import list_calls
         from toolchain.quantization.gptq import collect_moments
         from toolchain.quantization.grids import quantize_kernels, symmetric
         from toolchain.quantization.sites import Sites
@@ -59,7 +59,7 @@ class Int8(Pass):
             return program
         rounded = quantize_kernels(program, symmetric("int8"), self.keep, collect_moments(program))
         layers = integers.integer_layers(rounded)
-        sites = Sites(*record_calls(program.module, example(program.spec)), layers)
+        sites = Sites(*list_calls(captured_of(program), program.module), layers)
         if not sites.computing:
             raise RecipeMismatch(
                 f"{self.name}: no layer is left that could compute in integers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from model_defs.errors import BadRecipe, UnknownName
@@ -64,6 +64,7 @@ class PruneWeights(Pass):
     def __call__(self, program: Program) -> Program:
         import torch
 
+        from converters.program_graph import with_module
         from toolchain.pruning.magnitude import kernels_of, zero_by_pattern, zero_least
 
         if program.encodings:
@@ -85,7 +86,7 @@ class PruneWeights(Pass):
         note = f"{zeros / numbers:.0%} of {numbers:,} numbers in kernels are 0"
         if skipped:
             note += f"; {len(skipped)} kernels were left: no multiple of {self._of} inputs"
-        return replace(program, module=module, notes=(*program.notes, note))
+        return with_module(program, module, notes=(*program.notes, note))
 
 
 def _wrong(what: str, do: str) -> BadRecipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from model_defs.errors import BadWeights
@@ -42,6 +42,7 @@ class WeightsFp16(Pass):
         import torch
 
         from converters.encodings import Encoding
+        from converters.program_graph import with_module
 
         module = copy.deepcopy(program.module)
         encodings = dict(program.encodings)
@@ -57,7 +58,7 @@ class WeightsFp16(Pass):
                 encodings[name] = Encoding("float16")
         if encodings == program.encodings:
             return program
-        return replace(program, module=module, encodings=encodings)
+        return with_module(program, module, encodings=encodings)
 
     def _check_range(self, name: str, tensor: Tensor) -> None:
         largest = float(tensor.abs().max()) if tensor.numel() else 0.0

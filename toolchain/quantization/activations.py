@@ -1,19 +1,28 @@
-"""Activations on grids of 8-bit integers, in a module that is otherwise as it was."""
+"""Activations on grids of 8-bit integers, in the graph of a module that is otherwise as it was."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx
 
+from converters.api import Program
+from converters.capture import example
+from converters.graph.captured import NodeCall, OnGraph
+from converters.graph.sources import operation_of
+from converters.program_graph import captured_of
 from model_defs.errors import BadModule
-from toolchain.quantization.calls import Calls, FunctionCall
+from toolchain.quantization.calls import number_nodes
+
+ROUND = torch.ops.aten.fake_quantize_per_tensor_affine.default
 
 LOWEST, HIGHEST = -128, 127
 """The codes of 8 bits."""
@@ -56,67 +65,75 @@ class Grid:
 
 @dataclass(frozen=True)
 class Grids:
-    """The grid of each site that has one, and how many calls a run of the module makes.
-
-    `reads` has the grids of what layers read, by their paths. `jitter` is added to what is about
-    to be rounded, or taken away: at most so much of a step, at random.
-    """
+    """The grid of each site that has one; `reads` has those of what layers read, by their paths."""
 
     at: Mapping[int, Grid]
-    calls: int
     reads: Mapping[str, Grid]
-    jitter: float = 0.0
 
 
-class OnGrids(nn.Module):
-    """A module whose activations go onto its `grids` as they are made.
+class OnGrids(OnGraph):
+    """A module whose activations go onto its `grids` as they are made: see `put`.
 
-    Comes before a module's own class; see `put`.
+    `jitter` is added to what an operation makes before it is rounded, or taken away: at most so
+    much of a step, at random.
     """
 
     grids: Grids
+    jitter: float = 0.0
 
     def forward(self, *inputs: Tensor) -> Any:
-        at = self.grids.at
-        given = [at[-1 - i].rounded(x) if -1 - i in at else x for i, x in enumerate(inputs)]
-        rounding = _Rounding(self.grids)
-        with rounding:
-            result = super().forward(*given)
-        # Sites are numbers of calls: one call more or less, and each grid is at the wrong place.
-        if rounding.count != self.grids.calls:
-            raise BadModule(
-                f"forward made {rounding.count} maps, and {self.grids.calls} when calibrated",
-                do="decide in __init__ what forward does, not by the training mode or the sizes",
-            )
-        return result
+        if not self.jitter:
+            return super().forward(*inputs)
+        random = torch.Generator().manual_seed(0)
+        captured = self.graph_for(inputs)
 
+        def seen(call: NodeCall) -> Any:
+            if call.node.target is not ROUND or call.node.args[0] in captured.inputs:
+                return call.result
+            numbers = call.args[0]
+            aside = torch.rand(numbers.shape, generator=random) * 2 - 1
+            return call.again(numbers + aside * (self.jitter * call.args[1]))
 
-class _Rounding(Calls):
-    def __init__(self, grids: Grids) -> None:
-        super().__init__()
-        self._grids, self._random = grids, torch.Generator().manual_seed(0)
-
-    def made(self, number: int, call: FunctionCall) -> Any:
-        grid, numbers = self._grids.at.get(number), call.result
-        if grid is None:
-            return numbers
-        if self._grids.jitter:
-            aside = torch.rand(numbers.shape, generator=self._random) * 2 - 1
-            numbers = numbers + aside * (self._grids.jitter * grid.scale)
-        return grid.rounded(numbers)
+        return self.returned(captured.run(inputs, seen))
 
 
 def jittered(module: OnGrids, jitter: float) -> OnGrids:
     """The module as a runtime would compute it that rounds what lies between codes otherwise."""
     other = copy.copy(module)
-    other.grids = replace(module.grids, jitter=jitter)
+    other.jitter = jitter
     return other
 
 
-def put(module: nn.Module, grids: Grids) -> None:
-    """Makes a module put its activations onto grids; paths, numbers and types below it stay."""
+def put(program: Program, grids: Grids) -> None:
+    """Makes a program's module put its activations onto grids; all that it holds stays."""
+    module: Any = program.module
+    captured, kind = captured_of(program), type(module)
+    edit = partial(_round, grids.at, tuple(map(operation_of, captured.operations)))
+    sizes = tuple(tensor.shape for tensor in example(program.spec))
+    module.grids, module.graphs = grids, {sizes: captured.edited(edit)}
+    module.kind, module.edit = kind, edit
     # The class is changed, not the module wrapped: paths are what encodings, weights files and
     # exported names go by, and a wrapper would lengthen all of them.
-    kind = type(module)
     module.__class__ = type(kind.__name__, (OnGrids, kind), {"__module__": kind.__module__})
-    module.grids = grids  # type: ignore[assignment]
+
+
+def _round(at: Mapping[int, Grid], operations: Sequence[str], graph: fx.Graph) -> None:
+    """Writes a rounding behind each node that has a grid."""
+    # Sites are numbers of operations: one more or less, and each grid is at the wrong place.
+    found = [operation_of(node) for node in graph.nodes if node.op == "call_function"]
+    if found != list(operations):
+        raise BadModule(
+            f"forward makes {len(found)} operations at this size, and other ones when calibrated",
+            do="decide in __init__ what forward does, not by the sizes",
+        )
+    nodes = number_nodes(graph)
+    first = next(node for node, number in nodes.items() if number == 0)
+    for node, number in nodes.items():
+        if number not in at:
+            continue
+        with graph.inserting_before(first if number < 0 else node.next):
+            args = (node, at[number].scale, at[number].zero, LOWEST, HIGHEST)
+            name = "fake_quantize_per_tensor_affine"  # as an export of it would call it
+            rounded = graph.create_node("call_function", ROUND, args, name=name)
+        rounded.meta = dict(node.meta)
+        node.replace_all_uses_with(rounded, partial(operator.is_not, rounded))

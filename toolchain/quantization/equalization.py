@@ -13,14 +13,20 @@ from converters.api import Program
 from toolchain.quantization.consumers import find_pairs
 from toolchain.quantization.grids import LAYERS, TRANSPOSED
 
-NUMBERS = ("relu", "leaky_relu", "prelu", "dropout")
-"""Functions f with f(s x) = s f(x) for every s > 0, on each number by itself."""
+NUMBERS = ("relu", "leaky_relu", "prelu")
+"""Operations f with f(s x) = s f(x) for every s > 0, on each number by itself."""
+
+ENLARGINGS = {
+    1: ("upsample_nearest1d", "upsample_linear1d"),
+    2: ("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
+    3: ("upsample_nearest3d", "upsample_trilinear3d"),
+}
 
 
 def _of_maps(rank: int) -> tuple[str, ...]:
     """Those on maps of this rank: they mix places, not channels."""
     pools = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool")
-    return (*NUMBERS, "interpolate", *(f"{pool}{rank}d" for pool in pools))
+    return (*NUMBERS, *ENLARGINGS[rank], *(f"{pool}{rank}d" for pool in pools))
 
 
 THROUGH: dict[type[nn.Module], Collection[str]] = {

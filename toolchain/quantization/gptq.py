@@ -8,16 +8,19 @@ Of a convolution in groups each group has inputs, and moments, of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from converters.api import Program
 from converters.encodings import Encoding
+from converters.graph.captured import NodeCall
+from converters.graph.sources import operation_of
+from converters.program_graph import watch
 from toolchain.quantization.module_cache import cache_by_module
 
 DAMPING = 0.01
@@ -59,44 +62,57 @@ def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[st
     from toolchain.data import calibration
 
     found: dict[str, np.ndarray] = {}
+    layers = program.module.named_modules()
+    kernels = {
+        f"{path}.weight".strip(".") for path, m in layers if isinstance(m, nn.Linear | nn.Conv2d)
+    }
 
-    def hook(name: str) -> Callable[..., None]:
-        def watch(layer: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
-            # In float64: the moments will be inverted, which multiplies what sums lose in float32.
-            found[name] = found.get(name, 0.0) + of(_patches(layer, given[0]).double().numpy())
+    def seen(call: NodeCall) -> Any:
+        read = call.node.args[1] if len(call.node.args) > 1 else None
+        if operation_of(call.node) in PATCHES and isinstance(read, fx.Node):
+            name = str(read.target)
+            if read.op == "get_attr" and name in kernels:
+                # In float64: the moments will be inverted, which multiplies what sums lose in
+                # float32.
+                made = of(PATCHES[operation_of(call.node)](*call.args).double().numpy())
+                found[name] = found.get(name, 0.0) + made
+        return call.result
 
-        return watch
-
-    with ExitStack() as stack, torch.no_grad():
-        for path, layer in program.module.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                name = f"{path}.weight" if path else "weight"
-                stack.callback(layer.register_forward_hook(hook(name)).remove)
-        for given in calibration.inputs_for(program):
-            program.module(*(torch.from_numpy(given[s.name]) for s in program.spec.inputs))
+    for given in calibration.inputs_for(program):
+        watch(program, given, seen)
     return found
 
 
-def _patches(layer: nn.Module, given: torch.Tensor) -> torch.Tensor:
-    """(groups, patches, columns): what meets a row of the kernel."""
-    if not isinstance(layer, nn.Conv2d):
-        return given.reshape(1, -1, given.shape[-1])
+def _rows_of(given: torch.Tensor, *others: Any) -> torch.Tensor:
+    """(1, patches, columns): what meets a row of a linear layer's kernel."""
+    return given.reshape(1, -1, given.shape[-1])
+
+
+def _patches(
+    given: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Any = 0,
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> torch.Tensor:
+    """(groups, patches, columns): what meets a row of a convolution's kernel."""
+    sizes = kernel.shape[2:]
+    reach = [dilation[axis] * (sizes[axis] - 1) + 1 for axis in (0, 1)]
     for axis in (0, 1):
-        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-        size = min(given.shape[2 + axis], layer.stride[axis] * (SIDE - 1) + reach)
+        size = min(given.shape[2 + axis], stride[axis] * (SIDE - 1) + reach[axis])
         given = given.narrow(2 + axis, (given.shape[2 + axis] - size) // 2, size)
     # The middle alone: time grows with the places; and no padding is seen there, whose zeros are
-    # no data.
-    columns = functional.unfold(
-        given, layer.kernel_size, layer.dilation, _missing(layer, given), layer.stride
-    )
-    return columns.reshape(layer.groups, -1, columns.shape[-1]).transpose(1, 2)
+    # no data. But where a picture is smaller than the kernel reaches.
+    missing = [max(0, -(-(reach[axis] - given.shape[2 + axis]) // 2)) for axis in (0, 1)]
+    how: list[Any] = [sizes, dilation, missing, stride]
+    columns = functional.unfold(given, *how)
+    return columns.reshape(groups, -1, columns.shape[-1]).transpose(1, 2)
 
 
-def _missing(layer: nn.Conv2d, given: torch.Tensor) -> tuple[int, ...]:
-    """Padding for a picture that is smaller than the kernel reaches."""
-    reach = [layer.dilation[a] * (layer.kernel_size[a] - 1) + 1 for a in (0, 1)]
-    return tuple(max(0, -(-(reach[a] - given.shape[2 + a]) // 2)) for a in (0, 1))
+PATCHES: Mapping[str, Callable[..., torch.Tensor]] = {"linear": _rows_of, "conv2d": _patches}
+"""Operation -> (groups, patches, columns), what meets the rows of its kernel, by its arguments."""
 
 
 def round_by_gptq(kernel: np.ndarray, grid: Encoding, seen: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 
 from converters.api import Program
 from converters.encodings import BITS, Encoding
+from converters.program_graph import with_module
 from toolchain.quantization.gptq import Means, Moments, round_by_gptq
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -72,7 +72,7 @@ def quantize_kernels(
         encodings[name] = chosen[id(layer.weight)]
     if encodings == dict(program.encodings):
         return program
-    return replace(program, module=module, encodings=encodings)
+    return with_module(program, module, encodings=encodings)
 
 
 def round_kernel(kernel: np.ndarray, grid: Encoding, seen: np.ndarray | None) -> np.ndarray:

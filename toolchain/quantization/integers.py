@@ -62,8 +62,8 @@ def quantize_activations(program: Program, sites: Sites, grids: Mapping[Site, Gr
     at = {site: grids[leader] for leader, group in sites.groups.items() for site in group}
     read = {layer: sites.read_by(layer) for layer in sites.layers}
     reads = {layer: grids[leader] for layer, leader in read.items() if leader is not None}
-    put(program.module, Grids(at, len(sites.calls), reads))
     biases = _round_biases(program, sites.layers, reads)
+    put(program, Grids(at, reads))
     return replace(program, encodings={**program.encodings, **biases})
 
 
@@ -87,5 +87,5 @@ def _round_biases(
             steps = torch.tensor(kernel.scales) * reads[path].scale
             if steps.numel() > 1:  # the groups of a transposed convolution share their steps
                 steps = steps.repeat(bias.numel() // steps.numel())
-            bias.data = torch.round(bias.data / steps) * steps
+            bias.copy_(torch.round(bias / steps) * steps)
     return encodings

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from converters.api import Program
+from converters.graph.captured import NodeCall
+from converters.program_graph import captured_of, watch
 from toolchain.quantization.activations import Grid
-from toolchain.quantization.calls import Calls, FunctionCall
-from toolchain.quantization.observers import inputs_of
+from toolchain.quantization.calls import number_nodes
 from toolchain.quantization.sites import Site, Sites
 
 EVERY = 4
@@ -25,43 +27,40 @@ def measure_noise(
 
     Each layer of `rounded` reads what the program computes in floats, put onto its grid.
     """
+    from toolchain.data import calibration
+
     kernels = {path: rounded.module.get_parameter(f"{path}.weight") for path in sites.layers}
-    found: dict[str, list[float]] = {path: [] for path in sites.layers}
-    with torch.no_grad():
-        for inputs in inputs_of(program)[::EVERY]:
-            with _Beside(sites, grids, kernels, found):
-                program.module(*inputs)
-    return {path: sum(shares) / len(shares) for path, shares in found.items()}
+    beside = _Beside(sites, grids, kernels, number_nodes(captured_of(program).graph))
+    for given in calibration.inputs_for(program)[::EVERY]:
+        watch(program, given, beside.seen)
+    return {path: sum(shares) / len(shares) for path, shares in beside.found.items()}
 
 
-class _Beside(Calls):
+@dataclass
+class _Beside:
     """Computes each layer in integers beside the run in floats, which goes on with its own."""
 
-    def __init__(
-        self,
-        sites: Sites,
-        grids: Mapping[Site, Grid],
-        kernels: Mapping[str, Tensor],
-        found: dict[str, list[float]],
-    ) -> None:
-        super().__init__()
-        self._sites, self._grids, self._kernels, self._found = sites, grids, kernels, found
-        self._waiting: dict[Site, tuple[str, Tensor]] = {}
+    sites: Sites
+    grids: Mapping[Site, Grid]
+    kernels: Mapping[str, Tensor]
+    numbers: Mapping[fx.Node, int]
+    found: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _waiting: dict[Site, tuple[str, Tensor]] = field(default_factory=dict)
 
-    def made(self, number: int, call: FunctionCall) -> Any:
-        layer = self._sites.calls[number].layer
-        if layer in self._kernels and number in self._sites.computing:
+    def seen(self, call: NodeCall) -> Any:
+        number, sites = self.numbers[call.node], self.sites
+        layer = sites.calls[number].layer
+        if number in sites.computing and layer in self.kernels:
             # The floats of the undisturbed run, put onto the grid: the error is this layer's own,
             # not that of all before it, which would make the last layers look worst.
-            read = self._grids[self._sites.grid_read(number)].rounded(call.args[0])
-            own = call.again(read, self._kernels[layer])
-            self._waiting[self._sites.result_of(number)] = layer, own
+            read = self.grids[sites.grid_read(number)].rounded(call.args[0])
+            self._waiting[sites.result_of(number)] = layer, call.again(read, self.kernels[layer])
         # The result is rounded behind its ReLU, so the comparison waits for that.
         if number in self._waiting:
             layer, own = self._waiting.pop(number)
-            if self._sites.calls[number].kind == "rectify":
+            if sites.calls[number].kind == "rectify":
                 own = call.again(own)
-            own = self._grids[self._sites.leader(number)].rounded(own)
+            own = self.grids[sites.leader(number)].rounded(own)
             error = float((own - call.result).square().mean())
-            self._found[layer].append(error / max(float(call.result.var()), 1e-30))
+            self.found[layer].append(error / max(float(call.result.var()), 1e-30))
         return call.result

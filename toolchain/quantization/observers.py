@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from converters.api import Program
-from toolchain.quantization.calls import Calls, FunctionCall, is_map
+from converters.graph.captured import NodeCall
+from converters.program_graph import captured_of, tensors_of, watch
+from toolchain.quantization.calls import is_map, number_nodes
 from toolchain.quantization.module_cache import cache_by_module
 from toolchain.quantization.ranges import BINS, Histogram
 
 See = Callable[[int, Tensor], None]
-"""Given the number of a call, or of an input (below 0), and the map."""
+"""Given the number of an operation, or of an input (below 0), and the map."""
 
 
 @cache_by_module
 def observe(program: Program) -> Mapping[int, Histogram]:
-    """What was seen of each call's map, and of each input, by its number (see `calls`).
+    """What was seen of each operation's map, and of each input, by its number (see `calls`).
 
     Once for the ends, once more for what lies between.
     """
@@ -38,7 +40,7 @@ def observe(program: Program) -> Mapping[int, Histogram]:
             found = torch.histc(numbers.flatten(), BINS, low, high).numpy().astype(np.float64)
             counts[number] = counts.get(number, np.zeros(BINS)) + found
 
-    # Twice over the pictures: bins need the ends first, and the maps of all calls and pictures
+    # Twice over the pictures: bins need the ends first, and the maps of all operations and pictures
     # together do not fit into memory.
     for see in (see_ends, see_between):
         feed_pictures(program, see)
@@ -47,31 +49,17 @@ def observe(program: Program) -> Mapping[int, Histogram]:
 
 def feed_pictures(program: Program, see: See) -> None:
     """Runs the program on the pictures; `see` is given every map."""
-    with torch.no_grad():
-        for inputs in inputs_of(program):
-            for place, tensor in enumerate(inputs):
-                if tensor.is_floating_point():  # tokens and masks lie on no grid
-                    see(-1 - place, tensor)
-            with _Watching(see):
-                program.module(*inputs)
-
-
-def inputs_of(program: Program) -> list[tuple[Tensor, ...]]:
-    """The pictures as what the module is called with."""
     from toolchain.data import calibration
 
-    return [
-        tuple(torch.from_numpy(given[spec.name]) for spec in program.spec.inputs)
-        for given in calibration.inputs_for(program)
-    ]
+    numbers = number_nodes(captured_of(program).graph)
 
-
-class _Watching(Calls):
-    def __init__(self, see: See) -> None:
-        super().__init__()
-        self._see = see
-
-    def made(self, number: int, call: FunctionCall) -> Any:
+    def seen(call: NodeCall) -> Any:
         if is_map(call.result):
-            self._see(number, call.result)
+            see(numbers[call.node], call.result)
         return call.result
+
+    for given in calibration.inputs_for(program):
+        for place, tensor in enumerate(tensors_of(program, given)):
+            if tensor.is_floating_point():  # tokens and masks lie on no grid
+                see(-1 - place, tensor)
+        watch(program, given, seen)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from toolchain.quantization.calls import NOBODY, RecordedCall
+from toolchain.quantization.calls import CONSTANT, MapCall
 
 Site = int
 """The number of the call whose result goes onto a grid, or of an input (below 0)."""
@@ -22,7 +22,7 @@ class Sites:
     computes reads the numbers of grids as floats.
     """
 
-    calls: Sequence[RecordedCall]
+    calls: Sequence[MapCall]
     returned: tuple[int, ...]
     integers: Collection[str]
     _made: list[bool] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Sites:
                 found.setdefault(read, []).append(number)
         return found
 
-    def _is_made(self, call: RecordedCall) -> bool:
+    def _is_made(self, call: MapCall) -> bool:
         """Whether a call makes its result in integers; known of all that it reads."""
         if call.kind == "kernel":
             return call.layer in self.integers and self._can_read(call)
@@ -145,13 +145,13 @@ class Sites:
         kind = self.calls[number].kind
         return kind == "select" or (kind == "rectify" and self._made[number])
 
-    def _can_read(self, call: RecordedCall) -> bool:
+    def _can_read(self, call: MapCall) -> bool:
         """Whether all that a kernel reads can be put onto a grid."""
         return call.known and len(call.reads) == 1 and self._can_be_on_grid(call.reads[0])
 
     def _can_be_on_grid(self, value: int) -> bool:
         if value < 0:
-            return value != NOBODY
+            return value != CONSTANT
         call = self.calls[value]
         if self._selects(value):
             return call.known and all(map(self._can_be_on_grid, call.reads))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolchain.recipes import sensitivity
 from toolchain.recipes.sensitivity import Judge, LayerSensitivity
 
 if TYPE_CHECKING:
-    import torch
-
     from converters.api import Program
+    from converters.graph.captured import NodeCall
     from toolchain.recipes.recipes import Recipe
 
 SHARES = (0.5, 0.25, 0.1)
@@ -64,31 +63,30 @@ def find_overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
     """The layers that read or write activations near float16's end, and how large these are."""
     import torch
 
-    from converters.reference import ReferenceRunner
+    from converters.graph.sources import module_of
+    from converters.program_graph import watch
 
+    layers = frozenset(sensitivity.list_layers(program))
     peaks: dict[str, float] = {}
 
-    def watch(name: str) -> object:
-        def hook(module: torch.nn.Module, given: tuple[object, ...], result: object) -> None:
-            tensors = [t for t in (*given, result) if isinstance(t, torch.Tensor) and t.numel()]
-            peaks[name] = max([peaks.get(name, 0.0), *(float(t.abs().max()) for t in tensors)])
+    def seen(call: NodeCall) -> Any:
+        name = module_of(call.node)
+        if name in layers:
+            read = zip(call.node.args, call.args, strict=True)
+            made = [x for node, x in read if not _is_constant(node)]
+            tensors = [t for t in (*made, call.result) if isinstance(t, torch.Tensor)]
+            found = (float(t.abs().max()) for t in tensors if t.numel() and t.is_floating_point())
+            peaks[name] = max([peaks.get(name, 0.0), *found])
+        return call.result
 
-        return hook
-
-    layers = sensitivity.list_layers(program)
-    handles = [
-        program.module.get_submodule(name).register_forward_hook(watch(name))  # type: ignore[arg-type]
-        for name in layers
-    ]
-    try:
-        runner = ReferenceRunner(program)
-        for inputs in judge.cases.values():
-            runner.run(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for inputs in judge.cases.values():
+        watch(program, inputs, seen)
     return {
         name: f"its activations reach {peak:.3g}, float16 ends at 65504"
         for name, peak in peaks.items()
         if peak > LARGEST
     }
+
+
+def _is_constant(node: Any) -> bool:
+    return getattr(node, "op", "") == "get_attr"
