@@ -96,7 +96,7 @@ def artifact(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Arti
 def worst(artifact: Artifact, program: Program) -> float:
     """The largest difference from PyTorch of any output, on the pictures of the calibration."""
     runner, found = open_runner(artifact), []
-    for inputs in calibration.inputs_for(program.spec)[:4]:
+    for inputs in calibration.inputs_for(program)[:4]:
         got = runner.run(inputs)
         with torch.no_grad():
             want = program.module(torch.from_numpy(inputs["image"]))

@@ -34,7 +34,7 @@ def program_of(module: nn.Module) -> Program:
 
 def mean_outputs(program: Program) -> Tensor:
     """Of each channel, over the pictures."""
-    given = [torch.from_numpy(i["image"]) for i in calibration.inputs_for(program.spec)]
+    given = [torch.from_numpy(i["image"]) for i in calibration.inputs_for(program)]
     return torch.stack([program.module(image).mean((0, 2, 3)) for image in given]).mean(0)
 
 
@@ -78,7 +78,7 @@ class Twice(nn.Module):
 
 def test_means_are_of_all_that_a_layer_reads() -> None:
     program = program_of(Twice())
-    pictures = [given["image"] for given in calibration.inputs_for(program.spec)]
+    pictures = [given["image"] for given in calibration.inputs_for(program)]
     want = np.mean([image.mean((0, 2, 3)) for image in pictures], axis=0) + 0.5
     np.testing.assert_allclose(collect_means(program)["conv.weight"][0], want, rtol=1e-5)
 

@@ -224,7 +224,7 @@ def test_moments_are_of_what_a_convolution_reads() -> None:
     program = program_of()
     found = collect_moments(program)
     assert set(found) == {"first.weight", "second.weight", "last.weight"}
-    inputs = calibration.inputs_for(program.spec)
+    inputs = calibration.inputs_for(program)
     assert len(inputs) >= 12
     assert found["first.weight"].shape == (1, 27, 27)
     want = np.mean([_moment(given["image"]) for given in inputs], axis=0)
@@ -236,7 +236,7 @@ def test_a_depthwise_convolution_has_moments_for_each_channel() -> None:
         nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.Conv2d(3, 1, 1), nn.Upsample(scale_factor=2)
     )
     found = collect_moments(program_of(depthwise))["0.weight"]
-    inputs = calibration.inputs_for(program_of(depthwise).spec)
+    inputs = calibration.inputs_for(program_of(depthwise))
     want = np.mean([_moment(given["image"]) for given in inputs], axis=0)
     assert found.shape == (3, 9, 9)
     for channel in range(3):
