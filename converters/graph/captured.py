@@ -46,7 +46,7 @@ class GraphLayer:
 
 
 @dataclass(frozen=True)
-class NodeCall:
+class GraphCall:
     """An operation of a graph, as it runs."""
 
     node: fx.Node
@@ -59,7 +59,7 @@ class NodeCall:
         return self.node.target(*first, *self.args[len(first) :], **self.kwargs)  # type: ignore[operator]
 
 
-Seen = Callable[[NodeCall], Any]
+Seen = Callable[[GraphCall], Any]
 """Shown each operation, gives the result to go on with."""
 
 Edit = Callable[[fx.Graph], None]
@@ -188,7 +188,7 @@ class _Watched(fx.Interpreter):
         result = super().run_node(n)
         if n.op != "call_function":
             return result
-        return self._seen(NodeCall(n, *self.fetch_args_kwargs_from_env(n), result))
+        return self._seen(GraphCall(n, *self.fetch_args_kwargs_from_env(n), result))
 
 
 class OnGraph(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from converters.graph.captured import CapturedGraph, NodeCall
+from converters.graph.captured import CapturedGraph, GraphCall
 
 Seen = Callable[[str, Tensor], Tensor]
 """Shown each value that was computed, gives the one to go on with."""
@@ -32,7 +32,7 @@ class Traced:
         made = {layer.value for layer in self.layers}
         given = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
 
-        def shown(call: NodeCall) -> Any:
+        def shown(call: GraphCall) -> Any:
             name = call.node.name
             return seen(name, call.result) if name in made else call.result
 

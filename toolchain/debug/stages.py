@@ -16,7 +16,7 @@ from toolchain.parity import compare
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
-    from converters.graph.captured import NodeCall
+    from converters.graph.captured import GraphCall
     from converters.intermediates.guide import Guide
     from toolchain.parity.subject import Subject
     from toolchain.passes.base import Pass
@@ -135,7 +135,7 @@ def _module_outputs(program: Program, inputs: Tensors) -> dict[str, _Call]:
 
     found: dict[str, _Call] = {}
 
-    def seen(call: NodeCall) -> Any:
+    def seen(call: GraphCall) -> Any:
         name = module_of(call.node)
         if name and isinstance(call.result, torch.Tensor):
             before = found[name].reads if name in found else ()

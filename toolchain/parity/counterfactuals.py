@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from converters.api import Program, Tensors
-from converters.graph.captured import NodeCall
+from converters.graph.captured import GraphCall
 from converters.graph.sources import module_of, operation_of
 from converters.program_graph import watch
 from converters.reference import ReferenceRunner
@@ -30,7 +30,7 @@ def largest_activation(program: Program, inputs: Tensors) -> tuple[str, float]:
     """The module whose operation gives the largest absolute value, and that value."""
     found: dict[str, float] = {}
 
-    def seen(call: NodeCall) -> Any:
+    def seen(call: GraphCall) -> Any:
         if isinstance(call.result, Tensor) and call.result.numel():
             name = module_of(call.node) or operation_of(call.node)
             found[name] = max(found.get(name, 0.0), float(call.result.abs().max()))

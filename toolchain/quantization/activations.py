@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from converters.api import Program
 from converters.capture import example
-from converters.graph.captured import NodeCall, OnGraph
+from converters.graph.captured import GraphCall, OnGraph
 from converters.graph.sources import operation_of
 from converters.program_graph import captured_of
 from model_defs.errors import BadModule
@@ -87,7 +87,7 @@ class OnGrids(OnGraph):
         random = torch.Generator().manual_seed(0)
         captured = self.graph_for(inputs)
 
-        def seen(call: NodeCall) -> Any:
+        def seen(call: GraphCall) -> Any:
             if call.node.target is not ROUND or call.node.args[0] in captured.inputs:
                 return call.result
             numbers = call.args[0]

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from converters.api import Program
 from converters.encodings import Encoding
-from converters.graph.captured import NodeCall
+from converters.graph.captured import GraphCall
 from converters.graph.sources import operation_of
 from converters.program_graph import watch
 from toolchain.quantization.module_cache import cache_by_module
@@ -67,7 +67,7 @@ def _summed(program: Program, of: Callable[[np.ndarray], np.ndarray]) -> dict[st
         f"{path}.weight".strip(".") for path, m in layers if isinstance(m, nn.Linear | nn.Conv2d)
     }
 
-    def seen(call: NodeCall) -> Any:
+    def seen(call: GraphCall) -> Any:
         read = call.node.args[1] if len(call.node.args) > 1 else None
         if operation_of(call.node) in PATCHES and isinstance(read, fx.Node):
             name = str(read.target)

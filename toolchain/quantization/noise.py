@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from converters.api import Program
-from converters.graph.captured import NodeCall
+from converters.graph.captured import GraphCall
 from converters.program_graph import captured_of, watch
 from toolchain.quantization.activations import Grid
 from toolchain.quantization.calls import number_nodes
@@ -47,7 +47,7 @@ class _Beside:
     found: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _waiting: dict[Site, tuple[str, Tensor]] = field(default_factory=dict)
 
-    def seen(self, call: NodeCall) -> Any:
+    def seen(self, call: GraphCall) -> Any:
         number, sites = self.numbers[call.node], self.sites
         layer = sites.calls[number].layer
         if number in sites.computing and layer in self.kernels:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from converters.api import Program
-from converters.graph.captured import NodeCall
+from converters.graph.captured import GraphCall
 from converters.program_graph import captured_of, tensors_of, watch
 from toolchain.quantization.calls import is_map, number_nodes
 from toolchain.quantization.module_cache import cache_by_module
@@ -53,7 +53,7 @@ def feed_pictures(program: Program, see: See) -> None:
 
     numbers = number_nodes(captured_of(program).graph)
 
-    def seen(call: NodeCall) -> Any:
+    def seen(call: GraphCall) -> Any:
         if is_map(call.result):
             see(numbers[call.node], call.result)
         return call.result

@@ -11,7 +11,7 @@ from toolchain.recipes.sensitivity import Judge, LayerSensitivity
 
 if TYPE_CHECKING:
     from converters.api import Program
-    from converters.graph.captured import NodeCall
+    from converters.graph.captured import GraphCall
     from toolchain.recipes.recipes import Recipe
 
 SHARES = (0.5, 0.25, 0.1)
@@ -69,7 +69,7 @@ def find_overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
     layers = frozenset(sensitivity.list_layers(program))
     peaks: dict[str, float] = {}
 
-    def seen(call: NodeCall) -> Any:
+    def seen(call: GraphCall) -> Any:
         name = module_of(call.node)
         if name in layers:
             read = zip(call.node.args, call.args, strict=True)
