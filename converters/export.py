@@ -77,9 +77,11 @@ def _write_torchscript(program: Program, captured: CapturedGraph, target: Export
 def _write_onnx(program: Program, captured: CapturedGraph, target: Export) -> None:
     import onnx
 
+    from converters.graph.ranks import parts_of_five_axes
     from converters.graph.writing.model import onnx_model
 
-    onnx.save(onnx_model(captured, target.inputs, target.outputs), target.onnx)
+    ready = parts_of_five_axes(captured)
+    onnx.save(onnx_model(ready, target.inputs, target.outputs), target.onnx)
 
 
 _WRITERS = {"torchscript": _write_torchscript, "onnx": _write_onnx}

@@ -37,6 +37,27 @@ def with_five_axes(captured: CapturedGraph) -> CapturedGraph:
     return CapturedGraph(module)
 
 
+def parts_of_five_axes(captured: CapturedGraph) -> CapturedGraph:
+    """The same, with no part taken of a tensor of more axes; this graph stays.
+
+    TFLite holds such tensors, and moves their axes, but cuts them nowhere.
+    """
+
+    def is_part(node: fx.Node) -> bool:
+        return node.op == "call_function" and packet_of(node) in PARTS and _is_high(node)
+
+    if not any(map(is_part, captured.graph.nodes)):
+        return captured
+    module = captured.copied()
+    for node in list(module.graph.nodes):
+        if is_part(node):
+            decompose.replace(module, node, RULES[packet_of(node)])
+    _join_reshapes(module.graph)
+    module.graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
+    module.recompile()
+    return CapturedGraph(module)
+
+
 def _lower(module: fx.GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.op == "get_attr" and _rank(node) > MOST:
@@ -345,3 +366,11 @@ RULES: dict[Any, Rule] = {
     aten.unbind: Rule(unbind),
 }
 """What is not computed one by one."""
+
+PARTS = frozenset(
+    {
+        *(aten.chunk, aten.split, aten.split_with_sizes, aten.tensor_split, aten.unbind),
+        *(aten.flip, aten.index_select, aten.narrow, aten.select, aten.slice),
+    }
+)
+"""What takes some of a tensor's numbers, by their places."""

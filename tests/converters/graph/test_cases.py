@@ -57,6 +57,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
     "roll": lambda x: x.roll(5),
     "seven_axes": lambda x: _of_seven_axes(x),
+    "parts_of_six_axes": lambda x: _parts(x),
     "softplus": lambda x: F.softplus(x, 2, 3),
     "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
     "truths_taken": lambda x: (x > 0)[:, PLACES] * 2 + (x > 1).gather(1, ORDER).float(),
@@ -72,6 +73,12 @@ def _assigned(x: Tensor) -> Tensor:
     y[:, 0].clamp_(min=0)
     y[:, PLACES, 3] = 1.5
     return y
+
+
+def _parts(x: Tensor) -> Tensor:
+    """As deformable attention takes its places."""
+    y = x[..., :8].reshape(1, 2, 2, 5, 8, 2)
+    return y[..., 1:5:2, ::2].flatten(2) + y[:, 1:, ..., 3:7, 1:].flip(3)[..., :2, :].flatten(2)
 
 
 def _of_seven_axes(x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters.graph.captured import CapturedGraph, capture_graph
-from converters.graph.ranks import with_five_axes
+from converters.graph.ranks import PARTS, parts_of_five_axes, with_five_axes
+from converters.graph.sources import packet_of
 from model_defs.errors import UnsupportedOperation
 
 AXES = (1, 2, 2, 4, 2, 4, 3)
@@ -83,6 +84,17 @@ def test_one_permutation_is_left_to_coremltools() -> None:
     assert [n.target for n in with_five_axes(graph).operations] == [
         n.target for n in graph.operations
     ]
+
+
+def test_parts_alone_are_of_five_axes() -> None:
+    captured = capture_graph(OfSevenAxes(*CASES.values()).eval(), (X,))
+    made = parts_of_five_axes(captured)
+    for name, got, want in zip(CASES, made.module(X), captured.module(X), strict=True):
+        torch.testing.assert_close(got, want, msg=name)
+    for node in made.operations:
+        if packet_of(node) in PARTS:
+            assert all(n.meta["val"].ndim <= 5 for n in node.all_input_nodes)
+    assert most_axes(made) == most_axes(captured) > 5
 
 
 def test_few_axes_are_left_alone() -> None:
