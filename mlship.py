@@ -123,7 +123,7 @@ def convert(
     name: str | None = None,
     tolerance: float | Mapping[str, float] | None = None,
     batch: int = 1,
-    sizes: Sequence[tuple[int, int]] = (),
+    sizes: Sequence[tuple[int, int] | str] = (),
     state: Mapping[str, str] | None = None,
     say: Say | None = None,
 ) -> list[Built]:
@@ -218,7 +218,7 @@ def build(
     weights: str | Path | None = None,
     trust_pickle: bool = False,
     out: str | Path = "dist",
-    sizes: Sequence[tuple[int, int]] = (),
+    sizes: Sequence[tuple[int, int] | str] = (),
     state: Mapping[str, str] | None = None,
     say: Say | None = None,
 ) -> list[Built]:
@@ -243,7 +243,7 @@ def build(
         weights=_path(weights),
         trust_pickle=trust_pickle,
         out=Path(out),
-        sizes=tuple(sizes),
+        sizes=_sizes(sizes),
         state=state or {},
     )
     return building.build(request, say or silent)
@@ -415,6 +415,16 @@ def _models(one: object, *, trust_pickle: bool) -> Sequence[str | ModelSpec] | N
     if not isinstance(one, str | Path):
         return None
     return lookup.expand(lookup.said_of(str(one), (), trust_pickle))
+
+
+def _sizes(sizes: Sequence[tuple[int, int] | str]) -> tuple[tuple[int, int], ...]:
+    """Heights and widths, also as they are typed: "512x384". What is none is refused later."""
+    from model_defs.errors import BadSpec
+    from model_defs.spec import size_of
+
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence):
+        raise BadSpec(f"sizes are {sizes!r}", do="give a list of them: [(512, 512), (512, 384)]")
+    return tuple(size_of(one) if isinstance(one, str) else one for one in sizes)
 
 
 def _with_example(model: Models, example: Any) -> str:

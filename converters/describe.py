@@ -94,6 +94,11 @@ def describe_run(
     """
     taken = _inputs([*inputs], [*inputs.values()])
     outputs, unused = _outputs(result, frozenset(inputs), tolerance)
+    if not isinstance(state, Mapping | None):
+        raise BadSpec(
+            f"state is a {type(state).__name__}, not a dict",
+            do='say which input is fed with which output: state={"hidden": "hidden_out"}',
+        )
     held = dict(state or {})
     check_state(held, tuple(map(as_state, taken)), outputs)
     made = dict(zip(*_named_leaves(result, frozenset(inputs)), strict=True))

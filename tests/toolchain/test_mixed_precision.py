@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from torch import nn
 
 from converters import mil
+from converters.capture import capture
+from converters.reference import ReferenceRunner
 from model_defs import lookup
+from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle import bundle
 from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.cli.main import main
@@ -147,11 +152,31 @@ def test_only_what_rounding_may_have_failed_is_computed_in_mixed_precision() -> 
 
 
 def test_the_layers_that_overflow_are_named(folder: Path) -> None:
-    from converters.capture import capture
-    from converters.reference import ReferenceRunner
-
     program = capture(lookup.load(f"{folder}/net.py:loud"))
     inputs = {"ones": {"image": np.ones((1, 3, 24, 24), np.float32)}}
     runner = ReferenceRunner(program)
     judge = Judge(inputs, {"ones": runner.run(inputs["ones"])})
     assert set(mixed_precision.find_overflowing(program, judge)) == {"up", "down"}
+
+
+def test_labels_are_judged_by_the_share_that_differs() -> None:
+    class Labels(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.argmax(1), x > 0.5
+
+    taken = (TensorSpec("x", (1, 4, 10, 10), "image", low=0, high=1),)
+    outputs = (
+        TensorSpec("labels", (1, 10, 10), "map", tolerance=0.02, dtype="int64"),
+        TensorSpec("over", (1, 4, 10, 10), "mask", tolerance=0.0, dtype="bool"),
+    )
+    program = capture(ModelSpec("labels", Labels, taken, outputs))
+    x = {"x": np.random.default_rng(0).random((1, 4, 10, 10), np.float32)}
+    right = ReferenceRunner(program).run(x)
+    assert Judge({"a": x}, {"a": right}).worst(program)[0] == 0
+    other = {**right, "labels": right["labels"].copy()}
+    other["labels"][0, 0, :3] += 7
+    share, where = Judge({"a": x}, {"a": other}).worst(program)
+    assert share == pytest.approx(1.5)
+    assert "labels" in where
+    other = {**right, "over": ~right["over"]}
+    assert Judge({"a": x}, {"a": other}).worst(program)[0] == np.inf

@@ -296,3 +296,9 @@ def test_scales_that_are_wrong_at_another_size_are_refused(most: float, refused:
         return
     with pytest.raises(RecipeMismatch, match="at 16x8: int8 moves 'total' by 32.4 in the mean"):
         reference._check_scales(int8, default, made, captured)
+
+
+@pytest.mark.parametrize("sizes", [32, "32x32", [32], ["32"], [(0, 4)]])
+def test_what_is_no_size_is_refused_in_words(sizes: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadSpec, match=r"size"):
+        library.convert("depth", targets="ios", sizes=sizes, out=tmp_path)

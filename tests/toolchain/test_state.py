@@ -332,3 +332,8 @@ def test_a_specification_is_printed_with_its_state(
     kept = lookup.load(f"{tmp_path}/kept.py:spec")
     assert kept.state == {"previous_mask": "mask"}
     assert (kept.inputs[1].kind, kept.inputs[1].preprocess) == ("state", None)
+
+
+def test_pairs_that_are_none_are_refused_in_words() -> None:
+    with pytest.raises(BadSpec, match="state is a list, not a dict"):
+        mlship.describe(nn.Identity(), torch.rand(1, 3, 4, 4), state=["h"])  # type: ignore[arg-type]

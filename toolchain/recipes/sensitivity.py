@@ -12,6 +12,7 @@ from converters.encodings import HALF
 
 if TYPE_CHECKING:
     from converters.api import Program, Tensors
+    from model_defs.spec import TensorSpec
     from toolchain.passes.base import Pass
     from toolchain.recipes.recipes import Recipe
 
@@ -58,11 +59,18 @@ class Judge:
         for case, inputs in self.cases.items():
             outputs = runner.run(inputs)
             for spec in program.spec.outputs:
-                error = np.abs(outputs[spec.name] - self.expected[case][spec.name]).max()
-                share = float(error) / (spec.tolerance or 1.0)
-                share = share if np.isfinite(share) else np.inf
+                share = _share(spec, outputs[spec.name], self.expected[case][spec.name])
                 found.append((share, f"'{spec.name}', case {case}"))
         return max(found)
+
+
+def _share(spec: TensorSpec, got: np.ndarray, want: np.ndarray) -> float:
+    """How much of an output's tolerance is used up; of labels, how many differ."""
+    if not spec.is_float:
+        differ = float((got != want).mean())
+        return differ / spec.tolerance if spec.tolerance else np.inf if differ else 0.0
+    share = float(np.abs(got - want).max()) / (spec.tolerance or 1.0)
+    return share if np.isfinite(share) else np.inf
 
 
 def list_layers(program: Program) -> tuple[str, ...]:
