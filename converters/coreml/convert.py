@@ -137,12 +137,14 @@ def _explained(
 ) -> UnsupportedOperation | ConversionFailed:
     """coremltools' refusal with the operation's name and its line of PyTorch, where it is one."""
     words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, KeyError):
+        words = f"it knows no {words} among what this operation may be told"
     if not failed:
         return ConversionFailed(f"coremltools: {words}")
     lines = [
         defects.source(node, layers)
         for node in defects.operations(graph)
-        if node.kind().partition("::")[2].strip("_") == failed[0].strip("_")
+        if node.kind().partition("::")[2].strip("_").lower() == failed[0].strip("_").lower()
     ]
     return UnsupportedOperation(
         f"aten::{failed[0]} cannot be converted to Core ML: {words}",

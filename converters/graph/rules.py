@@ -612,6 +612,39 @@ def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
 
+def fftshift(x: Tensor, dim: Any = None) -> Tensor:
+    """Frequency 0 goes to the middle."""
+    axes = _shifted(x, dim)
+    return roll(x, [x.shape[axis] // 2 for axis in axes], axes)
+
+
+def ifftshift(x: Tensor, dim: Any = None) -> Tensor:
+    axes = _shifted(x, dim)
+    return roll(x, [-(x.shape[axis] // 2) for axis in axes], axes)
+
+
+def _shifted(x: Tensor, dim: Any) -> list[int]:
+    if dim is None:
+        return list(range(x.ndim))
+    return [dim] if isinstance(dim, int) else list(dim)
+
+
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """Rows are added at places, which are those of each of their numbers."""
+    shape = [1] * source.ndim
+    shape[dim % source.ndim] = source.shape[dim]
+    added = source if alpha == 1 else source * alpha
+    return x.scatter_add(dim, index.reshape(shape).expand(source.shape), added)
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    return x.transpose(-1, -2)
+
+
+def reversed_axes(x: Tensor) -> Tensor:
+    return x.permute(*reversed(range(x.ndim)))
+
+
 ALWAYS: Mapping[Any, Rule] = {
     aten._native_batch_norm_legit: Rule(native_batch_norm, _trains),
     aten._native_batch_norm_legit_functional: Rule(native_batch_norm, _trains),
@@ -634,6 +667,8 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.convolution: Rule(convolution),
     aten.copy: Rule(copy),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
+    aten.fft_fftshift: Rule(fftshift),
+    aten.fft_ifftshift: Rule(ifftshift),
     aten.fill: Rule(fill),
     aten.floor_divide: Rule(divide_rounded, _on_floats),
     aten.fmod: Rule(fmod, _on_floats),
@@ -643,6 +678,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.gru_cell: Rule(recurrent.gru_cell),
     aten.im2col: Rule(unfold),
     aten.index: Rule(index, _is_plain_index, on_places=True),
+    aten.index_add: Rule(index_add),
     aten.index_put: Rule(index_put, _is_mask_or_constant, on_places=True),
     aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
     aten.lerp: Rule(lerp),
@@ -672,8 +708,13 @@ FOR_ONNX: Mapping[Any, Rule] = {
 FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.avg_pool2d: Rule(_batched(aten.avg_pool2d), _has_no_batch),
     aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
+    aten.adjoint: Rule(matrix_transpose),
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.index_select: Rule(select_truths, _takes_truths),
+    aten.mH: Rule(matrix_transpose),
+    aten.mT: Rule(matrix_transpose),
+    aten.matrix_H: Rule(matrix_transpose),
+    aten.numpy_T: Rule(reversed_axes),
     aten.pad: Rule(replicate_in_steps, _replicates_more_than_there_is),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),

@@ -256,6 +256,7 @@ MOVING = (
     *(aten.cat, aten.expand, aten.flip, aten.narrow, aten.permute, aten.repeat),
     *(aten.reshape, aten.select, aten.slice, aten.squeeze, aten.stack, aten.transpose),
     *(aten.unsqueeze, aten.view, aten.unflatten, aten.flatten, aten.roll, aten.index_select),
+    *(aten.fft_fftshift, aten.fft_ifftshift),
 )
 
 RULES: Mapping[Any, Rule] = {

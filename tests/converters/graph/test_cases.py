@@ -41,6 +41,9 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "fold": lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), (10, 9), 3, padding=1, stride=2),
     "gather_of_fewer": lambda x: x.gather(3, torch.tensor([[3, 1], [0, 8]]).expand(1, 2, 2, 2)),
     "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
+    "index_add": lambda x: x.index_add(1, PLACES, x[:, 2:], alpha=2).index_add(
+        3, torch.tensor([8, 0, 8]), x[..., :3]
+    ),
     "input": lambda x: x,
     "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
     "mask_of_constants": lambda x: F.softplus(x[:, MASK], 2, 3),
@@ -59,6 +62,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "seven_axes": lambda x: _of_seven_axes(x),
     "parts_of_six_axes": lambda x: _parts(x),
     "softplus": lambda x: F.softplus(x, 2, 3),
+    "transposed": lambda x: x.mT.adjoint() + x[0, 0].T.flip(0).H + (x.mH * 2).mT,
     "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
     "truths_taken": lambda x: (x > 0)[:, PLACES] * 2 + (x > 1).gather(1, ORDER).float(),
     "truths_and": lambda x: ((x > 0) & (x < 1)).float() * 2,

@@ -275,6 +275,12 @@ NETS: Mapping[str, Case] = {
 SPECTRA: Mapping[str, Case] = {
     "complex_arithmetic": lambda x: _filtered(x),
     "fft": lambda x: [f(torch.fft.fft(x)) for f in (torch.abs, torch.real, torch.imag)],
+    "fftshift": lambda x: (
+        torch.view_as_real(
+            torch.fft.ifftshift(torch.fft.fftshift(torch.fft.fft2(x), (2, 3)) * 1j, 3)
+        )
+        + torch.fft.fftshift(x)[..., None]
+    ),
     "fft2": lambda x: torch.view_as_real(torch.fft.fft2(x, norm="ortho")),
     "ifft": lambda x: torch.view_as_real(torch.fft.ifftn(torch.fft.fftn(x, dim=(1, 3)))),
     "rfft": lambda x: torch.view_as_real(torch.fft.rfft(x, dim=2, norm="forward")),
