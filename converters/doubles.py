@@ -16,6 +16,7 @@ from converters.api import Program, Tensors
 from converters.signature import returned
 
 SINGLE, DOUBLE = torch.float32, torch.float64
+DRAWS = 3
 
 
 class InDouble(TorchFunctionMode):
@@ -47,9 +48,44 @@ def call(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
         return wide(*map(_wide, inputs))
 
 
+def nudged(module: nn.Module, seed: int) -> nn.Module:
+    """A copy in float64 whose float32 numbers are off by up to a unit in their last place.
+
+    So are those of any file that folds a norm into a convolution, or multiplies in another order.
+    """
+    made = copy.deepcopy(module).double()
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in (*made.parameters(), *made.buffers()):
+        if tensor.is_floating_point():
+            noise = torch.rand(tensor.shape, generator=generator, dtype=DOUBLE) * 2 - 1
+            tensor.data = tensor.data * (1 + noise * torch.finfo(SINGLE).eps)
+    return made
+
+
 def true_answers(program: Program, inputs: Tensors) -> dict[str, np.ndarray]:
     """The outputs of a program in float64, by name. Raises what the user's code raises."""
+    return _answers(program, program.module, inputs)
+
+
+def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, float]:
+    """How far rounding moves each output of floats on these inputs, at the most that was seen.
+
+    Seen are `own`, the outputs of float32, and those of `DRAWS` copies whose weights are rounded
+    otherwise; all beside float64. Raises what the user's code raises.
+    """
+    true = true_answers(program, inputs)
+    others = [_answers(program, nudged(program.module, seed), inputs) for seed in range(DRAWS)]
+    return {
+        spec.name: max(
+            float(np.abs(other[spec.name] - true[spec.name]).max()) for other in (own, *others)
+        )
+        for spec in program.spec.outputs
+        if spec.is_float
+    }
+
+
+def _answers(program: Program, module: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:
     spec = program.spec
     given = [torch.from_numpy(np.ascontiguousarray(inputs[one.name])) for one in spec.inputs]
-    found = returned(spec, call(program.module, given))
+    found = returned(spec, call(module, given))
     return {one.name: y.numpy() for one, y in zip(spec.outputs, found, strict=True)}

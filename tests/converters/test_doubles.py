@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.capture import capture
-from converters.doubles import call
+from converters.doubles import call, roundings
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.parity.reference import Reference
 
@@ -62,5 +62,20 @@ def test_a_reference_knows_float64_where_the_code_runs_in_it() -> None:
         output = TensorSpec(name, (1, 4 if known else 3, 8, 8), "map", tolerance=0.01)
         program = capture(ModelSpec("net", lambda made=module: made().eval(), (image,), (output,)))
         reference = Reference({}, {}, (output,), program=program)
-        assert (reference.truth(given) is not None) == known
-    assert Reference({}, {}, ()).truth(given) is None
+        own = reference.answer(given)
+        assert (name in reference.roundings(given, own)) == known
+    assert not Reference({}, {}, ()).roundings(given, {})
+
+
+def test_rounding_moves_what_divides_rounding_by_rounding() -> None:
+    image = TensorSpec("image", (1, 3, 8, 8), "image", low=0, high=1)
+    output = TensorSpec("y", (1, 4, 8, 8), "map", tolerance=0.01)
+    program = capture(ModelSpec("net", lambda: Flat().eval(), (image,), (output,)))
+    reference = Reference({}, {}, (output,), program=program)
+    noise = np.random.default_rng(0).random((1, 3, 8, 8))
+    moved = []
+    for value in (np.full((1, 3, 8, 8), 0.3), noise):
+        given = {"image": value.astype(np.float32)}
+        moved.append(roundings(program, given, reference.answer(given))["y"])
+    assert moved[0] > 1e-3
+    assert moved[1] < 1e-4

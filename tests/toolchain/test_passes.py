@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -313,8 +314,6 @@ class Liar:
 
 
 def scaled(program: Program, factor: float) -> Program:
-    import copy
-
     module = copy.deepcopy(program.module)
     module.weight.data *= factor
     return replace(program, module=module)
@@ -339,6 +338,26 @@ def test_the_pipeline_stops_a_liar(act: Callable[[Program], Program], message: s
     with pytest.raises(PassFailed, match=message) as caught:
         pipeline.run(program, (FoldBatchnorm(), Liar(act)))
     assert "pass liar (after fold-batchnorm)" in caught.value.what
+
+
+class Cancels(nn.Module):
+    """Far from zero and back: what is left is rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.weight + 3e4) - 3e4
+
+
+def test_rounding_that_moves_the_program_itself_is_no_lie() -> None:
+    program = program_of(Cancels())
+    program.module.weight.data.fill_(1.0)
+    moved = scaled(program, 1 + 2**-22)
+    pipeline.run(program, (Liar(lambda p: moved),))
+    with pytest.raises(PassFailed, match="is exact, but moved 'y'"):
+        pipeline.run(program, (Liar(lambda p: scaled(p, 1.05)),))
 
 
 def test_a_model_whose_own_output_is_not_finite_is_not_blamed_on_a_pass() -> None:

@@ -61,7 +61,7 @@ def _prove(
             reference.cases,
             reference.expected,
             exact=recipe.exact,
-            truth=reference.truth,
+            roundings=reference.roundings,
             state=reference.state,
         )
     finally:

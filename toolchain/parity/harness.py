@@ -245,7 +245,7 @@ class _Log:
         return compare.check(
             *(runner, self.subject.bundle.outputs, inputs, expected),
             exact=exact,
-            truth=self.subject.reference.truth,
+            roundings=self.subject.reference.roundings,
             seen=seen,
             state=state,
             again=again,

@@ -103,21 +103,21 @@ class Reference:
         assert self.program is not None
         return ReferenceRunner(self.program).run(inputs)
 
-    def truth(self, inputs: Tensors) -> Tensors | None:
-        """What the program says in float64.
+    def roundings(self, inputs: Tensors, own: Tensors) -> Mapping[str, float]:
+        """How far rounding moves each output; see `converters.doubles`. `own` is PyTorch's answer.
 
-        None where there is no program, where it computes in integers, and where its code does not
-        run in float64.
+        Of none where there is no program, where it computes in integers, and where its code does
+        not run in float64.
         """
-        from converters.doubles import true_answers
+        from converters.doubles import roundings
         from toolchain.quantization.activations import OnGrids
 
         if self.program is None or isinstance(self.program.module, OnGrids):
-            return None
+            return {}
         try:
-            return true_answers(self.program, inputs)
+            return roundings(self.program, inputs, own)
         except Exception:  # the user's code, of which float64 is more than was asked
-            return None
+            return {}
 
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
