@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SEEDS = (7, 8)
 """Of the inputs that files are judged on; a build proves them on others before."""
+WITHOUT_TIES = {"rt-detr": (7, 9)}
+"""At 8, two of its twenty best scores are 3.6e-7 of 0.99 apart: rounding says which comes first."""
 TOOLS = ("torch", "coremltools", "tensorflow", "ai-edge-litert")
 
 
@@ -36,7 +38,7 @@ def measure(name: str, out: Path, targets: Sequence[str] = TARGETS) -> Record:
 
     net = NETS[name]
     module = net.module()
-    cases = [net.inputs(seed) for seed in SEEDS]
+    cases = [net.inputs(seed) for seed in WITHOUT_TIES.get(name, SEEDS)]
     truth, own = _truth(module, cases)
     start, used = time.monotonic(), _processor()
     try:

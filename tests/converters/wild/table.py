@@ -19,8 +19,9 @@ identity, as they are: `mlship.convert(net, example, targets="all", recipe="fp32
 run on inputs that the build did not see (LiteRT, TF.js on WASM, the interpreter of Core ML
 programs) and compared with PyTorch in float64; an error is the largest one as a share of the
 output's range. PyTorch's own float32 beside it rounds, too. More than {EXACT:g}, or {NOISE:g} times
-PyTorch's own if that is more, is wrong. Partitions are XNNPACK's, and behind them what fell out
-of them. A build is of all three targets at once, proofs included: seconds on the clock, seconds
+PyTorch's own if that is more, is wrong. RT-DETR puts its scores in order: it is fed what leaves no
+two of the best within rounding of each other. Partitions are XNNPACK's, and behind them what fell
+out of them. A build is of all three targets at once, proofs included: seconds on the clock, seconds
 of processors, and the memory of all processes. Widths and pictures are small, depths are whole.
 The machine has two cores and did other work meanwhile, which the clock shows. None of it ran on a
 phone.
