@@ -553,3 +553,7 @@ def _all_of(found: list[Any], unbuilt: Sequence[Built]) -> list[Any]:
     for one in unbuilt:
         one.shipped()
     return found
+
+
+if __name__ == "__main__":
+    main()

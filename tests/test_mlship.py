@@ -115,6 +115,13 @@ def test_importing_it_is_quick_and_loads_nothing_heavy() -> None:
     assert min(float(one[0]) for one in words) < 0.1
 
 
+def test_the_file_is_the_program() -> None:
+    asked = [sys.executable, mlship.__file__, "build", "no-such-model", "--target", "ios"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no-such-model" in done.stderr
+
+
 def test_all_names_are_there_and_no_others() -> None:
     assert len(set(mlship.__all__)) == len(mlship.__all__)
     for name in mlship.__all__:
