@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from model_defs import zoo
 from model_defs.errors import BadSpec, MlshipError, UnknownName
-from model_defs.installation import PREFIX, ROOMS
+from model_defs.installation import FOLDER, PREFIX, ROOMS
 from model_defs.spec import ModelSpec
 
 Kind = TypeVar("Kind")
@@ -111,6 +113,37 @@ def _about_names(error: BaseException, folder: Path) -> str:
     )
 
 
+_BROUGHT: dict[str, Path] = {}
+"""The modules that users' files brought along, and the folder of the file that did."""
+
+
+@contextlib.contextmanager
+def _own_modules(folder: Path) -> Iterator[None]:
+    """While a file of this folder is imported, modules of the same names are its own.
+
+    Two projects may each have a net.py; what one of them brought is not the other's.
+    """
+    for name in [name for name, of in _BROUGHT.items() if of != folder]:
+        sys.modules.pop(name, None)
+        del _BROUGHT[name]
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and not any(Path(file).is_relative_to(place) for place in _INSTALLED):
+                _BROUGHT[name] = folder
+
+
+_INSTALLED = tuple(
+    Path(place)
+    for place in {*sysconfig.get_paths().values(), sys.base_prefix, str(FOLDER)}
+    if Path(place).is_absolute()
+)
+"""Where modules are that belong to no user."""
+
+
 def _attribute(path: Path, attribute: str, kind: type) -> object:
     if not path.is_file():
         raise BadSpec("there is no such file", where=str(path))
@@ -121,7 +154,8 @@ def _attribute(path: Path, attribute: str, kind: type) -> object:
     sys.modules[found.name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        found.loader.exec_module(module)
+        with _own_modules(path.parent):
+            found.loader.exec_module(module)
     except MlshipError:
         raise
     except (Exception, SystemExit) as error:  # a user's file may raise anything, and exit

@@ -99,3 +99,16 @@ def test_a_file_that_ends_the_program_is_bad_input(tmp_path: Path, code: str) ->
     with pytest.raises(BadSpec, match="SystemExit") as caught:
         lookup.load(f"{tmp_path}/net.py:spec")
     assert f"net.py:{code.count(chr(10))}" in caught.value.where
+
+
+def test_two_projects_may_each_have_a_module_of_one_name(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        (tmp_path / name / "parts").mkdir(parents=True)
+        (tmp_path / name / "net.py").write_text(f"from parts.width import WIDTH\nSTEP = {number}\n")
+        (tmp_path / name / "parts" / "__init__.py").write_text("")
+        (tmp_path / name / "parts" / "width.py").write_text(f"WIDTH = {number + 10}\n")
+        (tmp_path / name / "spec.py").write_text(
+            "from net import STEP, WIDTH\nboth = (STEP, WIDTH)\n"
+        )
+    for name, both in (("a", (0, 10)), ("b", (1, 11)), ("a", (0, 10))):
+        assert lookup.load_as(f"{tmp_path}/{name}/spec.py:both", tuple) == both
