@@ -53,8 +53,8 @@ def _summary(records: list[Record]) -> list[str]:
     wrong = sum(one.verdict == "wrong" for one in outcomes)
     shipped = sum(one.verdict == "wrong" and not one.said for one in outcomes)
     return [
-        f"**{whole} of {len(records)}** are right on all three targets; wrong files: {wrong}, of which "
-        f"the proof of the build let {shipped} through."
+        f"**{whole} of {len(records)}** are right on all three targets; wrong files: {wrong}, of "
+        f"which the proof of the build let {shipped} through."
     ]
 
 
