@@ -126,14 +126,23 @@ def _own_modules(folder: Path) -> Iterator[None]:
     for name in [name for name, of in _BROUGHT.items() if of != folder]:
         sys.modules.pop(name, None)
         del _BROUGHT[name]
+    for name in {file.stem for file in (*folder.glob("*.py"), *folder.glob("*/*.py"))}:
+        if _is_of_another(name, folder):
+            del sys.modules[name]
     before = set(sys.modules)
     try:
         yield
     finally:
         for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and not any(Path(file).is_relative_to(place) for place in _INSTALLED):
+            if _is_of_another(name):
                 _BROUGHT[name] = folder
+
+
+def _is_of_another(name: str, folder: Path | None = None) -> bool:
+    """Whether a module that is imported is some user's, and not of this folder."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    places = (*_INSTALLED, *([folder] if folder else []))
+    return file is not None and not any(Path(file).is_relative_to(place) for place in places)
 
 
 _INSTALLED = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,15 @@ def test_two_projects_may_each_have_a_module_of_one_name(tmp_path: Path) -> None
         )
     for name, both in (("a", (0, 10)), ("b", (1, 11)), ("a", (0, 10))):
         assert lookup.load_as(f"{tmp_path}/{name}/spec.py:both", tuple) == both
+
+
+def test_a_module_that_something_else_imported_is_not_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "width_of_mine.py").write_text(f"WIDTH = {name!r}\n")
+    (tmp_path / "b" / "spec.py").write_text("from width_of_mine import WIDTH\n")
+    monkeypatch.syspath_prepend(tmp_path / "a")
+    import_module("width_of_mine")
+    assert lookup.load_as(f"{tmp_path}/b/spec.py:WIDTH", str) == "b"
