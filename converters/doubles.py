@@ -17,6 +17,8 @@ from converters.signature import returned
 
 SINGLE, DOUBLE = torch.float32, torch.float64
 DRAWS = 3
+NOISE = 4.0
+"""An answer may differ from PyTorch's by so many times what rounding moves that: both round."""
 
 
 class InDouble(TorchFunctionMode):
@@ -43,7 +45,10 @@ def _wide(one: Any) -> Any:
 
 def call(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """What forward returns in float64; the module stays as it is. Raises what forward raises."""
-    wide = copy.deepcopy(module).double()
+    return _called(copy.deepcopy(module).double(), inputs)
+
+
+def _called(wide: nn.Module, inputs: Sequence[Tensor]) -> Any:
     with torch.no_grad(), InDouble():
         return wide(*map(_wide, inputs))
 
@@ -62,19 +67,17 @@ def nudged(module: nn.Module, seed: int) -> nn.Module:
     return made
 
 
-def true_answers(program: Program, inputs: Tensors) -> dict[str, np.ndarray]:
-    """The outputs of a program in float64, by name. Raises what the user's code raises."""
-    return _answers(program, program.module, inputs)
-
-
 def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, float]:
     """How far rounding moves each output of floats on these inputs, at the most that was seen.
 
     Seen are `own`, the outputs of float32, and those of `DRAWS` copies whose weights are rounded
-    otherwise; all beside float64. Raises what the user's code raises.
+    otherwise; all beside float64. Of none where the user's code does not run in that.
     """
-    true = true_answers(program, inputs)
-    others = [_answers(program, nudged(program.module, seed), inputs) for seed in range(DRAWS)]
+    try:
+        true = _answers(program, copy.deepcopy(program.module).double(), inputs)
+        others = [_answers(program, nudged(program.module, seed), inputs) for seed in range(DRAWS)]
+    except Exception:  # the user's code, of which float64 is more than was asked
+        return {}
     return {
         spec.name: max(
             float(np.abs(other[spec.name] - true[spec.name]).max()) for other in (own, *others)
@@ -84,8 +87,8 @@ def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, floa
     }
 
 
-def _answers(program: Program, module: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:
+def _answers(program: Program, wide: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:
     spec = program.spec
     given = [torch.from_numpy(np.ascontiguousarray(inputs[one.name])) for one in spec.inputs]
-    found = returned(spec, call(module, given))
+    found = returned(spec, _called(wide, given))
     return {one.name: y.numpy() for one, y in zip(spec.outputs, found, strict=True)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
@@ -113,36 +112,19 @@ def _about_names(error: BaseException, folder: Path) -> str:
     )
 
 
-_BROUGHT: dict[str, Path] = {}
-"""The modules that users' files brought along, and the folder of the file that did."""
+def _forget_others(folder: Path) -> None:
+    """What another project brought is not this folder's: two may each have a net.py.
 
-
-@contextlib.contextmanager
-def _own_modules(folder: Path) -> Iterator[None]:
-    """While a file of this folder is imported, modules of the same names are its own.
-
-    Two projects may each have a net.py; what one of them brought is not the other's.
+    Looked at are the names of modules and packages in it and one level below.
     """
-    for name in [name for name, of in _BROUGHT.items() if of != folder]:
-        sys.modules.pop(name, None)
-        del _BROUGHT[name]
-    for name in {file.stem for file in (*folder.glob("*.py"), *folder.glob("*/*.py"))}:
-        if _is_of_another(name, folder):
+    names = {path.stem for path in (*folder.glob("*"), *folder.glob("*/*.py"))}
+    places = (*_INSTALLED, folder)
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None)
+        if name.partition(".")[0] not in names or file is None:
+            continue
+        if not any(Path(file).is_relative_to(place) for place in places):
             del sys.modules[name]
-    before = set(sys.modules)
-    try:
-        yield
-    finally:
-        for name in set(sys.modules) - before:
-            if _is_of_another(name):
-                _BROUGHT[name] = folder
-
-
-def _is_of_another(name: str, folder: Path | None = None) -> bool:
-    """Whether a module that is imported is some user's, and not of this folder."""
-    file = getattr(sys.modules.get(name), "__file__", None)
-    places = (*_INSTALLED, *([folder] if folder else []))
-    return file is not None and not any(Path(file).is_relative_to(place) for place in places)
 
 
 _INSTALLED = tuple(
@@ -162,9 +144,9 @@ def _attribute(path: Path, attribute: str, kind: type) -> object:
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
     sys.path.insert(0, str(path.parent))
+    _forget_others(path.parent)
     try:
-        with _own_modules(path.parent):
-            found.loader.exec_module(module)
+        found.loader.exec_module(module)
     except MlshipError:
         raise
     except (Exception, SystemExit) as error:  # a user's file may raise anything, and exit

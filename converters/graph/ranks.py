@@ -52,8 +52,7 @@ def parts_of_five_axes(captured: CapturedGraph) -> CapturedGraph:
     for node in list(module.graph.nodes):
         if is_part(node):
             decompose.replace(module, node, RULES[packet_of(node)])
-    _join_reshapes(module.graph)
-    module.graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
+    _tidy(module.graph)
     module.recompile()
     return CapturedGraph(module)
 
@@ -70,8 +69,7 @@ def _lower(module: fx.GraphModule) -> None:
         if rule is None:
             raise _refusal(node)
         decompose.replace(module, node, rule)
-    _join_reshapes(module.graph)
-    module.graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
+    _tidy(module.graph)
     for node in module.graph.nodes:
         if _rank(node) > MOST and not any(map(_is_theirs, (node, *node.users))):
             raise _refusal(node)
@@ -130,14 +128,15 @@ def _refusal(node: fx.Node) -> UnsupportedOperation:
     )
 
 
-def _join_reshapes(graph: fx.Graph) -> None:
-    """A reshape of a reshape is one."""
+def _tidy(graph: fx.Graph) -> None:
+    """A reshape of a reshape is one; what nothing reads goes."""
     for node in graph.nodes:
         if _is_reshape(node):
             source = node.args[0]
             while _is_reshape(source) and not isinstance(source.args[1], torch.dtype):
                 source = source.args[0]
             node.args = (source, *node.args[1:])
+    graph.eliminate_dead_code(is_impure_node=lambda n: n.op in ("placeholder", "output"))
 
 
 # --- what each operation does on fewer axes ------------------------------------------------------

@@ -162,44 +162,20 @@ def lstm_cell(
     return h, c
 
 
-def gru_cell(
-    input: Tensor,
-    hx: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-) -> Tensor:
-    """aten.gru_cell: the next h of one step."""
-    return _stepped(_gru, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+def _cell(layer: Layer) -> Callable[..., Tensor]:
+    """A cell whose state is h alone: its next h of one step."""
 
+    def cell(
+        input: Tensor,
+        hx: Tensor,
+        w_ih: Tensor,
+        w_hh: Tensor,
+        b_ih: Tensor | None = None,
+        b_hh: Tensor | None = None,
+    ) -> Tensor:
+        return _stepped(layer, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
-def rnn_tanh_cell(
-    input: Tensor,
-    hx: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-) -> Tensor:
-    """aten.rnn_tanh_cell: the next h of one step."""
-    import torch
-
-    return _stepped(_rnn(torch.tanh), input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
-
-
-def rnn_relu_cell(
-    input: Tensor,
-    hx: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-) -> Tensor:
-    """aten.rnn_relu_cell: the next h of one step."""
-    import torch
-
-    return _stepped(_rnn(torch.relu), input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    return cell
 
 
 def _stepped(layer: Layer, x: Tensor, state: State, *given: Tensor | None) -> State:
@@ -267,12 +243,18 @@ def _gru(weights: Sequence[Tensor]) -> tuple[Tensor | None, Step]:
 
 
 def _rnn(activation: Callable[[Tensor], Tensor]) -> Layer:
-    import torch.nn.functional as F
-
     def layer(weights: Sequence[Tensor]) -> tuple[Tensor | None, Step]:
+        import torch.nn.functional as F
+
         def step(x: Tensor, state: State) -> State:
             return (activation(x + F.linear(state[0], weights[1])),)
 
         return (weights[2] + weights[3] if len(weights) > 2 else None), step
 
     return layer
+
+
+gru_cell = _cell(_gru)
+rnn_tanh_cell = _cell(_rnn(lambda x: x.tanh()))
+rnn_relu_cell = _cell(_rnn(lambda x: x.relu()))
+"""aten's of these names."""

@@ -22,9 +22,6 @@ ROUNDING = 16 * 2.0**-23
 whatever its range."""
 
 
-NOISE = 4.0
-"""A file may differ from PyTorch by so many times what rounding moves PyTorch: both round."""
-
 Roundings = Callable[[Tensors, Tensors], Mapping[str, float]]
 """How far rounding moves each output on inputs; given PyTorch's answer, too."""
 
@@ -187,6 +184,8 @@ def _beside_noise(
     is_off = row.error is not None and row.tolerance is not None and row.error > row.tolerance
     if row.verdict != "failed" or not is_off or not spec.is_float or _constant(got[spec.name]):
         return row
+    from converters.doubles import NOISE
+
     own = moved().get(spec.name, 0.0)
     product, error = float(spec.tolerance or 0.0), row.error or 0.0
     if not error <= NOISE * own < math.inf:

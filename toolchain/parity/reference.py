@@ -114,10 +114,7 @@ class Reference:
 
         if self.program is None or isinstance(self.program.module, OnGrids):
             return {}
-        try:
-            return roundings(self.program, inputs, own)
-        except Exception:  # the user's code, of which float64 is more than was asked
-            return {}
+        return roundings(self.program, inputs, own)
 
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from converters.doubles import NOISE, roundings
 from converters.signature import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import BadModule, PassFailed
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from toolchain.passes.base import Pass
 
 DRIFT = 1e-4
-"""The largest change that an exact pass may make, as a share of the output's largest value ..."""
-NOISE = 4.0
-"""... or so many times what rounding moves the program itself, if that is more."""
+"""The largest change that an exact pass may make, as a share of the output's largest value.
+
+Or NOISE times what rounding moves the program itself, if that is more.
+"""
 
 
 def run(program: Program, passes: Sequence[Pass]) -> Program:
@@ -99,18 +101,10 @@ def _check(
 
 
 def _roundings(program: Program, outputs: tuple[torch.Tensor, ...]) -> Mapping[str, float]:
-    """How far rounding moves what the program says of the photograph.
-
-    Nothing is known where its code does not run in float64.
-    """
-    from converters.doubles import roundings
-
+    """How far rounding moves what the program says of the photograph."""
     (case,) = cases.build(program.spec.inputs, ("photo",)).values()
     own = {s.name: y.numpy() for s, y in zip(program.spec.outputs, outputs, strict=True)}
-    try:
-        return roundings(program, case, own)
-    except Exception:  # the user's code, of which float64 is more than was asked
-        return {}
+    return roundings(program, case, own)
 
 
 def _run(program: Program) -> tuple[tuple[torch.Tensor, ...], int]:
