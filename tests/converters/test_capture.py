@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from converters.capture import capture
-from converters.program_graph import captured_of, export
+from converters.export import export
+from converters.program_graph import captured_of
 from model_defs.errors import BadModule, BadSpec, BadWeights, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 

@@ -148,8 +148,9 @@ def _refused(error: object) -> Outcome:
 
 def anywhere(place: str) -> str:
     """A place in a file, without the folders that only this machine has."""
-    for root in (f"{Path(__file__).parents[3]}/", *(f"{one}/" for one in sys.path if one)):
-        place = place.replace(root, "")
+    installed = [one for one in sys.path if Path(one).name == "site-packages"]
+    for root in (*installed, Path(__file__).parents[3]):  # the first may lie in the second
+        place = place.replace(f"{root}/", "")
     return place
 
 
