@@ -162,7 +162,7 @@ def test_a_size_that_depends_on_data_is_refused_where_it_stands(
         capture_graph(Masked(case).eval(), (example(),))
     assert error.value.what == f"{what} a tensor whose size depends on data, {FIXED}"
     assert "torch.where(mask, x, 0)" in error.value.do
-    assert "test_cases.py:" in error.value.where
+    assert "test_shared_cases.py:" in error.value.where
 
 
 def test_core_ml_replicates_no_edge_more_often_than_there_are_elements() -> None:
