@@ -21,7 +21,7 @@ from converters.api import Program
 from converters.graph.reads import watched
 from converters.graph.sources import line_of_stack
 from converters.signature import call, flat, is_flat, left_out, outputs_of
-from converters.weights import load_weights
+from converters.weights import cast_note, load_weights
 from model_defs.errors import BadModule, BadSpec, BadWeights, MlshipError
 from model_defs.spec import DTYPES, ModelSpec, TensorSpec
 
@@ -40,14 +40,15 @@ def capture(spec: ModelSpec, weights: Path | None = None, *, trust_pickle: bool 
         module = uncompiled(spec.build())
     if not isinstance(module, nn.Module):
         raise BadSpec(f"{spec.name}: build() returned {type(module).__name__}, not a nn.Module")
-    notes = [*spec.notes, *_settle(module)]
+    notes, cast = [*spec.notes, *_settle(module)], cast_floats(module)
     path = weights or spec.weights
     if path is not None:
         notes += load_weights(
             flat(spec, module), path, spec.part, example(spec), trust_pickle=trust_pickle
         )
     _check_numbers(module)
-    result = _check_forward(spec, module)
+    result = _check_forward(spec, module, cast)
+    notes += cast
     unused = left_out(spec, result)
     if unused:
         notes.append(
@@ -82,8 +83,11 @@ def example_of(inputs: Sequence[TensorSpec], seed: int = SEED) -> tuple[torch.Te
 
 
 @contextlib.contextmanager
-def user_code(what: str) -> Iterator[None]:
-    """Whatever a user's code raises, as a BadModule with the line that raised it."""
+def user_code(what: str, cast: Sequence[str] = ()) -> Iterator[None]:
+    """Whatever a user's code raises, as a BadModule with the line that raised it.
+
+    `cast` are `cast_floats`'s notes of the module: a forward may ask for the types that it had.
+    """
     try:
         yield
     except (MlshipError, KeyboardInterrupt):
@@ -92,6 +96,7 @@ def user_code(what: str) -> Iterator[None]:
         # The first two frames are this one and the one of our `with`, which called the user's.
         where = line_of_stack(traceback.extract_tb(error.__traceback__)[2:])
         message = str(error).strip().split("\n")[0]
+        what = f"{what} ({cast[0]})" if cast else what
         raise BadModule(f"{what}: {type(error).__name__}: {message}", where=where) from error
 
 
@@ -107,7 +112,6 @@ def _settle(module: nn.Module) -> list[str]:
             for tensor in list(part.parametrizations):
                 parametrize.remove_parametrizations(part, tensor, leave_parametrized=True)
                 notes.append(f"parametrization of {name}.{tensor} was folded into the tensor")
-    notes += cast_halves(module)
     for name, tensor in _tensors(module):
         if not tensor.is_contiguous():
             tensor.data = tensor.data.contiguous()
@@ -127,19 +131,20 @@ def uncompiled(module: Any) -> Any:
     return module
 
 
-HALVES = (torch.float16, torch.bfloat16)
+CAST = (torch.float16, torch.bfloat16, torch.float64)
 
 
-def cast_halves(module: nn.Module) -> list[str]:
-    """Float32 in place of half precision, which a recipe may choose again; a note where there was.
+def cast_floats(module: nn.Module) -> list[str]:
+    """Float32 in place of half and double precision; a note where there was any.
 
-    A number of half precision is one of float32, so that nothing is lost.
+    A number of half precision is one of float32, and a recipe may choose it again; one of double
+    precision loses digits (`cast_note`).
     """
-    halves = [tensor for _, tensor in _tensors(module) if tensor.dtype in HALVES]
-    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in halves})
-    for tensor in halves:
+    others = [tensor for _, tensor in _tensors(module) if tensor.dtype in CAST]
+    note = cast_note("the module's {} numbers", others)
+    for tensor in others:
         tensor.data = tensor.data.float()
-    return [f"the module's {' and '.join(kinds)} numbers were cast to float32"] if kinds else []
+    return note
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
@@ -165,13 +170,13 @@ def _check_numbers(module: nn.Module) -> None:
             raise BadWeights(f"{name} holds NaN or Inf", do="train again, or load other weights")
 
 
-def _check_forward(spec: ModelSpec, module: nn.Module) -> Any:
+def _check_forward(spec: ModelSpec, module: nn.Module, cast: Sequence[str]) -> Any:
     """Run forward twice: no value of an input read, the declared outputs, the same both times.
 
     Returns what forward returned.
     """
     inputs = example(spec)
-    with torch.no_grad(), user_code(f"{spec.name}: forward failed"):
+    with torch.no_grad(), user_code(f"{spec.name}: forward failed", cast):
         with watched(inputs) as (fed, _):
             first = call(spec, module, fed)
         second = call(spec, module, inputs)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from converters import example
-from converters.capture import HALVES, cast_halves, uncompiled, user_code
+from converters.capture import CAST, cast_floats, uncompiled, user_code
 from converters.signature import leaves, names_of
 from converters.stepping import as_state, proposed_state
 from model_defs.errors import BadModule, BadSpec, UnknownName
@@ -67,13 +67,14 @@ def describe(
     _check_module(own)
     given = example.read(own, example_inputs, batch)
     ours = uncompiled(_copied(own))
-    notes = [*cast_halves(ours), *given.notes]
+    cast = cast_floats(ours)
     call = given.call(ours)
-    with torch.no_grad(), user_code("the module does not run on the example"):
+    with torch.no_grad(), user_code("the module does not run on the example", cast):
         if call is not None:
             result = call(ours, *given.inputs.values())
         else:
             result = ours(*given.inputs.values()) if given.args else ours(**given.inputs)
+    notes = [*cast, *given.notes]
     return describe_run(name, ours, given.inputs, result, tolerance, notes, call, state)
 
 
@@ -156,7 +157,7 @@ def _check_module(module: nn.Module) -> None:
                 f"{name} is on the device meta, and has no numbers",
                 do="module.to_empty(device='cpu'), then load its weights with load_state_dict",
             )
-        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *HALVES):
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *CAST):
             raise BadModule(
                 f"{name} is {str(tensor.dtype).removeprefix('torch.')}, not float32",
                 do="pass module.float(); the recipe chooses the type that is stored",

@@ -149,16 +149,26 @@ def read_weights(
     state, notes = _unpacked(content, path, wanted or {})
     for name, tensor in state.items():
         _check(name, tensor, path)
-    cast = sorted({_kind(t) for t in state.values() if _is_other_float(t)})
-    if cast:
-        count = sum(map(_is_other_float, state.values()))
-        notes.append(f"weights: {count} tensors of {', '.join(cast)} were cast to float32")
+    others = [tensor for tensor in state.values() if _is_other_float(tensor)]
+    notes += cast_note(f"weights: {len(others)} tensors of {{}}", others)
     tensors = {k: v.float() if _is_other_float(v) else v for k, v in state.items()}
     return StateDict(tensors, tuple(notes))
 
 
 def _is_other_float(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.dtype != torch.float32
+
+
+def cast_note(what: str, tensors: Sequence[torch.Tensor]) -> list[str]:
+    """That tensors, whose types are put into `what`, were cast to float32; nothing of none.
+
+    Of float64 it is said that digits were lost.
+    """
+    if not tensors:
+        return []
+    kinds = sorted(set(map(_kind, tensors)))
+    lost = ", which keeps 7 of float64's 16 digits" if "float64" in kinds else ""
+    return [f"{what.format(' and '.join(kinds))} were cast to float32{lost}"]
 
 
 def _kind(tensor: torch.Tensor) -> str:

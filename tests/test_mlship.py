@@ -324,14 +324,31 @@ def test_the_first_tolerance_is_a_hundredth_of_the_range() -> None:
     assert first_tolerance(torch.tensor([0.0, 0.1234])) == 0.0013
 
 
-@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_half_precision_is_cast_and_said(kind: torch.dtype) -> None:
+DIGITS = ", which keeps 7 of float64's 16 digits"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precision_is_cast_and_said(kind: torch.dtype) -> None:
     net = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1)).to(kind)
     spec = mlship.describe(net, torch.rand(1, 3, 8, 8))
     name = str(kind).removeprefix("torch.")
-    assert spec.notes[0] == f"the module's {name} numbers were cast to float32"
+    lost = DIGITS if kind is torch.float64 else ""
+    assert spec.notes[0] == f"the module's {name} numbers were cast to float32{lost}"
     assert {p.dtype for p in spec.build().parameters()} == {torch.float32}
     assert {p.dtype for p in net.parameters()} == {kind}
+
+
+def test_a_forward_that_wants_the_precision_which_was_cast_is_refused_with_the_cause() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 1, 1).double()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x.double()).float()
+
+    with pytest.raises(mlship.BadModule, match=r"float64 numbers were cast.*RuntimeError"):
+        mlship.describe(Wide(), torch.rand(1, 3, 8, 8))
 
 
 def test_the_first_tolerance_is_never_less_than_float16_needs() -> None:
@@ -454,8 +471,8 @@ def test_what_to_do_about_an_example(example: Any, do: str) -> None:
         (lambda: torch.jit.script(nn.Conv2d(3, 1, 1)), "pass the nn.Module that it was made of"),
         (lambda: nn.Conv2d(3, 1, 1, device="meta"), "weight is on the device meta"),
         (
-            lambda: nn.Conv2d(3, 1, 1).double(),
-            r"weight is float64, not float32\s+do: .*\.float\(\)",
+            lambda: nn.Conv2d(3, 1, 1).to(torch.float8_e5m2),
+            r"weight is float8_e5m2, not float32\s+do: .*\.float\(\)",
         ),
         (lambda: nn.Sequential(Locked()), r"_thread\.lock.*\s+where: its attribute 0\.lock\s+do: "),
         (lambda: Fault(lambda x: x[:, :0]), r"output 'output' .* holds no numbers"),

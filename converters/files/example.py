@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from converters.capture import cast_halves, user_code
+from converters.capture import cast_floats, user_code
 from converters.describe import LONGEST_NAME, describe_run, model_name
 from converters.files.request import FileRequest, InputExample
 from converters.signature import tensor_name
@@ -47,10 +47,11 @@ def described(
 ) -> ModelSpec:
     """The specification of a file's module, found by running it once on these inputs."""
     ours = module.eval()
-    notes = [*notes, *cast_halves(ours)]
-    with torch.no_grad(), user_code(f"the model of {path.name} does not run on the example"):
+    cast = cast_floats(ours)
+    what = f"the model of {path.name} does not run on the example"
+    with torch.no_grad(), user_code(what, cast):
         result = ours(*inputs.values()) if call is None else call(ours, *inputs.values())
-    return describe_run(name_of(path), ours, inputs, result, notes=notes)
+    return describe_run(name_of(path), ours, inputs, result, notes=[*notes, *cast])
 
 
 def name_of(path: Path) -> str:

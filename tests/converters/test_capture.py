@@ -118,29 +118,35 @@ def test_folds_parametrizations() -> None:
     assert isinstance(program.module.conv.weight, nn.Parameter)
 
 
-def to_double(self: Any) -> None:
-    self.conv.double()
-
-
 def with_integers(self: Any) -> None:
     self.conv.weight = nn.Parameter(torch.ones(4, 3, 3, 3, dtype=torch.int32), requires_grad=False)
 
 
-def with_double_buffer(self: Any) -> None:
-    self.register_buffer("scale", torch.ones(1, dtype=torch.float64))
+def with_short_buffer(self: Any) -> None:
+    self.register_buffer("scale", torch.ones(1).to(torch.float8_e5m2))
 
 
 @pytest.mark.parametrize(
     ("setup", "message"),
     [
-        (to_double, "conv.weight is float64"),
         (with_integers, "conv.weight is int32"),
-        (with_double_buffer, "scale is float64"),
+        (with_short_buffer, "scale is float8_e5m2"),
     ],
 )
 def test_refuses_numbers_that_are_not_float32(setup: Callable[[Any], None], message: str) -> None:
     with pytest.raises(BadModule, match=message):
         capture(spec_of(setup=setup))
+
+
+def test_double_precision_is_cast_and_said() -> None:
+    def setup(self: Any) -> None:
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 1 / 3, dtype=torch.float64))
+
+    program = capture(spec_of(lambda self, x: self.conv((x - self.mean).float()), setup))
+    assert program.module.mean.dtype == torch.float32
+    assert program.notes == (
+        "the module's float64 numbers were cast to float32, which keeps 7 of float64's 16 digits",
+    )
 
 
 def test_refuses_weights_that_are_not_finite() -> None:

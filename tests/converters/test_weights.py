@@ -79,6 +79,13 @@ FILES: dict[str, tuple[Any, list[str]]] = {
         {k: v.half() if v.is_floating_point() else v for k, v in STATE.items()},
         ["weights: 6 tensors of float16 were cast to float32"],
     ),
+    "double": (
+        {k: v.double() if v.is_floating_point() else v for k, v in STATE.items()},
+        [
+            "weights: 6 tensors of float64 were cast to float32, "
+            "which keeps 7 of float64's 16 digits"
+        ],
+    ),
     "brain": (
         {"params": {k: v.bfloat16() if v.ndim == 4 else v for k, v in STATE.items()}},
         [
