@@ -115,6 +115,7 @@ def describe_run(
             *notes,
             *_notes(taken, outputs, tolerance),
             *map(_unused_note, unused),
+            *_renamed_notes(result, frozenset(inputs)),
             *([] if held else _state_notes(taken, outputs)),
         ),
         call=call,
@@ -354,6 +355,17 @@ def first_tolerance(tensor: torch.Tensor) -> float:
 
 def _unused_note(name: str) -> str:
     return f"found by running the module: {name}, which forward also returns, is no tensor"
+
+
+def _renamed_notes(result: Any, taken: frozenset[str]) -> list[str]:
+    """What is called otherwise than forward calls it: by its key an input is known already."""
+    (keys, _), (names, _) = _named_leaves(result, frozenset()), _named_leaves(result, taken)
+    return [
+        f"found by running the module: what forward returns as {key} is output {name}, "
+        "as that name is taken"
+        for key, name in zip(keys, names, strict=True)
+        if key != name
+    ]
 
 
 def _notes(

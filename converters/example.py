@@ -24,6 +24,14 @@ CONSTANTS = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
+class Arguments:
+    """An example as a call has it: arguments by position, and others by keyword."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Slot:
     """Where the input of this name stands in the arguments."""
 
@@ -106,9 +114,9 @@ def read(module: nn.Module, given: object, batch: int = 1) -> ExampleCall:
     """The example of a module's inputs that a user gave; BadSpec for what is none.
 
     A tensor, or a tuple or list of forward's arguments; a mapping has arguments by keyword if
-    forward has parameters of all its keys, else it is the one argument. Within them may stand
-    mappings, tuples, lists, dataclasses and, beside tensors, numbers, text and None. Where all
-    tensors are batches of pictures, the first `batch` of each are taken.
+    forward has parameters of all its keys, else it is the one argument; Arguments are what they
+    are. Within them may stand mappings, tuples, lists, dataclasses and, beside tensors, numbers,
+    text and None. Where all tensors are batches of pictures, the first `batch` of each are taken.
     """
     args, kwargs = _arguments(module, given)
     _check_call(module, args, kwargs)
@@ -143,6 +151,8 @@ def _is_structure(value: Any) -> bool:
 
 
 def _arguments(module: nn.Module, given: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(given, Arguments):
+        return given.args, dict(given.kwargs)
     if isinstance(given, Mapping):
         parameters = inspect.signature(module.forward).parameters.values()
         by_key = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}

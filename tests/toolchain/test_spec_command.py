@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from converters.capture import capture
 from model_defs import lookup
 from model_defs.errors import BadSpec
 from tests.toolchain.projects import mlship
@@ -112,7 +113,11 @@ def test_what_is_printed_is_laid_out_as_ruff_would(folder: Path) -> None:
         ),
         (("nets/net.py:Net", "--example", "1,9:int64:9..0"), "9 is not below 0"),
         (("nets/net.py:Net", "--example", "1,0"), "holds no numbers"),
-        (("nets/net.py:Net", "--example", "image=1,3", "--example", "1,3"), "not all have a name"),
+        (("nets/net.py:Net", "--example", "image=1,3", "--example", "1,3"), "without a name first"),
+        (
+            ("nets/net.py:Net", "--example", "1,3,8,8", "--example", "image=1,3,8,8"),
+            "multiple values for argument 'image'",
+        ),
         (("nets/net.py:Net", "--example", "1,3,8,8"), "forward does not take the example"),
         (("nets/net.py:Net",), "what the module takes is not known"),
         (("depth", "--example", "1,3,8,8"), "an example is of a module, and 'depth' names none"),
@@ -141,5 +146,36 @@ def test_the_numbers_of_an_example_reach_its_bounds() -> None:
     named = read_examples(["a=4:bool", "b=1,1,2,2:float32:-1..1"])
     assert isinstance(named, dict)
     assert (named["a"].dtype, float(named["b"].min())) == (torch.bool, -1)
-    with pytest.raises(BadSpec, match="not all have a name"):
+    with pytest.raises(BadSpec, match="two have the same name"):
         read_examples(["a=4", "a=5"])
+
+
+def test_inputs_by_position_go_before_those_by_name(folder: Path) -> None:
+    free = EXAMPLES[0].removeprefix("image=")
+    asked = tuple(part for one in (free, *EXAMPLES[1:]) for part in ("--example", one))
+    result = mlship("spec", "nets/net.py:Net", *asked)
+    assert result.exit_code == 0, result.output
+    assert "net(image, tokenIds=tokenids, keep=keep)" in result.stdout
+    (folder / "spec.py").write_text(result.stdout)
+    kept = lookup.load("spec.py:spec")
+    assert [t.name for t in capture(kept).spec.inputs] == ["image", "tokenids", "keep"]
+
+
+def test_a_state_that_is_said_with_an_example_is_no_proposal_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def forward(self, x, hidden):\n"
+        "        return {'y': x.mean(1, keepdim=True), 'hidden': (hidden - 2 * x).tanh()}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    shapes = ("--example", "1,3,8,8", "--example", "hidden=1,3,8,8")
+    result = mlship(
+        "build", "net.py:Net", *shapes, "--target", "web", "--state", "hidden=hidden_out"
+    )
+    assert result.exit_code == 0, result.output
+    assert "by their names" not in result.output
+    manifest = json.loads((tmp_path / "dist" / "net-web" / "manifest.json").read_text())
+    held = next(one for one in manifest["inputs"] if one["name"] == "hidden")
+    assert (held["kind"], held["low"]) == ("state", -1.0)

@@ -268,6 +268,9 @@ def test_a_module_in_memory_is_told_its_state() -> None:
         mlship.describe(Masker(), (frame, mask), state={"previous_mask": "msk"})
 
 
+FRAMES = (torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8))
+
+
 class Masker(nn.Module):
     def forward(self, image: Tensor, previous_mask: Tensor) -> dict[str, Tensor]:
         return {"mask": (image.mean(1, keepdim=True) + previous_mask).sigmoid()}
@@ -332,6 +335,22 @@ def test_a_specification_is_printed_with_its_state(
     kept = lookup.load(f"{tmp_path}/kept.py:spec")
     assert kept.state == {"previous_mask": "mask"}
     assert (kept.inputs[1].kind, kept.inputs[1].preprocess) == ("state", None)
+
+
+class Recurrent(nn.Module):
+    def forward(self, x: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+        return {"y": x.mean(1), "hidden": (hidden + x).tanh()}
+
+
+def test_a_state_of_the_input_s_own_name_is_renamed_and_said() -> None:
+    found = mlship.describe(Recurrent(), (torch.rand(1, 4), torch.rand(1, 4)))
+    assert [t.name for t in found.outputs] == ["y", "hidden_out"]
+    assert found.notes[-2:] == (
+        "found by running the module: what forward returns as hidden is output hidden_out, "
+        "as that name is taken",
+        "by their names these may be the next call's inputs: state={'hidden': 'hidden_out'}",
+    )
+    assert not any("is taken" in note for note in mlship.describe(Masker(), FRAMES).notes)
 
 
 def test_pairs_that_are_none_are_refused_in_words() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from converters.example import Arguments
+
 
 def describe(
     model: str,
@@ -24,6 +26,7 @@ def describe(
     tolerance: float | None = None,
     weights: Path | None = None,
     trust_pickle: bool = False,
+    state: Mapping[str, str] | None = None,
 ) -> ModelSpec:
     """The specification of path/to/file.py:Net, found by running it on such numbers once.
 
@@ -45,8 +48,11 @@ def describe(
     module = made(path)
     if weights is not None:
         load_weights(module, weights, trust_pickle=trust_pickle)
-    batch = max((one.shape[0] for one in _each(given) if one.ndim == 4), default=1)
-    return described.describe(module, given, name=name, tolerance=tolerance, batch=batch)
+    shapes = (InputExample.read(text).shape for text in examples)
+    batch = max((shape[0] for shape in shapes if len(shape) == 4), default=1)
+    return described.describe(
+        module, given, name=name, tolerance=tolerance, batch=batch, state=state
+    )
 
 
 def call_of(model: str, examples: Sequence[str]) -> str:
@@ -84,19 +90,28 @@ def made(path: str) -> nn.Module:
     return module
 
 
-def _each(given: Mapping[str, torch.Tensor] | Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    return [*given.values()] if isinstance(given, Mapping) else [*given]
-
-
-def read_examples(texts: Sequence[str]) -> dict[str, torch.Tensor] | tuple[torch.Tensor, ...]:
-    """Random tensors of the shapes that were typed: all by name, or all in forward's order."""
+def read_examples(
+    texts: Sequence[str],
+) -> dict[str, torch.Tensor] | tuple[torch.Tensor, ...] | Arguments:
+    """Random tensors of the shapes that were typed: in forward's order, by name, or first the one
+    and then the other, as Python's calls have them. Raises BadSpec.
+    """
     parts = [InputExample.read(text) for text in texts]
-    named = {one.name: one.tensor() for one in parts}
-    if "" not in named and len(named) == len(parts):
-        return named
-    if set(named) != {""}:
+    names = [one.name for one in parts if one.name]
+    free = tuple(one.tensor() for one in parts if not one.name)
+    if any(one.name for one in parts[: len(free)]):
         raise BadSpec(
-            f"of the examples {' '.join(texts)} not all have a name of their own",
-            do="name each, as forward's parameters, or none",
+            f"of the examples {' '.join(texts)} one without a name follows one that has it",
+            do="put those without a name first, in forward's order",
         )
-    return tuple(one.tensor() for one in parts)
+    if len(set(names)) < len(names):
+        raise BadSpec(
+            f"of the examples {' '.join(texts)} two have the same name",
+            do="name each as the parameter of forward that it is",
+        )
+    named = {one.name: one.tensor() for one in parts if one.name}
+    if free and named:
+        from converters.example import Arguments
+
+        return Arguments(free, named)
+    return free or named

@@ -104,7 +104,11 @@ def build(
         from toolchain.build import own_module
 
         found = own_module.describe(
-            model or "", examples, weights=weights, trust_pickle=trust_pickle
+            model or "",
+            examples,
+            weights=weights,
+            trust_pickle=trust_pickle,
+            state=_pairs(state),
         )
         names = (found,)
     else:

@@ -16,7 +16,8 @@ EXAMPLE = click.option(
     "examples",
     multiple=True,
     metavar="SHAPE",
-    help="What MODEL takes, as 1,3,224,224 or tokens=1,16:int64:0..29999; once for each input.",
+    help="What MODEL takes, as 1,3,224,224 or tokens=1,16:int64:0..29999; once for each input, "
+    "those without a name first.",
 )
 PROJECT = click.option(
     "--project", type=Path, default=Path(), help="The folder of mlship.toml, or a file."
