@@ -32,6 +32,46 @@ class InDouble(TorchFunctionMode):
         return _pytree.tree_map(_wide, func(*map(_wide, args), **_wide_values(kwargs or {})))
 
 
+PICKS = ("topk", "sort", "argsort", "argmax", "argmin", "max", "min")
+"""What says where numbers are by their order."""
+TIE = 2.0**-40
+"""What tells equals apart, and nothing else, as a share of the largest number."""
+
+
+class PickingOtherwise(TorchFunctionMode):
+    """Of numbers that are equal, or as near as rounding brings them, others are picked.
+
+    PyTorch promises no order among these. The noise of an odd seed is that of the one before it
+    turned round: of two equals, one of both picks the other. Values are what they are.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(seed // 2)
+        self._sign = -1 if seed % 2 else 1
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.__name__.partition(".")[0] not in PICKS or not _is_picked(args, found):
+            return found
+        other = func(self._moved(args[0]), *args[1:], **(kwargs or {}))
+        return other if isinstance(found, Tensor) else type(found)((found[0], other[1]))
+
+    def _moved(self, scores: Tensor) -> Tensor:
+        size = torch.where(scores.isfinite(), scores, 0).abs()
+        noise = torch.rand(scores.shape, generator=self._generator, dtype=DOUBLE) * 2 - 1
+        tie = TIE * (float(size.max()) or 1.0)
+        return scores + self._sign * noise * (NOISE * torch.finfo(SINGLE).eps * size + tie)
+
+
+def _is_picked(args: Sequence[Any], found: Any) -> bool:
+    """Whether these are places of floats: `max` may be the larger of two numbers, too."""
+    places = found if isinstance(found, Tensor) else found[1]
+    return args[0].is_floating_point() and not places.is_floating_point()
+
+
 def _wide_values(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _wide(one) for key, one in kwargs.items()}
 
@@ -67,24 +107,36 @@ def nudged(module: nn.Module, seed: int) -> nn.Module:
     return made
 
 
-def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, float]:
-    """How far rounding moves each output of floats on these inputs, at the most that was seen.
+def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, np.ndarray]:
+    """How far rounding moves each number of the outputs on these inputs, at the most that was seen.
 
     Seen are `own`, the outputs of float32, and those of `DRAWS` copies whose weights are rounded
-    otherwise; all beside float64. Of none where the user's code does not run in that.
+    otherwise, and which pick others among equals (`PickingOtherwise`); all beside float64. An
+    integer or boolean is moved by 1 where one of them is another than PyTorch's own. Of none where
+    the user's code does not run in float64.
     """
     try:
         true = _answers(program, copy.deepcopy(program.module).double(), inputs)
-        others = [_answers(program, nudged(program.module, seed), inputs) for seed in range(DRAWS)]
+        others = [_rounded(program, inputs, seed) for seed in range(DRAWS)]
     except Exception:  # the user's code, of which float64 is more than was asked
         return {}
     return {
-        spec.name: max(
-            float(np.abs(other[spec.name] - true[spec.name]).max()) for other in (own, *others)
+        spec.name: np.max(
+            [
+                np.abs(other[spec.name] - true[spec.name])
+                if spec.is_float
+                else other[spec.name] != own[spec.name]
+                for other in (own, true, *others)
+            ],
+            axis=0,
         )
         for spec in program.spec.outputs
-        if spec.is_float
     }
+
+
+def _rounded(program: Program, inputs: Tensors, seed: int) -> dict[str, np.ndarray]:
+    with PickingOtherwise(seed):
+        return _answers(program, nudged(program.module, seed), inputs)
 
 
 def _answers(program: Program, wide: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:

@@ -98,8 +98,9 @@ class ParityReport:
 
     @property
     def worst(self) -> ParityRow | None:
-        """The row that is nearest to its tolerance, or farthest beyond."""
-        judged = [row for row in self.rows if row.error is not None and row.tolerance]
+        """The row that is nearest to its tolerance, or farthest beyond; none that was skipped."""
+        compared = (row for row in self.rows if row.verdict != "skipped")
+        judged = [row for row in compared if row.error is not None and row.tolerance]
         return max(judged, key=_share, default=None)
 
     def to_json(self) -> dict[str, Any]:

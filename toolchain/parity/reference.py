@@ -103,11 +103,11 @@ class Reference:
         assert self.program is not None
         return ReferenceRunner(self.program).run(inputs)
 
-    def roundings(self, inputs: Tensors, own: Tensors) -> Mapping[str, float]:
-        """How far rounding moves each output; see `converters.doubles`. `own` is PyTorch's answer.
+    def roundings(self, inputs: Tensors, own: Tensors) -> Tensors:
+        """How far rounding moves each number of the outputs; see `converters.doubles`.
 
-        Of none where there is no program, where it computes in integers, and where its code does
-        not run in float64.
+        `own` is PyTorch's answer. Of none where there is no program, where it computes in integers,
+        and where its code does not run in float64.
         """
         from converters.doubles import roundings
         from toolchain.quantization.activations import OnGrids
