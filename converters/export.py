@@ -81,7 +81,8 @@ def _write_onnx(program: Program, captured: CapturedGraph, target: Export) -> No
     from converters.graph.writing.model import onnx_model
 
     ready = parts_of_five_axes(captured)
-    onnx.save(onnx_model(ready, target.inputs, target.outputs), target.onnx)
+    weights = target.onnx.with_suffix(".weights")
+    onnx.save(onnx_model(ready, target.inputs, target.outputs, weights), target.onnx)
 
 
 _WRITERS = {"torchscript": _write_torchscript, "onnx": _write_onnx}

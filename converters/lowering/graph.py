@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,15 +60,15 @@ class Graph:
 def read_graph(path: Path) -> Graph:
     """The graph of an ONNX file; BadArtifact if it is not one."""
     try:
-        return graph_of(onnx.load(path))
+        return graph_of(onnx.load(path, load_external_data=False), path.parent)
     except (DecodeError, OSError) as error:
         raise BadArtifact(f"cannot read {path.name}: {error}") from error
 
 
-def graph_of(model: onnx.ModelProto) -> Graph:
-    """The graph of a model whose shapes ONNX can infer."""
+def graph_of(model: onnx.ModelProto, folder: Path = Path()) -> Graph:
+    """The graph of a model whose shapes ONNX can infer, with what lies in files of a folder."""
     proto = model.graph
-    constants = {t.name: numpy_helper.to_array(t) for t in proto.initializer}
+    constants = _constants(proto.initializer, folder)
     inferred = shape_inference.infer_shapes(_without_weights(model), data_prop=True).graph
     nodes = []
     for index, node in enumerate(proto.node):
@@ -87,6 +87,22 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         {v.name: _type(v) for v in known}
         | {name: str(array.dtype) for name, array in constants.items()},
     )
+
+
+def _constants(tensors: Iterable[onnx.TensorProto], folder: Path) -> dict[str, np.ndarray]:
+    """The numbers by name; what lies in a file is mapped, and read when it is needed."""
+    found, files = {}, dict[str, np.ndarray]()
+    for tensor in tensors:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            found[tensor.name] = numpy_helper.to_array(tensor)
+            continue
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        file, offset, length = place["location"], int(place["offset"]), int(place["length"])
+        if file not in files:
+            files[file] = np.asarray(np.memmap(folder / file, np.uint8, "r"))
+        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        found[tensor.name] = files[file][offset : offset + length].view(kind).reshape(tensor.dims)
+    return found
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:

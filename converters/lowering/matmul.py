@@ -21,7 +21,7 @@ def matmul(call: Call) -> Value:
         return Value.of(gen_array_ops.reshape(product, np.array(call.shape, np.int32)))
     if call.target == "tfjs" and left.rank > 2 and right.rank == 2 and right.is_constant:
         return Value.of(_of_rows(call))
-    (x, flip_x), (y, flip_y) = _matrices(call, left), _matrices(call, right)
+    (x, flip_x), (y, flip_y) = _matrices(call, left), _factor(call, right)
     return Value.of(_product(x, flip_x, y, flip_y))
 
 
@@ -33,6 +33,16 @@ def _matrices(call: Call, value: Value) -> tuple[Tensor, bool]:
     if value.order == flipped and not value.is_constant:
         return as_tensor(value), True
     return as_tensor(call.arrange(value, plain)), False
+
+
+def _factor(call: Call, value: Value) -> tuple[Tensor, bool]:
+    """The operand on the right; of TFLite as FULLY_CONNECTED stores it.
+
+    TFLite's converter transposes a constant number by number: 25 of 65 s of a net of 304 M.
+    """
+    if call.target == "tflite" and value.is_constant and value.rank == 2:
+        return as_tensor(call.arrange(value, (1, 0))), True
+    return _matrices(call, value)
 
 
 def _of_rows(call: Call) -> Tensor:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from converters.processes.worker import Worker
     from model_defs.spec import ModelSpec
 
+LARGE = 100_000_000
+"""Parameters from which on targets are built one after the other: a converter holds its graph, and
+with it all weights, up to five times over."""
+
 
 def build(request: BuildRequest, say: Say = silent) -> list[Built]:
     """Build each model for each target; an error on one leaves the others alone.
@@ -77,8 +81,10 @@ def _build_missing(
         say(what, "")
         for target in targets:
             bundle.check_destination(destination(request.out, prepared.name, target.name))
+        turns = ThreadPoolExecutor(1) if prepared.model.parameters > LARGE else pool
+        stack.callback(turns.shutdown)
         jobs = [
-            pool.submit(_build_target, prepared, t, workers[t.name], queries[t.name], say)
+            turns.submit(_build_target, prepared, t, workers[t.name], queries[t.name], say)
             for t in targets
         ]
         built = [job.result() for job in jobs]

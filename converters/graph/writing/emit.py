@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import fx
 
 from converters.graph.sources import module_of, operation_of, user_line
@@ -33,7 +33,7 @@ class Sheet:
     """An ONNX graph that is being written: its nodes, its constants, the names in use."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     known: dict[tuple[Any, ...], str] = field(default_factory=dict)
     values: dict[fx.Node, Any] = field(default_factory=dict)
@@ -48,10 +48,8 @@ class Sheet:
         return found
 
     def store(self, name: str, array: np.ndarray) -> str:
-        """A constant of this name, which must be free."""
-        self.constants[name] = numpy_helper.from_array(
-            array if array.flags.c_contiguous else array.copy(), name
-        )
+        """A constant of this name, which must be free; the numbers are not copied."""
+        self.constants[name] = array
         return name
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 from torch import fx
 
 from converters.graph.captured import CapturedGraph
@@ -23,11 +25,15 @@ IR_VERSION = 10
 
 
 def onnx_model(
-    captured: CapturedGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    captured: CapturedGraph,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    weights: Path | None = None,
 ) -> onnx.ModelProto:
     """The graph as ONNX; inputs and outputs are named as in the spec, nodes by their modules.
 
-    Raises UnsupportedOperation with the user's line for an operation that is not in the table.
+    Large constants go to the file `weights`, which is to lie beside the model's, where one is
+    named: a protobuf would hold them three times over, and not more than 2 GB. Raises UnsupportedOperation with the user's line for an operation that is not in the table.
     """
     captured = captured.decomposed(FOR_ONNX)
     sheet = Sheet(names={spec.name for spec in (*inputs, *outputs)})
@@ -45,13 +51,49 @@ def onnx_model(
         _give_out(sheet, sheet.values[node], spec.name, taken={port.name for port in results})
         results.append(_port(spec.name, node))
     used = {name for node in sheet.nodes for name in node.input}
-    stored = [tensor for name, tensor in sheet.constants.items() if name in used]
+    constants = {name: array for name, array in sheet.constants.items() if name in used}
+    stored = _stored(constants, weights)
     graph = helper.make_graph(
         sheet.nodes, "model", ports, results, stored, value_info=_shapes(captured, sheet, results)
     )
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
+
+
+LARGE = 1024
+"""Bytes of a constant from which on it goes to a file of its own, where there is one."""
+
+ALIGNMENT = 64
+"""Bytes; what is mapped from there can be read as any type."""
+
+
+def _stored(constants: Mapping[str, np.ndarray], weights: Path | None) -> list[onnx.TensorProto]:
+    if weights is None:
+        return [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    found = []
+    with weights.open("wb") as file:
+        for name, array in constants.items():
+            if array.nbytes < LARGE:
+                found.append(numpy_helper.from_array(array, name))
+                continue
+            file.write(bytes(-file.tell() % ALIGNMENT))
+            found.append(_reference(name, array, weights.name, file.tell()))
+            file.write(np.ascontiguousarray(array).data)
+    return found
+
+
+def _reference(name: str, array: np.ndarray, file: str, offset: int) -> onnx.TensorProto:
+    """A tensor whose numbers are those of the array, and lie at an offset of a file."""
+    tensor = onnx.TensorProto(
+        name=name,
+        dims=array.shape,
+        data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    for key, value in {"location": file, "offset": offset, "length": array.nbytes}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 def _port(name: str, node: fx.Node) -> onnx.ValueInfoProto:

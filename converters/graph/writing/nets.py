@@ -126,10 +126,7 @@ def _flipped(e: Emission, weight: fx.Node) -> str:
         stored = e.sheet.constants.get(name)
         if stored is None:
             return e.emit("Transpose", name, perm=[1, 0])
-        from onnx import numpy_helper
-
-        made = e.sheet.unique(f"{name}.T")
-        e.sheet.known[key] = e.sheet.store(made, numpy_helper.to_array(stored).T)
+        e.sheet.known[key] = e.sheet.store(e.sheet.unique(f"{name}.T"), stored.T)
     return e.sheet.known[key]
 
 

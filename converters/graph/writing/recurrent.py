@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
 
 from converters.graph.writing.emit import Emission, shape_of
 
@@ -102,5 +101,5 @@ def _reordered(e: Emission, operation: str, weight: Any) -> np.ndarray:
     stored = e.sheet.constants.get(e.name(weight))
     if stored is None:
         raise e.refuse("its weights are computed while running", "make them parameters")
-    gates = np.split(numpy_helper.to_array(stored), len(GATES[operation]))
+    gates = np.split(stored, len(GATES[operation]))
     return np.concatenate([gates[gate] for gate in GATES[operation]])
