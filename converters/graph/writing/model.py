@@ -33,7 +33,8 @@ def onnx_model(
     """The graph as ONNX; inputs and outputs are named as in the spec, nodes by their modules.
 
     Large constants go to the file `weights`, which is to lie beside the model's, where one is
-    named: a protobuf would hold them three times over, and not more than 2 GB. Raises UnsupportedOperation with the user's line for an operation that is not in the table.
+    named: a protobuf would hold them three times over, and not more than 2 GB. Raises
+    UnsupportedOperation with the user's line for an operation that is not in the table.
     """
     captured = captured.decomposed(FOR_ONNX)
     sheet = Sheet(names={spec.name for spec in (*inputs, *outputs)})
