@@ -13,14 +13,19 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from converters import mil
+from converters.api import Artifact
 from converters.capture import capture
 from converters.reference import ReferenceRunner
 from model_defs import lookup
 from model_defs.spec import ModelSpec, TensorSpec
+from toolchain.build import produce
+from toolchain.build.build import build
+from toolchain.build.prepare import Prepared
+from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
-from toolchain.bundle.parity_report import ParityReport, ParityRow
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict
 from toolchain.cli.main import main
-from toolchain.recipes import mixed_precision, recipes
+from toolchain.recipes import mixed_precision, recipes, targets
 from toolchain.recipes.sensitivity import Judge
 
 NET = '''
@@ -125,6 +130,60 @@ def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> Non
     ]
     kinds = [conv.results[0].type.dtype for conv in convolutions]
     assert kinds == ["fp32", "fp16", "fp16"]
+
+
+class Prover:
+    """In place of parity: every build is off, unless layers are in float32 and those `mend` it."""
+
+    def __init__(self, mends: bool) -> None:
+        self.mends = mends
+        self.kept: list[tuple[str, ...]] = []
+
+    def __call__(self, artifact: Artifact, prepared: Prepared) -> ParityReport:
+        self.kept.append(tuple(prepared.recipe.keep))
+        good = self.mends and self.kept[-1]
+        verdict: Verdict = "passed" if good else "failed"
+        row = ParityRow("litert", "photo", "out", verdict, 1.0, 0.1, note="off")
+        return ParityReport((row,), required=("litert",))
+
+
+@pytest.mark.parametrize("mends", [False, True])
+def test_layers_are_weighed_only_where_float32_mends_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mends: bool
+) -> None:
+    prover, said = Prover(mends), list[str]()
+    monkeypatch.setattr(produce, "prove", prover)
+    request = BuildRequest(
+        (f"{folder}/net.py:fine",),
+        targets.find(("android",)),
+        recipes.find("fp16"),
+        out=folder / f"proved-{mends}",
+    )
+    (built,) = build(request, lambda what, stage: said.append(stage))
+    every = ("fine", "plain", "last")
+    assert prover.kept[:2] == [(), every]
+    assert "not equal to PyTorch: trying every layer in float32" in said
+    weighed = [stage for stage in said if "choosing layers for float32, attempt 1 of 3" in stage]
+    if mends:
+        assert built.ok
+        assert prover.kept[2:] == [("fine",)]
+        assert weighed[-1].endswith("2 of 3 weighed")
+    else:
+        assert not built.ok
+        assert not prover.kept[2:]
+        assert not weighed
+        assert "float16 is not the cause" in built.problems[0]
+
+
+def test_where_no_other_layers_help_nothing_is_tried_again(folder: Path) -> None:
+    program = capture(lookup.load(f"{folder}/net.py:fine"))
+    x = {"ones": {"image": np.ones((1, 3, 24, 24), np.float32)}}
+    judge = Judge(x, {"ones": {"out": np.full((1, 1, 24, 24), 9, np.float32)}})
+    first = mixed_precision.mix(recipes.find("fp16"), program, program, judge, ["ones"])
+    assert set(first.keep) == {"fine", "plain", "last"}
+    again = mixed_precision.mix(first, program, program, judge, ["ones"])
+    assert again.keep.keys() == first.keep.keys()
+    assert not mixed_precision.may_mix(again, ["ones"])
 
 
 def report_of(*verdicts: str) -> ParityReport:

@@ -14,10 +14,10 @@ from converters.progress import Say, silent
 from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
+from toolchain.build.mixing import failed_cases, lost_in_float32, mixed
 from toolchain.build.prepare import Prepared, prepare
 from toolchain.build.request import BuildRequest, Built, destination, title
 from toolchain.bundle import bundle
-from toolchain.bundle.parity_report import case_and_size
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _build_missing(
 ) -> list[Built]:
     """Build what the cache does not have; all targets of the request take the same recipe."""
     from converters.processes.worker import Worker
-    from toolchain.recipes.mixed_precision import may_mix, mix
-    from toolchain.recipes.sensitivity import Judge
+    from toolchain.recipes.mixed_precision import may_mix
 
     targets, what = request.targets, title(model)
     with ExitStack() as stack:
@@ -88,16 +87,20 @@ def _build_missing(
             for t in targets
         ]
         built = [job.result() for job in jobs]
-        names = [case for one in built if one.report for case in one.report.failed_cases]
-        failed = {case_and_size(name)[0] for name in names}
-        if not may_mix(request.recipe, failed):
+        if not may_mix(request.recipe, failed_cases(built)):
             return built
-        say(what, "choosing layers for float32")
-        reference = prepared.reference.result()
-        judge = Judge(reference.cases, reference.expected)
-        better = mix(request.recipe, prepared.captured, prepared.program, judge, failed)
-        say(what, "")
-    return _build_missing(model, replace(request, recipe=better), queries, say)
+        lost: Mapping[str, Built] = {}
+        if not request.recipe.attempt:
+            lost = lost_in_float32(model, prepared, built, pool, say)
+        left = [one for one in built if one.target not in lost]
+        if not failed_cases(left):
+            return [lost.get(one.target, one) for one in built]
+        better = mixed(prepared, failed_cases(left), say)
+    if better.keep.keys() == request.recipe.keep.keys():
+        return [lost.get(one.target, one) for one in built]
+    rest = tuple(t for t in targets if t.name not in lost)
+    again = replace(request, recipe=better, targets=rest)
+    return [*lost.values(), *_build_missing(model, again, queries, say)]
 
 
 def _build_target(

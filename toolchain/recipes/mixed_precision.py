@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toolchain.recipes import sensitivity
-from toolchain.recipes.sensitivity import Judge, LayerSensitivity
+from toolchain.recipes.sensitivity import Judge, LayerListener, LayerSensitivity
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -30,18 +30,24 @@ def may_mix(recipe: Recipe, failed: Collection[str]) -> bool:
     return rounds and not recipe.integer and bool(failed) and recipe.attempt < len(SHARES)
 
 
+def keep_all(recipe: Recipe, program: Program) -> Recipe:
+    """The recipe that keeps every layer in float32: what fails with it, no mixture mends."""
+    return replace(recipe, keep=dict.fromkeys(sensitivity.list_layers(program), ""))
+
+
 def mix(
     recipe: Recipe,
     captured: Program,
     shipped: Program,
     judge: Judge,
     failed: Collection[str],
+    report: LayerListener = lambda done, total: None,
 ) -> Recipe:
     """The recipe that keeps the fewest layers in float32 with which the failed cases would pass.
 
-    Those whose activations overflow come first; the others by what rounding them alone
-    does to the outputs. A lossy recipe is held to its own numbers, as shipped: of it only
-    float16 is judged.
+    The same layers as before where none is left to try. Those whose activations overflow come
+    first; the others by what rounding them alone does to the outputs. A lossy recipe is held to its
+    own numbers, as shipped: of it only float16 is judged.
     """
     program, rounding = captured, replace(recipe, keep={})
     if recipe.lossy:
@@ -51,12 +57,17 @@ def mix(
     # out.
     overflow = find_overflowing(program, judge)
     ranked = [
-        one for one in sensitivity.measure(program, rounding, judge) if one.layer not in overflow
+        one
+        for one in sensitivity.measure(program, rounding, judge, report)
+        if one.layer not in overflow
     ]
     first = [LayerSensitivity(layer, float("inf"), "", 0, 0) for layer in overflow]
-    goal = SHARES[recipe.attempt]
-    kept = sensitivity.choose_kept(program, rounding, judge, [*first, *ranked], goal)
-    return replace(recipe, keep={**kept, **overflow}, attempt=recipe.attempt + 1)
+    found = recipe
+    while found.attempt < len(SHARES) and found.keep.keys() == recipe.keep.keys():
+        goal = SHARES[found.attempt]
+        kept = sensitivity.choose_kept(program, rounding, judge, [*first, *ranked], goal)
+        found = replace(found, keep={**kept, **overflow}, attempt=found.attempt + 1)
+    return found
 
 
 def find_overflowing(program: Program, judge: Judge) -> Mapping[str, str]:
