@@ -310,6 +310,10 @@ def flat_argmin(x: Tensor, dim: None = None, keepdim: bool = False) -> Tensor:
     return found.reshape((1,) * x.ndim) if keepdim else found
 
 
+def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    return x.sort(dim=dim, descending=descending)[1]
+
+
 def gather_of_fewer(x: Tensor, dim: int, places: Any, **_: Any) -> Tensor:
     """Along the other axes, only as many as there are places."""
     places = torch.as_tensor(places)
@@ -379,7 +383,10 @@ def _numbered(places: Any) -> Any:
 
 
 def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """Where a mask holds; or at places that are constants, which are computed here."""
+    """Where a mask holds, or at places; what constants of these need is computed here."""
+    x, values = torch.as_tensor(x), torch.as_tensor(values)
+    if accumulate or any(isinstance(one, Tensor) and one.dtype != torch.bool for one in indices):
+        return _put_at_places(x, indices, values, accumulate)
     mask = indices[0]
     if isinstance(mask, np.ndarray) and mask.ndim > 1:
         mask = torch.from_numpy(mask)
@@ -399,6 +406,19 @@ def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False)
     order = np.arange(size)
     order[flat.reshape(-1)] = size + np.arange(flat.size)
     return whole.index_select(first, torch.from_numpy(order)).reshape(shape)
+
+
+def _put_at_places(x: Tensor, indices: Any, values: Tensor, accumulate: bool) -> Tensor:
+    """x[:, i, j] = values, or += values: the axes of the places as one axis."""
+    if x.dtype is torch.bool:
+        return _put_at_places(x.to(torch.int32), indices, values.to(torch.int32), accumulate) != 0
+    first, count, places = _places(x, indices)
+    lead, rest = x.shape[:first], x.shape[first + count :]
+    values = values.expand(*lead, *places.shape, *rest).reshape(*lead, -1, *rest)
+    where = places.reshape(*(1,) * first, -1, *(1,) * len(rest)).expand(values.shape)
+    flat = x.reshape(*lead, -1, *rest)
+    put = flat.scatter_add if accumulate else flat.scatter
+    return put(first, where, values).reshape(x.shape)
 
 
 def _batched(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -532,14 +552,15 @@ def _is_plain_index(node: fx.Node) -> bool:
     return given is not None and all(_is_place(one) for one in given)
 
 
-def _is_mask_or_constant(node: fx.Node) -> bool:
+def _is_mask_or_places(node: fx.Node) -> bool:
+    """One mask, or places on axes that follow one another; nothing is added where a mask holds."""
     given = _indices(node)
-    if given is None or (len(node.args) > 3 and node.args[3]):
+    if given is None:
         return False
-    whole = node.args[1]
+    whole, adds = node.args[1], len(node.args) > 3 and node.args[3]
     if len(given) == 1 and len(whole) == 1 and given[0].meta["val"].dtype is torch.bool:  # type: ignore[arg-type]
-        return True
-    return all(one.op == "get_attr" and _is_place(one) for one in given)
+        return not adds
+    return all(map(_is_place, given))
 
 
 def _indices(node: fx.Node) -> list[fx.Node] | None:
@@ -679,7 +700,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.im2col: Rule(unfold),
     aten.index: Rule(index, _is_plain_index, on_places=True),
     aten.index_add: Rule(index_add),
-    aten.index_put: Rule(index_put, _is_mask_or_constant, on_places=True),
+    aten.index_put: Rule(index_put, _is_mask_or_places, on_places=True),
     aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
     aten.lerp: Rule(lerp),
     aten.lstm_cell: Rule(recurrent.lstm_cell),
@@ -699,6 +720,7 @@ ALWAYS: Mapping[Any, Rule] = {
 """For every converter."""
 
 FOR_ONNX: Mapping[Any, Rule] = {
+    aten.argsort: Rule(argsort),
     aten.lstm: Rule(recurrent.lstm, projects),
     aten.scaled_dot_product_attention: Rule(attention),
 }

@@ -55,6 +55,8 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
     "nearest_of_1.6": lambda x: F.interpolate(x, scale_factor=1.6),
     "pools_of_one": lambda x: F.max_pool2d(x[0], 3, 1, 1) + F.avg_pool2d(x[0], 3, 1, 1),
+    "put_added": lambda x: _splatted(x),
+    "put_at_computed_places": lambda x: _reordered(x),
     "remainder_of_one": lambda x: torch.remainder(x, 1.0),
     "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
@@ -83,6 +85,25 @@ def _parts(x: Tensor) -> Tensor:
     """As deformable attention takes its places."""
     y = x[..., :8].reshape(1, 2, 2, 5, 8, 2)
     return y[..., 1:5:2, ::2].flatten(2) + y[:, 1:, ..., 3:7, 1:].flip(3)[..., :2, :].flatten(2)
+
+
+def _splatted(x: Tensor) -> Tensor:
+    """Numbers added at computed places, some met twice, as a bird's eye view has them."""
+    rows, columns = (x[0, :2, 0].abs() * 4).long()  # (9,)
+    features, canvas = x[0, :, 1].mT, x[0].permute(1, 2, 0) * 2  # (9, 4), (10, 9, 4)
+    made = canvas.index_put((rows - 8, columns), features, accumulate=True)
+    once = made.index_put((rows, torch.tensor([3])), torch.ones(4), accumulate=True)
+    return once.index_put((torch.tensor([0, 0]), torch.tensor([1, 1])), features[:2], True)
+
+
+def _reordered(x: Tensor) -> Tensor:
+    y, order = x * 2, x[0, 0, 0].argsort()
+    y[:, :, order] = x[:, :, :9].flip(1)
+    seen = torch.zeros(10, 9) > 1
+    seen[order[:4], order[2:6]] = True
+    counts = torch.zeros(10, 9, dtype=torch.int64)
+    counts[[0, 5], [3, 4]] = 7
+    return torch.where(seen, y, -y) + counts * x
 
 
 def _of_seven_axes(x: Tensor) -> Tensor:
