@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from converters.graph import recurrent
+from converters.graph import recurrent, sampling
 from converters.graph.decompose import Rule
 
 aten: Any = torch.ops.aten
@@ -732,6 +732,8 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
     aten.adjoint: Rule(matrix_transpose),
     aten.gather: Rule(gather_truths, _takes_truths),
+    aten.grid_sampler: Rule(sampling.sample_bicubic, sampling.is_bicubic),
+    aten.grid_sampler_2d: Rule(sampling.sample_bicubic, sampling.is_bicubic),
     aten.index_select: Rule(select_truths, _takes_truths),
     aten.mH: Rule(matrix_transpose),
     aten.mT: Rule(matrix_transpose),

@@ -16,6 +16,7 @@ from converters.export import export
 from converters.formats import FORMATS, open_runner
 from converters.graph.captured import capture_graph
 from converters.graph.rules import FOR_CORE_ML
+from converters.graph.sampling import sample_bicubic
 from converters.graph.sources import packet_of
 from converters.processes.worker import Worker
 from model_defs.errors import BadModule
@@ -61,6 +62,8 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
     "roll": lambda x: x.roll(5),
+    "sampled_bicubic": lambda x: _warped(x, "reflection", corners=False),
+    "sampled_bicubic_corners": lambda x: _warped(x, "zeros", corners=True),
     "seven_axes": lambda x: _of_seven_axes(x),
     "parts_of_six_axes": lambda x: _parts(x),
     "softplus": lambda x: F.softplus(x, 2, 3),
@@ -104,6 +107,11 @@ def _reordered(x: Tensor) -> Tensor:
     counts = torch.zeros(10, 9, dtype=torch.int64)
     counts[[0, 5], [3, 4]] = 7
     return torch.where(seen, y, -y) + counts * x
+
+
+def _warped(x: Tensor, padding: str, *, corners: bool) -> Tensor:
+    places = x[:, :2].permute(0, 2, 3, 1) * 0.7
+    return F.grid_sample(x, places, "bicubic", padding, align_corners=corners)
 
 
 def _of_seven_axes(x: Tensor) -> Tensor:
@@ -197,6 +205,21 @@ def test_core_ml_replicates_no_edge_more_often_than_there_are_elements() -> None
         assert max(left, right) <= width
         assert max(above, below) <= height
     assert torch.equal(captured.module(example())[0], module(example()))
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (2, 1, 4, 1)])
+def test_core_ml_samples_bicubically_as_a_sum_of_pixels(
+    shape: tuple[int, ...], padding: str, corners: bool
+) -> None:
+    x = torch.rand(shape) * 4 - 2
+    grid = torch.rand(2, 6, 4, 2) * 5 - 2.5
+    # Corners, centres of pixels and what lies far outside are where implementations differ.
+    grid.view(-1)[:8] = torch.tensor([-1, 1, 0, -1, 1, 0, 40, -300])
+    number = {"zeros": 0, "border": 1, "reflection": 2}[padding]
+    want = F.grid_sample(x, grid, "bicubic", padding, align_corners=corners)
+    assert torch.allclose(sample_bicubic(x, grid, 2, number, corners), want, atol=1e-5)
 
 
 class Twice(nn.Module):
