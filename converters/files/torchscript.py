@@ -93,16 +93,17 @@ def main() -> None:
 def _export(path: Path, program: Path, examples: list[str]) -> dict[str, list[str]]:
     import torch
 
+    from converters.capture import CAST
+    from converters.weights import cast_note
+
     try:
         script = torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         said = (str(error).strip().splitlines() or [""])[0]
         raise BadArtifact(f"the TorchScript file cannot be loaded: {said}") from error
-    halves = {t.dtype for t in (*script.parameters(), *script.buffers())}
-    notes = []
-    if halves & {torch.float16, torch.bfloat16}:
-        script = script.float()
-        notes.append("the TorchScript's half precision numbers were cast to float32")
+    others = [t for t in (*script.parameters(), *script.buffers()) if t.dtype in CAST]
+    notes = cast_note("the TorchScript's {} numbers", others)
+    script = script.float() if others else script
     names = [argument.name for argument in script.forward.schema.arguments[1:]]
     request = FileRequest(path, tuple(map(InputExample.read, examples)))
     given = request.of(tuple(names))

@@ -61,6 +61,30 @@ def test_a_program_of_torch_export(net: nn.Module, tmp_path: Path) -> None:
     assert [one.name for one in spec.outputs] == ["map", "tokens"]
 
 
+class Centred(nn.Module):
+    """As NumPy makes constants: of float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 1 / 3, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"y": (x - self.mean).float() * 2}
+
+
+@pytest.mark.parametrize("kind", ["pt2", "torchscript"])
+def test_a_file_of_float64_is_cast_and_it_is_said(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    if kind == "pt2":
+        torch.export.save(torch.export.export(Centred(), (IMAGE,)), path)
+        name = str(path)
+    else:
+        path = tmp_path / "net.pt"
+        torch.jit.trace(Centred(), (IMAGE,), strict=False).save(str(path))
+        name = f"{path}:1,3,{IMAGE.shape[2]},{IMAGE.shape[3]}"
+    assert any("float64 numbers were cast to float32" in n for n in same(name, Centred()).notes)
+
+
 def test_a_program_that_takes_keywords(net: nn.Module, tmp_path: Path) -> None:
     torch.export.save(torch.export.export(net, (), {"photo": IMAGE}), tmp_path / "k.pt2")
     same(str(tmp_path / "k.pt2"), net)
