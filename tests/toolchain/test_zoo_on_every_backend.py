@@ -1,13 +1,16 @@
 """The zoo as it ships on every backend that a machine can have.
 
 Nets of up to a GMAC on all of them; larger ones on those that do not emulate a GPU, the largest
-for smaller pictures. `make parity-zoo` compares each at its own size, and makes the table.
+for smaller pictures. Of the larger ones, which share their trunks and blocks, `make test` takes one
+of each kind and `make slow` all; `make parity-zoo` compares each at its own size, and makes the
+table.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +35,13 @@ def shipped(low: int, high: int) -> list[str]:
 
 
 LARGEST = shipped(LARGE, 10**15)
+ALWAYS = ("select-coarse", "inpaint")
+"""The larger nets that `make test` takes."""
+
+
+def mostly_slow(names: list[str]) -> list[Any]:
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=() if n in ALWAYS else slow, id=n) for n in names]
 
 
 def passes(model: str, backends: list[Backend]) -> None:
@@ -50,12 +60,12 @@ def test_every_backend_computes_what_pytorch_does(model: str) -> None:
     passes(model, HERE)
 
 
-@pytest.mark.parametrize("model", shipped(MODERATE, LARGE))
+@pytest.mark.parametrize("model", mostly_slow(shipped(MODERATE, LARGE)))
 def test_a_larger_net_is_equal_wherever_no_gpu_is_emulated(model: str) -> None:
     passes(model, [backend for backend in HERE if not backend.slow])
 
 
-@pytest.mark.parametrize("model", LARGEST)
+@pytest.mark.parametrize("model", mostly_slow(LARGEST))
 def test_the_largest_are_equal_for_smaller_pictures(model: str) -> None:
     reduced = f"{REDUCED}:{model.replace('-', '_')}"
     passes(reduced, [backend for backend in HERE if not backend.slow])
