@@ -202,8 +202,10 @@ SMALLER = {"select": 128, "select-coarse": 128, "inpaint-lite": 64, "inpaint-pco
 """A side on which a net that takes any size is quicker."""
 
 PHONE_SIZED = [
-    *("select", "select-coarse", "portrait", "portrait-video", "portrait-head"),
-    *("depth", "depth-trunk", "depth-head", "saliency", "inpaint-lite", "inpaint-pconv"),
+    *("select", "select-coarse", "portrait-video", "portrait-head"),
+    *("depth", "depth-trunk", "depth-head", "inpaint-lite", "inpaint-pconv"),
+    # What others of these share with them.
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("portrait", "saliency")),
 ]
 
 

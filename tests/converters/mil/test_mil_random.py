@@ -303,7 +303,7 @@ def layered(drawn: list[tuple[Network, Tensor]]) -> list[tuple[Network, Tensor]]
 
 
 @pytest.mark.usefixtures("ct")
-@settings(GENERATED, max_examples=30, derandomize=True)
+@settings(GENERATED, max_examples=20, derandomize=True)
 @given(TEN)
 def test_hundreds_of_random_networks(drawn: list[tuple[Network, Tensor]]) -> None:
     check(layered(drawn))
