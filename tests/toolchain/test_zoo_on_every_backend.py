@@ -1,8 +1,8 @@
 """The zoo as it ships on every backend that a machine can have.
 
 Nets of up to a GMAC on all of them; larger ones on those that do not emulate a GPU, the largest
-for smaller pictures. Of those that share their trunks and blocks `make test` takes one, `make slow` all;
-`make parity-zoo` compares each at its own size, and makes the table.
+for smaller pictures. Of those that share their trunks and blocks `make test` takes one, and
+`make slow` all; `make parity-zoo` compares each at its own size, and makes the table.
 """
 
 from __future__ import annotations
