@@ -70,10 +70,11 @@ def describe(
     cast = cast_floats(ours)
     call = given.call(ours)
     with torch.no_grad(), user_code("the module does not run on the example", cast):
+        fed = {key: tensor.clone() for key, tensor in given.inputs.items()}  # it may write there
         if call is not None:
-            result = call(ours, *given.inputs.values())
+            result = call(ours, *fed.values())
         else:
-            result = ours(*given.inputs.values()) if given.args else ours(**given.inputs)
+            result = ours(*fed.values()) if given.args else ours(**fed)
     notes = [*cast, *given.notes]
     return describe_run(name, ours, given.inputs, result, tolerance, notes, call, state)
 

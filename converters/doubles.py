@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
 from converters.api import Program, Tensors
+from converters.program_graph import tensors_of
 from converters.signature import returned
 
 SINGLE, DOUBLE = torch.float32, torch.float64
@@ -141,6 +142,6 @@ def _rounded(program: Program, inputs: Tensors, seed: int) -> dict[str, np.ndarr
 
 def _answers(program: Program, wide: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:
     spec = program.spec
-    given = [torch.from_numpy(np.ascontiguousarray(inputs[one.name])) for one in spec.inputs]
+    given = tensors_of(program, inputs)
     found = returned(spec, _called(wide, given))
     return {one.name: y.numpy() for one, y in zip(spec.outputs, found, strict=True)}

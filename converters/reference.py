@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from converters.api import Program, Tensors
+from converters.program_graph import tensors_of
 from converters.signature import outputs_of
 
 
@@ -19,7 +20,7 @@ class ReferenceRunner:
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
         spec = self._program.spec
-        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[t.name])) for t in spec.inputs]
+        tensors = tensors_of(self._program, inputs)
         with torch.no_grad():
             outputs = outputs_of(spec, self._program.module(*tensors))
         return {t.name: y.numpy() for t, y in zip(spec.outputs, outputs, strict=True)}

@@ -7,6 +7,7 @@ says that whoever made it is trusted.
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -194,6 +195,9 @@ def _content(path: Path, *, trust_pickle: bool) -> Any:
         named = sorted(set(re.findall(r"(?:GLOBAL|class|global:?) ([\w.]+\.\w+)", str(error))))
         if "Weights only load failed" in str(error) and named:
             what = f"the weights file holds pickled objects beside tensors: {_some(named)}"
+            raise BadWeights(what, where=str(path), do=TRUST) from error
+        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
+            what = "the weights file holds pickled objects beside tensors"
             raise BadWeights(what, where=str(path), do=TRUST) from error
         raise _unreadable(path, str(error)) from error
 

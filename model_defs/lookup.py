@@ -137,7 +137,7 @@ _INSTALLED = tuple(
 
 def _attribute(path: Path, attribute: str, kind: type) -> object:
     if not path.is_file():
-        raise BadSpec("there is no such file", where=str(path))
+        raise BadSpec("there is no such file", where=str(path), do="check the path")
     found = importlib.util.spec_from_file_location(f"mlship_user_{path.stem}", path)
     assert found is not None
     assert found.loader is not None

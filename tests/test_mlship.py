@@ -710,3 +710,26 @@ def test_every_import_in_its_functions_finds_what_it_names() -> None:
         for alias in node.names:
             if not hasattr(module, alias.name):  # a module of the package, else an ImportError
                 importlib.import_module(f"{node.module}.{alias.name}")
+
+
+class Writes(nn.Module):
+    """Writes into what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.conv(image.sub_(0.5))
+
+
+def test_a_forward_that_writes_into_its_input_is_fed_copies(tmp_path: Path) -> None:
+    image = torch.rand(1, 3, 32, 32)
+    before = image.clone()
+    net = Writes().eval()
+    (built,) = mlship.convert(net, image, targets="android", recipe="fp32", out=tmp_path)
+    with mlship.load(built.shipped()) as model:
+        (found,) = model.run({"image": before.numpy()}).values()
+    assert torch.equal(image, before)
+    want = net.conv(before - 0.5).detach().numpy()
+    assert abs(found - want).max() < 1e-4

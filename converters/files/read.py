@@ -28,7 +28,7 @@ def read(name: str) -> ModelSpec:
 
         return read_onnx(request)
     if not path.exists():
-        raise BadArtifact("there is no such file", where=str(path))
+        raise BadArtifact("there is no such file", where=str(path), do="check the path")
     kind = kind_of(path)
     if kind == "transformers":
         from converters.files.transformers import read as read_folder

@@ -212,3 +212,18 @@ class Running:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open, (self.path, "w")
+
+
+class Calls:
+    """Pickled as a call of `eval`, which nobody is to run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, ("1 / 0",)
+
+
+def test_what_would_be_called_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "net.ckpt"
+    torch.save({"state_dict": nn.Linear(2, 2).state_dict(), "callbacks": Calls()}, path)
+    with pytest.raises(BadWeights, match="pickled objects beside tensors") as caught:
+        read_weights(path)
+    assert "--trust-pickle" in caught.value.do

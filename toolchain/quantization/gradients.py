@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from converters.api import Program
+from converters.program_graph import tensors_of
 from converters.signature import outputs_of
 
 CASES = ("photo", "noise", "checkerboard")
@@ -27,8 +28,7 @@ def collect_squared_gradients(program: Program) -> dict[str, np.ndarray]:
     random = torch.Generator().manual_seed(0)
     found = {n: torch.zeros_like(p) for n, p in module.named_parameters()}
     for case in cases.build(program.spec.inputs, CASES).values():
-        inputs = [torch.from_numpy(case[spec.name]) for spec in program.spec.inputs]
-        outputs = outputs_of(program.spec, module(*inputs))
+        outputs = outputs_of(program.spec, module(*tensors_of(program, case)))
         for _ in range(DRAWS):
             module.zero_grad(set_to_none=True)
             _seen(program, outputs, random).backward(retain_graph=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from converters.doubles import NOISE, roundings
+from converters.program_graph import tensors_of
 from converters.signature import outputs_of
 from model_defs.counting import counted
 from model_defs.errors import BadModule, PassFailed
@@ -114,5 +115,5 @@ def _roundings(program: Program, outputs: tuple[torch.Tensor, ...]) -> Tensors:
 def _run(program: Program) -> tuple[tuple[torch.Tensor, ...], int]:
     """The outputs on a photograph, and the multiply-adds of convolutions and matrix products."""
     (case,) = cases.build(program.spec.inputs, ("photo",)).values()
-    inputs = [torch.from_numpy(case[spec.name]) for spec in program.spec.inputs]
+    inputs = tensors_of(program, case)
     return counted(lambda: outputs_of(program.spec, program.module(*inputs)))

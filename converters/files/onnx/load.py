@@ -53,7 +53,7 @@ def bad(path: Path, error: Exception) -> BadArtifact:
 
 def _parsed(path: Path) -> onnx.ModelProto:
     if not path.is_file():
-        raise BadArtifact("there is no such file", where=str(path))
+        raise BadArtifact("there is no such file", where=str(path), do="check the path")
     size = path.stat().st_size
     if not 0 < size <= LARGEST_FILE:
         raise BadArtifact(
