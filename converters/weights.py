@@ -193,11 +193,9 @@ def _content(path: Path, *, trust_pickle: bool) -> Any:
             what = f"the weights file is a text, which begins with {text!r}"
             raise BadWeights(what, where=str(path), do=SAVE) from error
         named = sorted(set(re.findall(r"(?:GLOBAL|class|global:?) ([\w.]+\.\w+)", str(error))))
-        if "Weights only load failed" in str(error) and named:
-            what = f"the weights file holds pickled objects beside tensors: {_some(named)}"
-            raise BadWeights(what, where=str(path), do=TRUST) from error
-        if "Weights only load failed" in str(error) and zipfile.is_zipfile(path):
+        if "Weights only load failed" in str(error) and (named or zipfile.is_zipfile(path)):
             what = "the weights file holds pickled objects beside tensors"
+            what += f": {_some(named)}" if named else ""
             raise BadWeights(what, where=str(path), do=TRUST) from error
         raise _unreadable(path, str(error)) from error
 

@@ -50,7 +50,8 @@ def described(
     cast = cast_floats(ours)
     what = f"the model of {path.name} does not run on the example"
     with torch.no_grad(), user_code(what, cast):
-        result = ours(*inputs.values()) if call is None else call(ours, *inputs.values())
+        fed = [tensor.clone() for tensor in inputs.values()]  # it may write there
+        result = ours(*fed) if call is None else call(ours, *fed)
     return describe_run(name_of(path), ours, inputs, result, notes=[*notes, *cast])
 
 

@@ -34,9 +34,6 @@ from model_defs.installation import IMPORTED_FROM
 
 Convert = Callable[..., Artifact]
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "PYTHONWARNINGS": "ignore"}
-FRUGAL = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
-"""glibc hands large blocks back when they are freed, which it stops to do once one of 32 MB was:
-of a net of 304 M parameters, TFLite's converter takes 6 GB instead of 10."""
 
 
 def _nobody(stage: str) -> None:
@@ -58,7 +55,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **QUIET, **FRUGAL, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
     def convert(
