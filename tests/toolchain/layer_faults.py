@@ -37,16 +37,17 @@ class Fault:
 
 
 def stored(name: str, change: Change) -> Callable[[Path, Program], None]:
-    """Change a parameter, found by its float16 numbers in the files of an artifact."""
+    """Change a parameter, found by its float16 or float32 numbers in the files of an artifact."""
 
     def put(path: Path, program: Program) -> None:
         values = program.module.get_parameter(name).detach().numpy()
         layouts = LAYOUTS if values.ndim == 4 else ((0,),)
         files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         forms = {
-            _bytes(v.transpose(axes)): _bytes(change(v).transpose(axes))
+            _bytes(v.transpose(axes), kind): _bytes(change(v).transpose(axes), kind)
             for v in (values, values * 4)  # `left` and `right` may hold the factor 4 after them
             for axes in layouts
+            for kind in (np.float16, np.float32)  # float32: a build that failed is tried in it
         }
         done = 0
         for file in files:
@@ -60,8 +61,8 @@ def stored(name: str, change: Change) -> Callable[[Path, Program], None]:
     return put
 
 
-def _bytes(values: np.ndarray) -> bytes:
-    return values.astype(np.float16).tobytes()
+def _bytes(values: np.ndarray, kind: type[np.floating[Any]]) -> bytes:
+    return values.astype(kind).tobytes()
 
 
 def weight(layer: str, change: Change, parameter: str = "weight") -> Fault:
