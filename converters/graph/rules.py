@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from converters.graph import recurrent, sampling
+from converters.graph import core_ml, integers, recurrent, sampling
 from converters.graph.decompose import Rule
 
 aten: Any = torch.ops.aten
@@ -340,18 +340,6 @@ def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
     return x
 
 
-def replicate_in_steps(
-    x: Tensor, pad: Sequence[int], mode: str = "replicate", value: float | None = None
-) -> Tensor:
-    """An edge as often as Core ML repeats it at once, which is as often as there are elements."""
-    pad = list(pad)
-    while any(pad):
-        step = [min(count, x.shape[-1 - place // 2]) for place, count in enumerate(pad)]
-        x = torch.nn.functional.pad(x, step, mode="replicate")
-        pad = [count - done for count, done in zip(pad, step, strict=True)]
-    return x
-
-
 def index(x: Tensor, indices: Any) -> Tensor:
     """x[:, i, j]: tensors of places along axes that follow one another, as one axis."""
     first, count, places = _places(x, indices)
@@ -424,6 +412,16 @@ def _put_at_places(x: Tensor, indices: Any, values: Tensor, accumulate: bool) ->
 def _batched(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A pool of one picture, as a batch of one."""
     return lambda x, *how, **named: pool(x.unsqueeze(0), *how, **named).squeeze(0)
+
+
+def _averaged(x: Tensor, *how: Any) -> Tensor:
+    """Of one picture as of a batch of one, and with divisors that Core ML gives, too."""
+    if x.ndim == 3:
+        return _averaged(x.unsqueeze(0), *how).squeeze(0)
+    if core_ml.needs_divisors(x.ndim, how):
+        return core_ml.average(x, *how)
+    plain: Tensor = aten.avg_pool2d(x, *how)
+    return plain
 
 
 def gather_truths(x: Tensor, dim: int, index: Tensor, **_: Any) -> Tensor:
@@ -622,13 +620,6 @@ def _scale_is_no_ratio(node: fx.Node) -> bool:
     return any(s != w / h for s, w, h in zip(scales, want, have, strict=True))
 
 
-def _replicates_more_than_there_is(node: fx.Node) -> bool:
-    x, pad = node.args[:2]
-    sizes = x.meta["val"].shape  # type: ignore[union-attr]
-    wide = any(count > sizes[-1 - place // 2] for place, count in enumerate(pad))  # type: ignore[arg-type]
-    return wide and node.args[2:3] == ("replicate",)
-
-
 def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
@@ -675,6 +666,8 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.add: Rule(add_scaled, _has("alpha")),
     aten.addcdiv: Rule(addcdiv),
     aten.addcmul: Rule(addcmul),
+    aten.addmm: Rule(integers.whole_sum, integers.of_whole_numbers(1)),
+    aten.addmv: Rule(integers.whole_sum, integers.of_whole_numbers(1)),
     aten.affine_grid_generator: Rule(affine_grid, _has_two_spatial_axes),
     aten.__and__: Rule(torch.logical_and, _of_truths),
     aten.__or__: Rule(torch.logical_or, _of_truths),
@@ -682,12 +675,15 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.argmax: Rule(flat_argmax, _is_flat),
     aten.argmin: Rule(flat_argmin, _is_flat),
     aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
+    aten.baddbmm: Rule(integers.whole_sum, integers.of_whole_numbers(1)),
     aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
     aten._convolution: Rule(convolution),
+    aten.bmm: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.col2im: Rule(fold),
     aten.convolution: Rule(convolution),
     aten.copy: Rule(copy),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
+    aten.dot: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.fft_fftshift: Rule(fftshift),
     aten.fft_ifftshift: Rule(ifftshift),
     aten.fill: Rule(fill),
@@ -703,7 +699,11 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.index_put: Rule(index_put, _is_mask_or_places, on_places=True),
     aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
     aten.lerp: Rule(lerp),
+    aten.linear: Rule(integers.whole_linear, integers.of_whole_numbers(0)),
     aten.lstm_cell: Rule(recurrent.lstm_cell),
+    aten.matmul: Rule(integers.whole_product, integers.of_whole_numbers(0)),
+    aten.mm: Rule(integers.whole_product, integers.of_whole_numbers(0)),
+    aten.mv: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.remainder: Rule(remainder, _on_floats),
     aten.repeat_interleave: Rule(repeat_interleave, on_places=True),
     aten.rms_norm: Rule(rms_norm),
@@ -728,9 +728,10 @@ FOR_ONNX: Mapping[Any, Rule] = {
 
 
 FOR_CORE_ML: Mapping[Any, Rule] = {
-    aten.avg_pool2d: Rule(_batched(aten.avg_pool2d), _has_no_batch),
-    aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
     aten.adjoint: Rule(matrix_transpose),
+    aten.avg_pool1d: Rule(core_ml.average, core_ml.overhangs),
+    aten.avg_pool2d: Rule(_averaged, lambda n: _has_no_batch(n) or core_ml.overhangs(n)),
+    aten.avg_pool3d: Rule(core_ml.average, core_ml.overhangs),
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.grid_sampler: Rule(sampling.sample_bicubic, sampling.is_bicubic),
     aten.grid_sampler_2d: Rule(sampling.sample_bicubic, sampling.is_bicubic),
@@ -738,8 +739,10 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.mH: Rule(matrix_transpose),
     aten.mT: Rule(matrix_transpose),
     aten.matrix_H: Rule(matrix_transpose),
+    aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
+    aten.max_pool3d: Rule(core_ml.maximum_of_volume, core_ml.has_ceil_mode),
     aten.numpy_T: Rule(reversed_axes),
-    aten.pad: Rule(replicate_in_steps, _replicates_more_than_there_is),
+    aten.pad: Rule(core_ml.pad_by_axis, core_ml.pads_too_much),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
 }

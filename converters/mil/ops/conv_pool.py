@@ -182,19 +182,16 @@ def avg_pool(
     exclude_padding_from_average: bool = False,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """Elements that ceil_mode adds beyond the padding never count, as in PyTorch."""
+    """What ceil_mode adds beyond the padding counts as padding: the rule `avg-pool-ceil`."""
     rank = len(kernel_sizes)
     strides = _or_ones(strides, rank)
     pads = paddings(x, kernel_sizes, strides, pad_type, pad or (0,) * 2 * rank)
     extra = _windows(x, kernel_sizes, strides, pads, ceil_mode)
     sums = _window_sums(padded(x, _widened(pads, extra)), kernel_sizes, strides)
-    if not any(pads) and not any(extra):
+    if not exclude_padding_from_average or not (any(pads) or any(extra)):
         return sums / math.prod(kernel_sizes)
     # Ones where an element counts, summed over the same windows as the data.
     counted = x.new_ones((1, 1, *x.shape[2:]))
-    if not exclude_padding_from_average:
-        counted = padded(counted, pads, 1.0)
-        pads = (0,) * len(pads)
     counts = _window_sums(padded(counted, _widened(pads, extra)), kernel_sizes, strides)
     return sums / counts
 

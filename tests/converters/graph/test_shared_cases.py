@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -36,6 +37,10 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "argmax_flat": lambda x: x.argmax().float() * 0.01 + x,
     "argmin_flat": lambda x: x.argmin(keepdim=True).float() * 0.01 + x,
     "assigned": lambda x: _assigned(x),
+    "average_ceil": lambda x: F.avg_pool2d(x, 2, 3, ceil_mode=True),
+    "average_ceil_padded": lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True),
+    "average_of_lines": lambda x: F.avg_pool1d(x[0], 4, 3, 1, ceil_mode=True),
+    "average_of_volumes": lambda x: F.avg_pool3d(x[:, None], 2, 3, ceil_mode=True),
     "batch_norm_training": lambda x: F.batch_norm(x, None, None, *STATISTICS[:2], training=True),
     "divisor": lambda x: F.avg_pool2d(x, (3, 2), (2, 3), divisor_override=5),
     "floor_division": lambda x: x // 0.7,
@@ -49,9 +54,11 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
     "mask_of_constants": lambda x: F.softplus(x[:, MASK], 2, 3),
     "mask_put_back": lambda x: _doubled(x),
+    "matrix_of_integers": lambda x: ((x * 4).long() @ _integers(9, 5)).float() * 0.01,
     "max_pool_ceil": lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True),
     "max_pool_ceil_padded": lambda x: F.max_pool2d(x, 2, 4, 1, ceil_mode=True),
     "max_pool_list": lambda x: F.max_pool2d(x, 3, 2, padding=[0], ceil_mode=True),  # type: ignore[arg-type]
+    "max_pool_of_volumes": lambda x: F.max_pool3d(x[:, None], 2, 3, ceil_mode=True),
     "nearest_of_1.05": lambda x: F.interpolate(x, scale_factor=1.05) * 2,
     "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
     "nearest_of_1.6": lambda x: F.interpolate(x, scale_factor=1.6),
@@ -65,6 +72,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sampled_bicubic": lambda x: _warped(x, "reflection", corners=False),
     "sampled_bicubic_corners": lambda x: _warped(x, "zeros", corners=True),
     "seven_axes": lambda x: _of_seven_axes(x),
+    "padded_volume": lambda x: _padded(x),
     "parts_of_six_axes": lambda x: _parts(x),
     "softplus": lambda x: F.softplus(x, 2, 3),
     "transposed": lambda x: x.mT.adjoint() + x[0, 0].T.flip(0).H + (x.mH * 2).mT,
@@ -82,6 +90,16 @@ def _assigned(x: Tensor) -> Tensor:
     y[:, 0].clamp_(min=0)
     y[:, PLACES, 3] = 1.5
     return y
+
+
+def _integers(*shape: int) -> Tensor:
+    return torch.arange(math.prod(shape)).reshape(shape) % 13 - 6
+
+
+def _padded(x: Tensor) -> Tensor:
+    """Axes before the last two, which Core ML pads with a constant alone."""
+    y = F.pad(x[None], (0, 0, 1, 2, 2, 1), mode="replicate")
+    return F.pad(y, (1, 1, 0, 0, 1, 3), mode="reflect")
 
 
 def _parts(x: Tensor) -> Tensor:

@@ -165,9 +165,15 @@ LAYERS: dict[str, Case] = {
     "avg-pool-exclude": Case(
         lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), (X,), ("avg_pool",)
     ),
-    "avg-pool-ceil": Case(lambda x: F.avg_pool2d(x, 2, 2, ceil_mode=True), (X,), ("avg_pool",)),
+    "avg-pool-ceil": Case(
+        lambda x: F.avg_pool2d(x, 2, 2, 0, ceil_mode=True, count_include_pad=False),
+        (X,),
+        ("avg_pool",),
+    ),
     "avg-pool-ceil-padded": Case(
-        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True), (noise(1, 2, 8, 10),), ("avg_pool",)
+        lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        (noise(1, 2, 8, 10),),
+        ("avg_pool",),
     ),
     "avg-pool-1d": Case(lambda x: F.avg_pool1d(x, 3, 2, 1), (noise(1, 4, 9),), ("avg_pool",)),
     "adaptive-avg-pool": Case(lambda x: F.adaptive_avg_pool2d(x, 1), (X,), ("reduce_mean",)),
