@@ -9,6 +9,8 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
     max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
                         that lies beyond the data, where the stride exceeds the kernel
+    conv_transpose      in groups was multiplied by the scales of other channels, where a product or
+                        a batch norm behind it was folded in; in 3 dimensions that failed
     fake_quantize       had no converter: quantize, then dequantize, which Core ML runs in integers
 
 Each has a test that fails without it. Avoided by converting TorchScript, not PyTorch's exported
@@ -155,9 +157,25 @@ WRAPPED: dict[str, Callable[[Callable[..., None]], Callable[..., None]]] = {
 """Operations whose converters are kept, with something done before."""
 
 
+FOLDS = ("common::fuse_conv_scale", "common::fuse_conv_batchnorm")
+"""coremltools' passes that multiply kernels."""
+
+
+def _multiplies(original: Callable[..., bool]) -> Callable[..., bool]:
+    """Leaves alone kernels of (C_in, C_out / groups, ...), which it takes for another order."""
+
+    def transform(conv: Any, scale: Any) -> bool:
+        in_groups = conv.op_type == "conv_transpose" and conv.groups.val > 1
+        in_three = conv.op_type == "conv_transpose" and conv.weight.rank == 5
+        return not (in_groups or in_three) and original(conv, scale)
+
+    return transform
+
+
 def repair() -> None:
     """Puts our converters of the operations above in place of coremltools'; once is enough."""
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
 
     for name, convert in (
         ("reciprocal", _reciprocal),
@@ -170,3 +188,8 @@ def repair() -> None:
         original = _TORCH_OPS_REGISTRY.get_func(name)
         if original.__module__ != __name__:
             _TORCH_OPS_REGISTRY.set_func_by_name(wrap(original), name)
+    for name in FOLDS:
+        kind = type(PASS_REGISTRY[name])
+        original = kind._try_to_transform
+        if original.__module__ != __name__:
+            kind._try_to_transform = staticmethod(_multiplies(original))

@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from converters.graph.sources import packet_of
+from converters.graph.sources import operation_of, packet_of, user_line
+from model_defs.errors import UnsupportedOperation
 
 aten: Any = torch.ops.aten
 
@@ -133,7 +134,15 @@ def _replace(node: fx.Node, result: Any) -> None:
         return
     for user in list(node.users):
         assert user.target is operator.getitem, f"{node} is read as a whole"
-        user.replace_all_uses_with(result[user.args[1]])
+        part = result[user.args[1]]
+        if part is None and user.users:
+            raise UnsupportedOperation(
+                f"{operation_of(node)}: the places of what it finds are not computed here",
+                where=user_line(node),
+                do="take the values alone, without return_indices, or use argmax",
+            )
+        if part is not None:
+            user.replace_all_uses_with(part)
         node.graph.erase_node(user)
 
 

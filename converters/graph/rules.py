@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from converters.graph import core_ml, integers, recurrent, sampling
+from converters.graph import core_ml, integers, padding, places, pooling, recurrent, sampling
 from converters.graph.decompose import Rule
 
 aten: Any = torch.ops.aten
@@ -63,46 +63,6 @@ def roll(x: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
         if start:
             x = torch.cat([x.narrow(dim, start, size - start), x.narrow(dim, 0, start)], dim)
     return x
-
-
-def adaptive_average(x: Tensor, output_size: Any) -> Tensor:
-    """Where sizes do not divide: one constant matrix an axis."""
-    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
-    spatial = x.shape[-len(sizes) :]
-    wanted = [have if want is None else want for want, have in zip(sizes, spatial, strict=True)]
-    for axis, (want, have) in enumerate(zip(wanted, spatial, strict=True)):
-        if want != have:
-            place = axis - len(wanted)
-            x = torch.matmul(x.transpose(place, -1), _window_means(have, want).t()).transpose(
-                place, -1
-            )
-    return x
-
-
-def _windows(have: int, want: int) -> list[range]:
-    """PyTorch's windows of adaptive pooling."""
-    return [range(i * have // want, -(-(i + 1) * have // want)) for i in range(want)]
-
-
-def _window_means(have: int, want: int) -> Tensor:
-    rows = torch.zeros(want, have)
-    for row, window in enumerate(_windows(have, want)):
-        rows[row, window.start : window.stop] = 1 / len(window)
-    return rows
-
-
-def adaptive_maximum(x: Tensor, output_size: Any) -> Any:
-    sizes = [output_size] if isinstance(output_size, int) else list(output_size)
-    spatial = x.shape[-len(sizes) :]
-    for axis, (want, have) in enumerate(zip(sizes, spatial, strict=True)):
-        place = axis - len(sizes)
-        if want != have:
-            found = [
-                x.narrow(place, w.start, len(w)).amax(place, keepdim=True)
-                for w in _windows(have, want)
-            ]
-            x = torch.cat(found, place)
-    return (x, None)
 
 
 def softplus(x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
@@ -194,22 +154,6 @@ def convolution(
     else:
         made = call(x, weight, bias, stride, padding, dilation, groups)
     return made
-
-
-def average_with_divisor(
-    x: Tensor,
-    kernel: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int = 1,
-) -> Tensor:
-    """A divisor of its own: the mean over the whole window, rescaled."""
-    kernel = [kernel, kernel] if isinstance(kernel, int) else list(kernel)
-    kernel = kernel * 2 if len(kernel) == 1 else kernel
-    mean = torch.nn.functional.avg_pool2d(x, kernel, stride or kernel, padding, ceil_mode, True)
-    return mean * (math.prod(kernel) / divisor_override)
 
 
 def copy(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -314,15 +258,6 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = T
     return x.sort(dim=dim, descending=descending)[1]
 
 
-def gather_of_fewer(x: Tensor, dim: int, places: Any, **_: Any) -> Tensor:
-    """Along the other axes, only as many as there are places."""
-    places = torch.as_tensor(places)
-    for axis, size in enumerate(places.shape):
-        if axis != dim % x.ndim and size != x.shape[axis]:
-            x = x.narrow(axis, 0, size)
-    return x.gather(dim, places)
-
-
 def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
     """By a scale that is not the ratio of the sizes: the places, computed as PyTorch does."""
     scales = tuple(scales[0]) if isinstance(scales[0], (list, tuple)) else scales
@@ -340,73 +275,89 @@ def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
     return x
 
 
-def index(x: Tensor, indices: Any) -> Tensor:
-    """x[:, i, j]: tensors of places along axes that follow one another, as one axis."""
-    first, count, places = _places(x, indices)
-    shape = x.shape
-    flat = x.reshape(*shape[:first], -1, *shape[first + count :])
-    taken = flat.index_select(first, places.reshape(-1))
-    return taken.reshape(*shape[:first], *places.shape, *shape[first + count :])
+def _max_pool_of_core_ml(x: Tensor, *how: Any) -> Tensor:
+    """Without dilation, of a batch."""
+    slices = pooling.maximum_of_slices(2)
+    if len(how) > 3 and how[3] not in (1, [1], [1, 1]):
+        return slices(x, *how)
+    return _batched(aten.max_pool2d)(x, *how)
 
 
-def _places(x: Tensor, indices: Any) -> tuple[int, int, Tensor]:
-    """The first axis, how many, and the places on them as on one axis."""
-    axes = [axis for axis, one in enumerate(indices) if one is not None]
-    first, count = axes[0], len(axes)
-    sizes = [x.shape[axis] for axis in axes]
-    places: Any = 0
-    for size, axis in zip(sizes, axes, strict=True):
-        one = torch.as_tensor(_numbered(indices[axis])).to(torch.int64)
-        if one.numel():
-            one = torch.where(one < 0, one + size, one)
-        places = places * size + one
-    return first, count, places
+def _dilated_or_single(node: fx.Node) -> bool:
+    return pooling.is_dilated(node) or _has_no_batch(node)
 
 
-def _numbered(places: Any) -> Any:
-    """Of a mask that is a constant, the places where it holds."""
-    if isinstance(places, np.ndarray) and places.dtype == bool:
-        return np.flatnonzero(places)
-    return places
+def _around_or_far(node: fx.Node) -> bool:
+    return padding.is_circular(node) or core_ml.pads_too_much(node)
 
 
-def index_put(x: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """Where a mask holds, or at places; what constants of these need is computed here."""
-    x, values = torch.as_tensor(x), torch.as_tensor(values)
-    if accumulate or any(isinstance(one, Tensor) and one.dtype != torch.bool for one in indices):
-        return _put_at_places(x, indices, values, accumulate)
-    mask = indices[0]
-    if isinstance(mask, np.ndarray) and mask.ndim > 1:
-        mask = torch.from_numpy(mask)
-    if len(indices) == 1 and isinstance(mask, Tensor) and mask.dtype is torch.bool:
-        return torch.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), values, x)
-    axes = [axis for axis, one in enumerate(indices) if one is not None]
-    first, count = axes[0], len(axes)
-    arrays = np.broadcast_arrays(*(_numbered(indices[axis]) for axis in axes))
-    sizes = [x.shape[axis] for axis in axes]
-    flat = np.ravel_multi_index([a % n for a, n in zip(arrays, sizes, strict=True)], sizes)
-    shape = x.shape
-    rest = shape[first + count :]
-    values = values.expand(*shape[:first], *arrays[0].shape, *rest)
-    values = values.reshape(*shape[:first], -1, *rest)
-    size = math.prod(sizes)
-    whole = torch.cat([x.reshape(*shape[:first], size, *rest), values], first)
-    order = np.arange(size)
-    order[flat.reshape(-1)] = size + np.arange(flat.size)
-    return whole.index_select(first, torch.from_numpy(order)).reshape(shape)
+def _max_pool_of_volumes(x: Tensor, *how: Any) -> Tensor:
+    if len(how) > 3 and how[3] not in (1, [1], [1, 1, 1]):
+        return pooling.maximum_of_slices(3)(x, *how)
+    return core_ml.maximum_of_volume(x, *how)
 
 
-def _put_at_places(x: Tensor, indices: Any, values: Tensor, accumulate: bool) -> Tensor:
-    """x[:, i, j] = values, or += values: the axes of the places as one axis."""
-    if x.dtype is torch.bool:
-        return _put_at_places(x.to(torch.int32), indices, values.to(torch.int32), accumulate) != 0
-    first, count, places = _places(x, indices)
-    lead, rest = x.shape[:first], x.shape[first + count :]
-    values = values.expand(*lead, *places.shape, *rest).reshape(*lead, -1, *rest)
-    where = places.reshape(*(1,) * first, -1, *(1,) * len(rest)).expand(values.shape)
-    flat = x.reshape(*lead, -1, *rest)
-    put = flat.scatter_add if accumulate else flat.scatter
-    return put(first, where, values).reshape(x.shape)
+def _dilated_or_ceil(node: fx.Node) -> bool:
+    return pooling.is_dilated(node) or core_ml.has_ceil_mode(node)
+
+
+def _pad_of_core_ml(x: Tensor, pad: Sequence[int], mode: str, value: Any = None) -> Tensor:
+    run = padding.pad_around if mode == "circular" else core_ml.pad_by_axis
+    return run(x, pad, mode, value)
+
+
+def transposed_and_filled(rank: int) -> Callable[..., Tensor]:
+    """A transposed convolution with `output_padding`: the whole of it, filled up and cut."""
+
+    def run(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        cut: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
+        steps, cuts, ends, apart = (
+            [one] * rank if isinstance(one, int) else list(one) * (rank // len(one))
+            for one in (stride, cut, output_padding, dilation)
+        )
+        call = getattr(torch.nn.functional, f"conv_transpose{rank}d")
+        y = call(x, weight, None, steps, 0, 0, groups, apart)
+        missing = [max(0, end - c) for end, c in zip(ends, cuts, strict=True)]
+        if any(missing):
+            widths = [width for one in reversed(missing) for width in (0, one)]
+            y = torch.nn.functional.pad(y, widths)
+        for axis, (c, end) in enumerate(zip(cuts, ends, strict=True), -rank):
+            y = y.narrow(axis, c, y.shape[axis] - c - max(0, c - end))
+        return y if bias is None else y + bias.reshape(-1, *(1,) * rank)
+
+    return run
+
+
+def _fills(rank: int) -> Callable[[fx.Node], bool]:
+    """Whether there is `output_padding`, and coremltools takes none: without padding, or in 3-D."""
+
+    def is_one(node: fx.Node) -> bool:
+        given: list[Any] = list(node.args[4:6]) + [0, 0][len(node.args[4:6]) :]
+        cut, ends = ([one] if isinstance(one, int) else list(one) for one in given)
+        return any(ends) and (rank == 3 or not any(cut))
+
+    return is_one
+
+
+def smallest_and_largest(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    axes = list(range(x.ndim)) if dim is None else [dim]
+    return x.amin(axes, keepdim=keepdim), x.amax(axes, keepdim=keepdim)
+
+
+def bilinear(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """nn.Bilinear: x @ weight[i] @ y for each feature i."""
+    features, of_x, of_y = weight.shape
+    by_x = torch.matmul(x, weight.permute(1, 0, 2).reshape(of_x, features * of_y))
+    made = (by_x.unflatten(-1, (features, of_y)) * y.unsqueeze(-2)).sum(-1)
+    return made if bias is None else made + bias
 
 
 def _batched(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -509,13 +460,6 @@ def _on_floats(node: fx.Node) -> bool:
     return bool(node.meta["val"].is_floating_point())
 
 
-def _does_not_divide(node: fx.Node) -> bool:
-    source: Any = node.args[0]
-    wanted: Any = node.args[1]
-    have = source.meta["val"].shape[-len(wanted) :]
-    return any(w is not None and h % w for w, h in zip(wanted, have, strict=True))
-
-
 def _has(name: str) -> Callable[[fx.Node], bool]:
     return lambda node: node.kwargs.get(name, 1) not in (None, 1)
 
@@ -525,10 +469,6 @@ def _own_threshold(node: fx.Node) -> bool:
     given: list[Any] = list(node.args[1:])
     beta, threshold = given + [1, 20][len(given) :]
     return bool(beta != 1 or threshold < 20)
-
-
-def _has_divisor(node: fx.Node) -> bool:
-    return len(node.args) > 6 and node.args[6] is not None and not node.args[4]
 
 
 def _in_training(node: fx.Node) -> bool:
@@ -544,38 +484,6 @@ def _by_running_statistics(node: fx.Node) -> bool:
     return not node.args[5]
 
 
-def _is_plain_index(node: fx.Node) -> bool:
-    """Places, or a mask that is a constant, on axes that follow one another."""
-    given = _indices(node)
-    return given is not None and all(_is_place(one) for one in given)
-
-
-def _is_mask_or_places(node: fx.Node) -> bool:
-    """One mask, or places on axes that follow one another; nothing is added where a mask holds."""
-    given = _indices(node)
-    if given is None:
-        return False
-    whole, adds = node.args[1], len(node.args) > 3 and node.args[3]
-    if len(given) == 1 and len(whole) == 1 and given[0].meta["val"].dtype is torch.bool:  # type: ignore[arg-type]
-        return not adds
-    return all(map(_is_place, given))
-
-
-def _indices(node: fx.Node) -> list[fx.Node] | None:
-    """The indices that there are; None where they are not on axes that follow one another."""
-    indices: Any = node.args[1]
-    axes = [axis for axis, one in enumerate(indices) if one is not None]
-    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    return [indices[axis] for axis in axes] if adjacent else None
-
-
-def _is_place(index: fx.Node) -> bool:
-    value = index.meta["val"]
-    if value.dtype is torch.bool:
-        return bool(index.op == "get_attr" and value.ndim == 1)
-    return True
-
-
 def projects(node: fx.Node) -> bool:
     """Whether an LSTM hands on fewer numbers than its cell has."""
     state: Any = node.args[1]
@@ -584,13 +492,6 @@ def projects(node: fx.Node) -> bool:
 
 def _is_flat(node: fx.Node) -> bool:
     return len(node.args) < 2 or node.args[1] is None
-
-
-def _has_fewer_places(node: fx.Node) -> bool:
-    x, dim, places = node.args[:3]
-    have, want = x.meta["val"].shape, places.meta["val"].shape  # type: ignore[union-attr]
-    axis = dim % max(len(have), 1)  # type: ignore[operator]
-    return any(i != axis and w != h for i, (w, h) in enumerate(zip(want, have, strict=True)))
 
 
 def _of_truths(node: fx.Node) -> bool:
@@ -641,14 +542,6 @@ def _shifted(x: Tensor, dim: Any) -> list[int]:
     return [dim] if isinstance(dim, int) else list(dim)
 
 
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    """Rows are added at places, which are those of each of their numbers."""
-    shape = [1] * source.ndim
-    shape[dim % source.ndim] = source.shape[dim]
-    added = source if alpha == 1 else source * alpha
-    return x.scatter_add(dim, index.reshape(shape).expand(source.shape), added)
-
-
 def matrix_transpose(x: Tensor) -> Tensor:
     return x.transpose(-1, -2)
 
@@ -660,9 +553,12 @@ def reversed_axes(x: Tensor) -> Tensor:
 ALWAYS: Mapping[Any, Rule] = {
     aten._native_batch_norm_legit: Rule(native_batch_norm, _trains),
     aten._native_batch_norm_legit_functional: Rule(native_batch_norm, _trains),
-    aten.adaptive_avg_pool1d: Rule(adaptive_average, _does_not_divide),
-    aten.adaptive_avg_pool2d: Rule(adaptive_average, _does_not_divide),
-    aten.adaptive_max_pool2d: Rule(adaptive_maximum, _does_not_divide),
+    aten.adaptive_avg_pool1d: Rule(pooling.adaptive_average, pooling.does_not_divide),
+    aten.adaptive_avg_pool2d: Rule(pooling.adaptive_average, pooling.does_not_divide),
+    aten.adaptive_avg_pool3d: Rule(pooling.adaptive_average, pooling.does_not_divide),
+    aten.adaptive_max_pool1d: Rule(pooling.adaptive_maximum, pooling.does_not_divide),
+    aten.adaptive_max_pool2d: Rule(pooling.adaptive_maximum, pooling.does_not_divide),
+    aten.adaptive_max_pool3d: Rule(pooling.adaptive_maximum),
     aten.add: Rule(add_scaled, _has("alpha")),
     aten.addcdiv: Rule(addcdiv),
     aten.addcmul: Rule(addcmul),
@@ -672,16 +568,21 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.__and__: Rule(torch.logical_and, _of_truths),
     aten.__or__: Rule(torch.logical_or, _of_truths),
     aten.__xor__: Rule(torch.logical_xor, _of_truths),
+    aten.aminmax: Rule(smallest_and_largest),
     aten.argmax: Rule(flat_argmax, _is_flat),
     aten.argmin: Rule(flat_argmin, _is_flat),
-    aten.avg_pool2d: Rule(average_with_divisor, _has_divisor),
+    aten.avg_pool2d: Rule(pooling.average_with_divisor(2), pooling.has_divisor),
+    aten.avg_pool3d: Rule(pooling.average_with_divisor(3), pooling.has_divisor),
     aten.baddbmm: Rule(integers.whole_sum, integers.of_whole_numbers(1)),
     aten.batch_norm: Rule(batch_norm_of_batch, _in_training),
     aten._convolution: Rule(convolution),
+    aten.bilinear: Rule(bilinear),
     aten.bmm: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.col2im: Rule(fold),
     aten.convolution: Rule(convolution),
     aten.copy: Rule(copy),
+    aten.diagonal: Rule(places.diagonal),
+    aten.diagonal_scatter: Rule(places.diagonal_scatter),
     aten.div: Rule(divide_rounded, lambda n: _has("rounding_mode")(n) and _on_floats(n)),
     aten.dot: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.fft_fftshift: Rule(fftshift),
@@ -690,13 +591,15 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.floor_divide: Rule(divide_rounded, _on_floats),
     aten.fmod: Rule(fmod, _on_floats),
     aten.frac: Rule(frac),
-    aten.gather: Rule(gather_of_fewer, _has_fewer_places),
+    aten.gather: Rule(places.gather_of_fewer, places.has_fewer_places),
     aten.glu: Rule(glu),
     aten.gru_cell: Rule(recurrent.gru_cell),
     aten.im2col: Rule(unfold),
-    aten.index: Rule(index, _is_plain_index, on_places=True),
-    aten.index_add: Rule(index_add),
-    aten.index_put: Rule(index_put, _is_mask_or_places, on_places=True),
+    aten.index: Rule(places.index, places.is_plain_index, on_places=True),
+    aten.index_add: Rule(places.index_add),
+    aten.index_copy: Rule(places.index_copy, on_places=True),
+    aten.index_fill: Rule(places.index_fill, on_places=True),
+    aten.index_put: Rule(places.index_put, places.is_mask_or_places, on_places=True),
     aten.instance_norm: Rule(instance_norm_of_training, _by_running_statistics),
     aten.lerp: Rule(lerp),
     aten.linear: Rule(integers.whole_linear, integers.of_whole_numbers(0)),
@@ -704,6 +607,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.matmul: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.mm: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.mv: Rule(integers.whole_product, integers.of_whole_numbers(0)),
+    aten.pad: Rule(padding.pad_and_cut, padding.cuts),
     aten.remainder: Rule(remainder, _on_floats),
     aten.repeat_interleave: Rule(repeat_interleave, on_places=True),
     aten.rms_norm: Rule(rms_norm),
@@ -714,6 +618,8 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.slice_scatter: Rule(slice_scatter),
     aten.softplus: Rule(softplus, _own_threshold),
     aten.sub: Rule(subtract_scaled, _has("alpha")),
+    aten.take: Rule(places.take, on_places=True),
+    aten.take_along_dim: Rule(places.take_along, on_places=True),
     aten.unfold: Rule(windows),
     aten.zero: Rule(zero),
 }
@@ -728,10 +634,14 @@ FOR_ONNX: Mapping[Any, Rule] = {
 
 
 FOR_CORE_ML: Mapping[Any, Rule] = {
+    aten.adaptive_avg_pool3d: Rule(pooling.adaptive_average),
     aten.adjoint: Rule(matrix_transpose),
     aten.avg_pool1d: Rule(core_ml.average, core_ml.overhangs),
     aten.avg_pool2d: Rule(_averaged, lambda n: _has_no_batch(n) or core_ml.overhangs(n)),
     aten.avg_pool3d: Rule(core_ml.average, core_ml.overhangs),
+    aten.conv_transpose1d: Rule(transposed_and_filled(1), _fills(1)),
+    aten.conv_transpose2d: Rule(transposed_and_filled(2), _fills(2)),
+    aten.conv_transpose3d: Rule(transposed_and_filled(3), _fills(3)),
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.grid_sampler: Rule(sampling.sample_bicubic, sampling.is_bicubic),
     aten.grid_sampler_2d: Rule(sampling.sample_bicubic, sampling.is_bicubic),
@@ -739,10 +649,11 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.mH: Rule(matrix_transpose),
     aten.mT: Rule(matrix_transpose),
     aten.matrix_H: Rule(matrix_transpose),
-    aten.max_pool2d: Rule(_batched(aten.max_pool2d), _has_no_batch),
-    aten.max_pool3d: Rule(core_ml.maximum_of_volume, core_ml.has_ceil_mode),
+    aten.max_pool1d: Rule(pooling.maximum_of_slices(1), pooling.is_dilated),
+    aten.max_pool2d: Rule(_max_pool_of_core_ml, _dilated_or_single),
+    aten.max_pool3d: Rule(_max_pool_of_volumes, _dilated_or_ceil),
     aten.numpy_T: Rule(reversed_axes),
-    aten.pad: Rule(core_ml.pad_by_axis, core_ml.pads_too_much),
+    aten.pad: Rule(_pad_of_core_ml, _around_or_far),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
 }

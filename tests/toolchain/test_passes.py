@@ -55,10 +55,24 @@ def kinds(program: Program) -> list[str]:
         (nn.Conv2d(4, 4, 3, stride=2, groups=4), nn.BatchNorm2d(4, eps=1e-3)),
         (nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1), nn.BatchNorm2d(6)),
         (nn.ConvTranspose2d(4, 6, 4, stride=2, groups=2), nn.BatchNorm2d(6)),
+        (nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(4, 6, 4, 2, groups=2)), nn.BatchNorm1d(6)),
+        (
+            nn.Sequential(nn.Unflatten(2, (2, 4)), nn.ConvTranspose3d(4, 6, 2, groups=2)),
+            nn.BatchNorm3d(6),
+        ),
         (nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6, affine=False)),
         (nn.Sequential(nn.Flatten(1), nn.Linear(256, 6)), nn.BatchNorm1d(6)),
     ],
-    ids=["conv", "depthwise", "transposed", "transposed-groups", "no-affine", "linear"],
+    ids=[
+        "conv",
+        "depthwise",
+        "transposed",
+        "transposed-groups",
+        "transposed-groups-1d",
+        "transposed-groups-3d",
+        "no-affine",
+        "linear",
+    ],
 )
 def test_folds_a_batchnorm_into_its_layer(layer: nn.Module, norm: nn.Module) -> None:
     before = program_of(nn.Sequential(layer, norm, nn.ReLU()))

@@ -67,11 +67,13 @@ def _scaled(layer: Any, scale: Tensor) -> Tensor:
     """The weight, of which what makes each channel is multiplied."""
     from torch import nn
 
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     weight: Tensor = layer.weight
-    if not isinstance(layer, nn.ConvTranspose2d):
-        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    ones = (1,) * (weight.ndim - 2)
+    if not isinstance(layer, transposed):
+        return weight * scale.reshape(-1, 1, *ones)
     groups = weight.unflatten(0, (layer.groups, -1))
-    scaled = groups * scale.reshape(layer.groups, 1, -1, 1, 1)
+    scaled = groups * scale.reshape(layer.groups, 1, -1, *ones)
     return scaled.flatten(0, 1)
 
 
@@ -99,9 +101,10 @@ def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
     from converters.program_graph import captured_of
     from toolchain.quantization.consumers import find_pairs
 
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+    plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    alone = find_pairs(program, dict.fromkeys((*convolutions, nn.Linear), ()), norms)
+    alone = find_pairs(program, dict.fromkeys((*plain, *transposed, nn.Linear), ()), norms)
     layer: Any = program.module.get_submodule
     pairs = [
         (maker, norm)

@@ -109,7 +109,13 @@ def unbind(e: Emission) -> tuple[str, ...]:
 
 def get_item(e: Emission) -> Any:
     """One of what an operation with several results gives."""
-    return e.sheet.values[e.arg(0)][e.arg(1)]
+    found = e.sheet.values[e.arg(0)][e.arg(1)]
+    if found is None and e.node.users:
+        raise e.refuse(
+            "the places of what is found are not computed here",
+            "take the values alone, without return_indices, or use argmax",
+        )
+    return found
 
 
 def sliced(e: Emission, x: str, axis: int, start: int, end: int, step: int = 1) -> str:

@@ -28,6 +28,10 @@ STATISTICS = (torch.linspace(-1, 1, 4), torch.linspace(0.5, 2, 4), torch.ones(4)
 PLACES = torch.tensor([0, 2])
 ORDER = torch.tensor([1, 0]).reshape(1, 2, 1, 1).expand(1, 2, 10, 9)
 FIXED = "where a file has fixed sizes"
+KERNEL = torch.linspace(-1, 1, 4 * 3 * 4 * 3).sin().reshape(4, 3, 4, 3)
+ROW, DEEP = KERNEL[..., 0], KERNEL[:2, :, None]
+BIAS, SCALE = torch.tensor([0.5, -1.0, 0.2]), torch.linspace(0.5, 1.5, 6).reshape(6, 1, 1)
+BILINEAR = torch.linspace(-1, 1, 5 * 81).cos().reshape(5, 9, 9) / 9
 MASK = torch.tensor([True, False, True, True])
 
 CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -79,6 +83,38 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "truths": lambda x: torch.where((x > 0) | (x < -1), x, -x) + ((x > 0) ^ (x < 1)).float(),
     "truths_taken": lambda x: (x > 0)[:, PLACES] * 2 + (x > 1).gather(1, ORDER).float(),
     "truths_and": lambda x: ((x > 0) & (x < 1)).float() * 2,
+    "adaptive_average_1d": lambda x: F.adaptive_avg_pool1d(x[0], 4),
+    "adaptive_average_3d": lambda x: F.adaptive_avg_pool3d(_volume(x), (2, 3, 9)),
+    "adaptive_average_3d_apart": lambda x: F.adaptive_avg_pool3d(_volume(x), (3, 4, 2)),
+    "adaptive_maximum_1d": lambda x: F.adaptive_max_pool1d(x[0], 4),
+    "adaptive_maximum_3d": lambda x: F.adaptive_max_pool3d(_volume(x), (3, 5, 2)),
+    "assigned_apart": lambda x: _assigned_apart(x),
+    "average_3d_ceil": lambda x: F.avg_pool3d(_volume(x), 3, 2, 1, ceil_mode=True),
+    "average_3d_ceil_uncounted": lambda x: F.avg_pool3d(_volume(x), 2, 3, 1, True, False),
+    "bilinear": lambda x: F.bilinear(x[0, 0], x[0, 1], BILINEAR),
+    "deconv_filled": lambda x: F.conv_transpose2d(x, KERNEL, BIAS, 3, 0, (2, 1)),
+    "deconv_filled_1d": lambda x: F.conv_transpose1d(x[:, :, 0], ROW, BIAS, 2, 0, 1, dilation=2),
+    "deconv_filled_3d": lambda x: F.conv_transpose3d(
+        _volume(x), KERNEL[:2, :, None], BIAS, 2, 0, 1
+    ),
+    "deconv_in_groups_scaled": lambda x: F.conv_transpose2d(x, KERNEL, None, 2, 1, 0, 2) * SCALE,
+    "deconv_in_groups_scaled_1d": lambda x: (
+        F.conv_transpose1d(x[:, :, 0], ROW, None, 2, 1, 0, 2) / SCALE[..., 0]
+    ),
+    "deconv_scaled_3d": lambda x: F.conv_transpose3d(_volume(x), DEEP, BIAS, 2) * SCALE[:3, None],
+    "divisor_3d": lambda x: F.avg_pool3d(_volume(x), 2, 2, divisor_override=5),
+    "divisor_ceil": lambda x: F.avg_pool2d(x, 3, 2, 1, True, False, 7),
+    "max_pool_3d_ceil": lambda x: F.max_pool3d(_volume(x), 2, 3, 0, 1, True),
+    "max_pool_dilated": lambda x: F.max_pool2d(x, 2, 2, 1, 2, True),
+    "max_pool_dilated_1d": lambda x: F.max_pool1d(x[0], 3, 2, 1, 2),
+    "padded_around": lambda x: F.pad(x, (2, 1, 1, 3), mode="circular"),
+    "padded_around_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), mode="circular"),
+    "padded_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), value=-1.5),
+    "reflected_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), mode="reflect"),
+    "smallest_and_largest": lambda x: torch.add(*x.aminmax(dim=2), alpha=2),
+    "taken": lambda x: x.take(torch.tensor([[3, -1], [50, 7]])),
+    "taken_along": lambda x: x.take_along_dim(ORDER[:, :1], 1),
+    "taken_apart": lambda x: x[:, PLACES, :, torch.tensor([-1, 1])],
 }
 """The numbers stay below 10: tolerances are absolute."""
 
@@ -100,6 +136,19 @@ def _padded(x: Tensor) -> Tensor:
     """Axes before the last two, which Core ML pads with a constant alone."""
     y = F.pad(x[None], (0, 0, 1, 2, 2, 1), mode="replicate")
     return F.pad(y, (1, 1, 0, 0, 1, 3), mode="reflect")
+
+
+def _volume(x: Tensor) -> Tensor:
+    """(1, 2, 4, 5, 9)."""
+    return x.reshape(1, 2, 4, 5, 9)
+
+
+def _assigned_apart(x: Tensor) -> Tensor:
+    y = x * 2
+    y[:, PLACES, :, torch.tensor([-1, 1])] = x[0, :2, :, :1].permute(0, 2, 1)
+    y.index_fill_(2, PLACES, 0.5).index_copy_(1, PLACES, x[:, :2])
+    y.diagonal(1, 2, 3).mul_(3)
+    return (y + y.diagonal(-1, 3, 2).mean()) / 2
 
 
 def _parts(x: Tensor) -> Tensor:
