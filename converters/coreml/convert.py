@@ -11,10 +11,11 @@ import numpy as np
 from converters import mil
 from converters.api import Artifact, Export, Layers, Port
 from converters.coreml import defects, grids
-from converters.coreml.names import restore_names
+from converters.coreml.names import core_ml_name, plain_name, restore_names
 from converters.coreml.ports import check_ports
 from converters.coreml.reproducible import make_reproducible
 from converters.coreml.tools import coremltools, quiet
+from converters.mil import rules
 from converters.mil.types import TensorType
 from model_defs.errors import CannotWrite, ConversionFailed, UnsupportedOperation
 from model_defs.spec import TensorSpec
@@ -46,8 +47,9 @@ def preload() -> None:
 def convert(export: Export, directory: Path) -> Artifact:
     """Writes `directory/model.mlpackage`, the same bytes for the same export everywhere.
 
-    Raises UnsupportedOperation with the PyTorch operation and its line, ConversionFailed with
-    coremltools' last words, CannotWrite. To be called in a process of its own.
+    Raises UnsupportedOperation with the PyTorch operation or the rule of Core ML that stands
+    against it, and its line; ConversionFailed with coremltools' last words, CannotWrite.
+    To be called in a process of its own.
     """
     import torch
 
@@ -62,16 +64,34 @@ def convert(export: Export, directory: Path) -> Artifact:
         make_reproducible(path)
     except OSError as error:
         raise CannotWrite(f"the package cannot be written: {error}", where=str(path)) from error
+    package = mil.open_package(path)
+    _refuse(package.main, layers)
     artifact = Artifact(
         path,
         "coreml",
         export.precision,
         tuple(_port(spec, INPUTS) for spec in export.inputs),
         tuple(_port(spec, OUTPUTS) for spec in export.outputs),
-        notes=repeated_numbers(path),
+        notes=(*repeated_numbers(path), *rules.warnings(package.main)),
     )
-    check_ports(artifact, mil.open_package(path))
+    check_ports(artifact, package)
     return artifact
+
+
+def _refuse(function: mil.Function, layers: Layers) -> None:
+    """UnsupportedOperation where Core ML does not load it, or computes something else."""
+    for finding in rules.findings(function):
+        if finding.rule.kind != "unit":
+            where = _line(function, finding.operation, layers)
+            raise UnsupportedOperation(finding.what, where=where, do=finding.do)
+
+
+def _line(function: mil.Function, operation: str, layers: Layers) -> str:
+    """The user's line of an operation: that of the next named one, of which it is a part."""
+    known = {core_ml_name(value): str(layer["source"]) for value, layer in layers.items()}
+    results = [r.name for o in function.block.operations for r in o.results]
+    after = results[results.index(operation) :] if operation in results else []
+    return next((known[name] for name in map(plain_name, after) if name in known), "")
 
 
 INPUTS = {"float32": "float32", "int32": "int32", "int64": "int32", "bool": "float32"}

@@ -5,6 +5,7 @@ Repaired (REPAIRS), by replacing the function that converts the operation:
 
     reciprocal, c / x   became `inverse`, which is 1 / (x + 1e-4): 50 % off at x = 1e-4
     rsqrt               had an epsilon of 1e-12: 1e-6 in float32 is already off
+    log, log2, log10    had an epsilon of 1e-45: the logarithm of 0 was -103
     hardtanh            with whole-number bounds fails on their dtype (`F.hardtanh(x, 0, 1)`)
     zeros_like          of a known shape was stored as a full-size tensor in weight.bin
     max_pool, avg_pool  with ceil_mode and no padding, in 1 and 2 dimensions, kept a last window
@@ -77,6 +78,19 @@ def _rsqrt(context: Any, node: Any) -> None:
     (x,) = _inputs(context, node)[:1]
     root = Builder.sqrt(x=x)
     context.add(Builder.real_div(x=np.float32(1), y=root, name=node.name))
+
+
+def _log(context: Any, node: Any, base: float = 0.0) -> None:
+    from coremltools.converters.mil import Builder
+    from coremltools.converters.mil.mil import types
+
+    (x,) = _inputs(context, node)[:1]
+    x = x if types.is_float(x.dtype) else Builder.cast(x=x, dtype="fp32")
+    named = {} if base else {"name": node.name}
+    found = Builder.log(x=x, epsilon=np.float32(0), **named)
+    if base:
+        found = Builder.mul(x=found, y=np.float32(1 / np.log(base)), name=node.name)
+    context.add(found)
 
 
 def _hardtanh(context: Any, node: Any) -> None:
@@ -180,6 +194,9 @@ def repair() -> None:
     for name, convert in (
         ("reciprocal", _reciprocal),
         ("rsqrt", _rsqrt),
+        ("log", _log),
+        ("log2", functools.partial(_log, base=2.0)),
+        ("log10", functools.partial(_log, base=10.0)),
         ("hardtanh", _hardtanh),
         ("fake_quantize_per_tensor_affine", _fake_quantize),
     ):

@@ -20,10 +20,10 @@ def plain_name(name: str) -> str:
 
 def core_ml_layers(traced: Traced) -> dict[str, GraphLayer]:
     """PyTorch's layers by the plain names that their values have in a Core ML program."""
-    return {_core_ml_name(layer.value): layer for layer in traced.layers}
+    return {core_ml_name(layer.value): layer for layer in traced.layers}
 
 
-def _core_ml_name(value: str) -> str:
+def core_ml_name(value: str) -> str:
     """The name that coremltools makes of a value's."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", value)
     return f"var_{name}" if name[0].isdigit() else name

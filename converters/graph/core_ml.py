@@ -164,3 +164,9 @@ def pads_too_much(node: fx.Node) -> bool:
     sizes = args[0].meta["val"].shape
     wide = any(count > sizes[-1 - place // 2] for place, count in enumerate(pad))
     return any(pad[4:]) or (mode == "replicate" and wide)
+
+
+def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """Not the logarithm of the softmax, which is that of 0 where PyTorch's is far below 0."""
+    off = (x if dtype is None else x.to(dtype)) - x.amax(dim, keepdim=True)
+    return off - torch.log(torch.exp(off).sum(dim, keepdim=True))

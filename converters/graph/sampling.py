@@ -41,6 +41,22 @@ def sample_bicubic(
     return sampled
 
 
+def sample_mirrored(
+    x: Tensor, grid: Tensor, mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """Places that are mirrored at the edges before: Core ML mirrors at the outermost centres."""
+    sizes = torch.tensor([x.shape[3], x.shape[2]], dtype=grid.dtype)
+    step, first = 2 / sizes, 1 / sizes - 1
+    within = _mirrored((grid - first) / step, sizes) * step + first
+    found: Tensor = aten.grid_sampler(x, within, mode, BORDER, align_corners)
+    return found
+
+
+def sample(x: Tensor, grid: Tensor, mode: int, *how: Any) -> Tensor:
+    """What Core ML samples otherwise, or not at all."""
+    return (sample_bicubic if mode == BICUBIC else sample_mirrored)(x, grid, mode, *how)
+
+
 def _mirrored(pixel: Tensor, sizes: Tensor) -> Tensor:
     """The pixel within that is met where a picture is mirrored at its edges, again and again."""
     far = (pixel + 0.5).abs()
@@ -62,5 +78,9 @@ def _cubic_weights(t: Tensor) -> list[Tensor]:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
-def is_bicubic(node: fx.Node) -> bool:
-    return bool(node.args[2] == BICUBIC)
+def differs(node: fx.Node) -> bool:
+    """Whether Core ML samples pictures otherwise than PyTorch."""
+    x, _, mode, padding_mode, align_corners = node.args
+    mirrors = padding_mode == REFLECTION and not align_corners
+    picture = x.meta["val"].ndim == 4  # type: ignore[union-attr]
+    return bool(picture and (mode == BICUBIC or mirrors))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from converters.mil.declared import Declared, read_declared
 from converters.mil.messages import messages
 from converters.mil.program import FunctionDef, read_block, read_values
 from converters.mil.types import TensorType
@@ -145,7 +146,7 @@ def open_package(path: Path) -> Package:
             do="convert it with convert_to='mlprogram'",
         )
     try:
-        functions = _functions(model.mlProgram, BlobFiles(directory))
+        functions = _functions(model, BlobFiles(directory))
     except (ValueError, OverflowError, RecursionError) as error:
         raise BadArtifact(f"the program is malformed: {error}", where=str(model_file)) from error
     default = model.description.defaultFunctionName or "main"
@@ -154,11 +155,16 @@ def open_package(path: Path) -> Package:
     return Package(path, model.specificationVersion, model.description, functions, default)
 
 
-def _functions(program: Any, blobs: BlobFiles) -> dict[str, Function]:
-    return {name: _function(name, proto, blobs) for name, proto in program.functions.items()}
+def _functions(model: Any, blobs: BlobFiles) -> dict[str, Function]:
+    return {
+        name: _function(name, proto, blobs, read_declared(model.description, name))
+        for name, proto in model.mlProgram.functions.items()
+    }
 
 
-def _function(name: str, proto: Any, blobs: BlobFiles) -> Function:
+def _function(
+    name: str, proto: Any, blobs: BlobFiles, declared: Mapping[str, Declared]
+) -> Function:
     opset = proto.opset
     if opset not in OPSETS:
         raise UnsupportedOperation(
@@ -171,4 +177,4 @@ def _function(name: str, proto: Any, blobs: BlobFiles) -> Function:
         if not isinstance(value.type, TensorType):
             raise BadArtifact(f"input '{value.name}' of function '{name}' is a {value.type}")
     block = read_block(proto.block_specializations[opset], blobs)
-    return Function(name, opset, inputs, block.outputs, block)
+    return Function(name, opset, inputs, block.outputs, block, declared)

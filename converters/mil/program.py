@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from converters.mil.declared import Declared
 from converters.mil.types import Type, read_type
 from converters.mil.values import BlobFiles, Constant, read_constant
 from model_defs.errors import BadArtifact
@@ -63,6 +64,8 @@ class FunctionDef:
     inputs: tuple[MilValue, ...]
     outputs: tuple[str, ...]
     block: Block
+    declared: Mapping[str, Declared] = field(default_factory=dict)
+    """The shapes of inputs that may have several."""
 
 
 def read_values(protos: Any) -> tuple[MilValue, ...]:

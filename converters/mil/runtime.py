@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from converters.mil.declared import check_shapes
 from converters.mil.ops.signature import Op, StateCell
 from converters.mil.plan import (
     COMPUTED,
@@ -22,6 +23,7 @@ from converters.mil.plan import (
     plan_block,
 )
 from converters.mil.program import FunctionDef, MilValue, Operation
+from converters.mil.rules import findings
 from converters.mil.types import ListType, TensorType
 from model_defs.errors import BadArtifact, MlshipError, UnknownName
 
@@ -71,6 +73,7 @@ class Interpreter:
                 f"function '{function.name}' needs {needed / 2**30:.1f} GiB at a time, "
                 "more than this machine can hold"
             )
+        _check_rules(function)
 
     def new_state(self) -> State:
         """The function's states, all zeros."""
@@ -118,6 +121,7 @@ class Interpreter:
                 f"inputs {', '.join(sorted(inputs)) or 'none'} for function "
                 f"'{self.function.name}', which takes {', '.join(sorted(declared))}"
             )
+        check_shapes({n: a.shape for n, a in inputs.items()}, self.function.declared)
         return {name: self._input(name, inputs[name], t) for name, t in declared.items()}
 
     def _input(self, name: str, array: np.ndarray, declared: TensorType) -> Tensor:
@@ -225,6 +229,14 @@ class Interpreter:
         if halves and self._rounds and not op.moves:
             return result.half().float()
         return result
+
+
+def _check_rules(function: FunctionDef) -> None:
+    """BadArtifact where Core ML would not load it, with the rule's name."""
+    for finding in findings(function):
+        if finding.rule.kind == "loader":
+            where = f"operation '{finding.operation}' ({finding.type}), opset {function.opset}"
+            raise BadArtifact(finding.what, where=where, do=finding.do)
 
 
 def _called(step: PlannedOperation, arguments: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from toolchain.cli.main import main
 OVERFLOW = "(x * 1e3).square() * 1e-6"
 VANISHING = "x / (x + 1e-8)"
 EPSILON = "nn.functional.instance_norm(x, eps=1e-5)"
+ATTENTION = "(lambda q: (q @ q.mT).softmax(-1) @ q)(x.reshape(16, 4, -1)).reshape(x.shape) * 1e-3"
 LINE = 1 + tiny().splitlines().index("        return self.out(x).sigmoid()")
 
 
@@ -27,19 +28,20 @@ def mlship(*arguments: object) -> Result:
 class Faulty:
     model: str
     bundle: Path
+    said: str
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
-    """A float32 bundle with all three faults."""
+    """A float32 bundle with all three faults, and what is wrong on the GPU alone."""
     root = tmp_path_factory.mktemp("faulty")
-    (root / "net.py").write_text(tiny(f"{OVERFLOW} + {VANISHING} + {EPSILON}"))
+    (root / "net.py").write_text(tiny(f"{OVERFLOW} + {VANISHING} + {EPSILON} + {ATTENTION}"))
     model = f"{root}/net.py:spec"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLSHIP_CACHE", str(root / "cache"))
         built = mlship("build", model, "--target", "ios", "--recipe", "fp32", "--out", root)
     assert built.exit_code == 0, built.output
-    return Faulty(model, root / "tiny-ios")
+    return Faulty(model, root / "tiny-ios", built.output)
 
 
 def findings(result: Result) -> dict[str, list[dict[str, Any]]]:
@@ -67,6 +69,17 @@ def test_finds_the_planted_faults_with_their_lines(faulty: Faulty) -> None:
     for finding in (overflow, vanishing, epsilon):
         assert finding["source"].endswith(f"net.py:{LINE}")
         assert finding["advice"]
+
+
+def test_what_one_unit_gets_wrong_is_a_warning_of_build_and_audit(faulty: Faulty) -> None:
+    wrong = "computes attention with a batch of 10 and more wrong on the GPU"
+    assert wrong in " ".join(faulty.said.split())
+    (one,) = json.loads(mlship("audit", faulty.bundle, "--json").stdout)
+    (warning,) = one["unit_warnings"]
+    assert warning.startswith("matmul '")
+    assert wrong in warning
+    assert "reported in apple/coremltools#2650" in warning
+    assert f"warning: {warning}" in mlship("audit", faulty.bundle).stdout
 
 
 def test_the_text_says_what_to_change(faulty: Faulty) -> None:

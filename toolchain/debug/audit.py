@@ -44,6 +44,8 @@ class Audited:
     subject: Subject
     findings: tuple[AuditFinding, ...]
     hints: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What goes wrong on one unit of a machine, by report."""
 
     @property
     def exit_code(self) -> int:
@@ -69,6 +71,7 @@ class Audited:
             "findings": [asdict(finding) for finding in self.findings],
             "note": self.note,
             "placement_hints": list(self.hints),
+            "unit_warnings": list(self.warnings),
         }
 
 
@@ -85,6 +88,7 @@ def audit(subject: Subject) -> Audited:
     from converters import mil
     from converters.mil import audit as ranges
     from converters.mil import placement
+    from converters.mil import rules as known
 
     if subject.bundle.target != TARGET:
         raise BadBundle(
@@ -101,7 +105,9 @@ def audit(subject: Subject) -> Audited:
     order = list(ranges.ADVICE)
     rows = sorted(ranges.audit(package, stored), key=lambda r: (order.index(r.kind), -r.value))
     hints = tuple(map(str, placement.hints(package.main)))
-    return Audited(subject, tuple(_placed(rows, package, subject)), hints)
+    return Audited(
+        subject, tuple(_placed(rows, package, subject)), hints, known.warnings(package.main)
+    )
 
 
 def _placed(rows: Sequence[AuditRow], package: Package, subject: Subject) -> Iterator[AuditFinding]:

@@ -29,6 +29,8 @@ def show(audited: Sequence[Audited]) -> None:
             click.echo(f"note: {one.note}")
         for hint in one.hints:
             click.echo(f"placement hint: {hint}")
+        for warning in one.warnings:
+            click.echo(f"warning: {warning}")
 
 
 def _table(one: Audited, cases: str) -> Table:

@@ -175,7 +175,7 @@ def pad(x: Tensor, pad: Ints, mode: str = "constant", constant_val: float = 0.0)
         return F.pad(x, backwards, value=constant_val)
     if mode not in ("reflect", "replicate"):
         raise UnsupportedOperation(f"pad of mode '{mode}'")
-    if x.dim() == 4 and not any(backwards[4:]):
+    if x.dim() == 4 and len(backwards) > 2 and not any(backwards[4:]):
         return F.pad(x, backwards[:4], mode=mode)
     first = x.dim() - len(pad) // 2
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), first):

@@ -56,6 +56,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     ),
     "input": lambda x: x,
     "integers": lambda x: ((x * 10).long() // 3 + (x * 10).long() % 3).float(),
+    "log_softmax": lambda x: F.log_softmax(x * 60, 2) * 0.01,
     "mask_of_constants": lambda x: F.softplus(x[:, MASK], 2, 3),
     "mask_put_back": lambda x: _doubled(x),
     "matrix_of_integers": lambda x: ((x * 4).long() @ _integers(9, 5)).float() * 0.01,
@@ -75,6 +76,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "roll": lambda x: x.roll(5),
     "sampled_bicubic": lambda x: _warped(x, "reflection", corners=False),
     "sampled_bicubic_corners": lambda x: _warped(x, "zeros", corners=True),
+    "sampled_mirrored": lambda x: _warped(x, "reflection", corners=False, mode="bilinear"),
     "seven_axes": lambda x: _of_seven_axes(x),
     "padded_volume": lambda x: _padded(x),
     "parts_of_six_axes": lambda x: _parts(x),
@@ -176,9 +178,9 @@ def _reordered(x: Tensor) -> Tensor:
     return torch.where(seen, y, -y) + counts * x
 
 
-def _warped(x: Tensor, padding: str, *, corners: bool) -> Tensor:
+def _warped(x: Tensor, padding: str, *, corners: bool, mode: str = "bicubic") -> Tensor:
     places = x[:, :2].permute(0, 2, 3, 1) * 0.7
-    return F.grid_sample(x, places, "bicubic", padding, align_corners=corners)
+    return F.grid_sample(x, places, mode, padding, align_corners=corners)
 
 
 def _of_seven_axes(x: Tensor) -> Tensor:
