@@ -115,6 +115,36 @@ def test_a_kernel_that_float16_stores_in_fewer_bytes_stays() -> None:
     assert "second.weight" in Palettize(bits=8)(program).encodings
 
 
+def test_small_leaves_kernels_of_which_float16_makes_the_smaller_file_and_says_so() -> None:
+    before = program_of()  # kernels of 648, 5184, 2304 and 24 numbers
+    after = WeightsInt8(kernels="smaller")(before)
+    assert set(after.encodings) == {"first.weight", "second.weight", "up.weight"}
+    assert after.notes[-1].startswith("1 of 4 kernels are left to float16")
+    assert WeightsInt8()(before).notes == before.notes
+    tiny = program_of(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Upsample(scale_factor=2)))
+    kept = WeightsInt8(kernels="smaller")(tiny)
+    assert kept.module is tiny.module
+    assert kept.notes[-1].startswith("1 of 1 kernels are left to float16")
+    assert WeightsInt8(kernels="smaller")(kept) is kept
+    assert recipes.find("small").steps[1] == "weights-int8=smaller"
+
+
+@pytest.mark.parametrize("step", ["equalize", "prune-weights", "weights-int4", "palettize=4"])
+def test_a_pass_that_had_nothing_to_do_says_why(step: str) -> None:
+    bare = program_of(nn.Sequential(nn.Upsample(scale_factor=2), Grey()))
+    after = pipeline.run(bare, recipes.find(step).load())
+    assert after.module is bare.module
+    name = step.partition("=")[0]
+    assert after.notes[-1].startswith(f"{name} changed nothing: ")
+    # Nobody asked for the folding that begins every recipe.
+    assert len(after.notes) == len(bare.notes) + 1
+
+
+class Grey(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1, keepdim=True)
+
+
 def test_spared_layers_stay() -> None:
     before = program_of()
     after = WeightsInt8(keep=("second",))(before)

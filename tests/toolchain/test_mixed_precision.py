@@ -80,6 +80,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+CODES = "weights-int8,weights-fp16"
+
+
 def mlship(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
@@ -118,7 +121,7 @@ def test_layers_that_overflow_stay_float32_in_core_ml(folder: Path) -> None:
 
 
 def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> None:
-    asked = ("build", f"{folder}/net.py:fine", "--target", "ios", "--recipe", "small")
+    asked = ("build", f"{folder}/net.py:fine", "--target", "ios", "--recipe", CODES)
     result = mlship(*asked, "--out", folder / "small")
     assert result.exit_code == 0, result.output
     made = bundle.read(folder / "small" / "fine-ios")

@@ -21,7 +21,7 @@ from model_defs.errors import BadWeights, MlshipError, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.data.task import Item, Task
 from toolchain.passes.fold_batchnorm import FoldBatchnorm
-from toolchain.passes.prune_channels import PruneChannels
+from toolchain.passes.prune_channels import NOTHING, PruneChannels
 from toolchain.pruning import importance
 from toolchain.pruning.goal import IMPORTANCES
 from toolchain.quantization.gradients import collect_squared_gradients
@@ -85,10 +85,33 @@ def test_a_net_of_which_nothing_can_go_says_so() -> None:
     after = PruneChannels(0.5)(before)
     assert after.module is before.module
     assert after.notes[-1].startswith("prune-channels took nothing out")
-    assert "GroupNorm" in after.notes[-1]
+    assert after.notes[-1].endswith("Here: norm (GroupNorm)")
     assert PruneChannels(0.5)(after) is after
     alone = PruneChannels(0.5)(capture(replace(SPEC, build=lambda: nn.Conv2d(3, 1, 1))))
-    assert alone.notes == after.notes
+    assert alone.notes == (NOTHING,)
+
+
+def test_kernels_in_two_places_are_named_where_nothing_can_go() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+            self.second.weight = self.first.weight
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.second(self.first(image).relu())[:, :1]
+
+    after = PruneChannels(0.5)(capture(replace(SPEC, build=Tied)))
+    assert after.notes[-1].endswith("Here: first.weight is second.weight")
+
+
+def test_a_ratio_of_less_than_a_layer_can_lose_says_so() -> None:
+    before = program()
+    after = PruneChannels(0.01)(before)
+    assert after.module is before.module
+    assert "so few of 56 channels" in after.notes[-1]
+    assert "multiple of 8" in after.notes[-1]
+    assert PruneChannels(0.01)(after) is after
 
 
 def test_a_pass_never_edits_its_input_and_the_pipeline_lets_it_through() -> None:

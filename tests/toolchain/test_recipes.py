@@ -44,7 +44,7 @@ def test_steps_may_be_composed() -> None:
         ("prune-weights=0.5/2:4", "after a slash comes layer, not '2:4'"),
         ("prune-channels=0.3/taylor/hessian", "'hessian' says again"),
         ("prune-channels=nan", "ratio is between 0 and 1"),
-        ("weights-int8=3", "takes no option"),
+        ("weights-int6=3", "takes no option"),
         ("weights-int8,weights-int8", "stands twice"),
         ("weights-int8,weights-int4", "weights-int8 stores every kernel, so weights-int4 would do"),
         ("palettize=4/sensitive,weights-int6", "palettize=4/sensitive stores every kernel"),

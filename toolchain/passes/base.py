@@ -67,6 +67,8 @@ class Option:
         return {self.field: value}
 
 
+NO_KERNEL = "there is no kernel of a convolution or linear layer that it stores in fewer bytes"
+
 OF_EACH_LAYER: Mapping[str, Fields] = {"layer": {"scope": "layer"}}
 
 
@@ -80,6 +82,8 @@ class Pass:
     `near`: it moves the outputs by less than a model's tolerance.
     `prunes`: after it it is another net: what numbers lose on the way is lost to that one.
     `option`: what a recipe may write after its name.
+    `idle`: why it may leave a program as it is, said in the notes where it does; "" where that is
+    no news.
     `stores`: the types in which it wants numbers stored, which a target has to hold.
 
     Its module imports torch and numpy where it is called, not before: recipes are read, and
@@ -91,6 +95,7 @@ class Pass:
     near: ClassVar[bool] = False
     prunes: ClassVar[bool] = False
     option: ClassVar[Option | None] = None
+    idle: ClassVar[str] = ""
 
     @property
     def stores(self) -> tuple[str, ...]:

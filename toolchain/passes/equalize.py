@@ -31,6 +31,9 @@ class Equalize(Pass):
 
     name: ClassVar[str] = "equalize"
     exact: ClassVar[bool] = True
+    idle: ClassVar[str] = (
+        "no layer is read by another alone through what only scales, or all ranges are even"
+    )
 
     def __call__(self, program: Program) -> Program:
         from converters.program_graph import with_module

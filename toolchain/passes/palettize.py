@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from toolchain.passes.base import Option, Pass
+from toolchain.passes.base import NO_KERNEL, Option, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -28,6 +28,7 @@ class Palettize(Pass):
 
     name: ClassVar[str] = "palettize"
     exact: ClassVar[bool] = False
+    idle: ClassVar[str] = NO_KERNEL
     option: ClassVar[Option] = Option(
         "bits",
         (8, 6, 4, 3, 2),

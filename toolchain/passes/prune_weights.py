@@ -29,6 +29,10 @@ class PruneWeights(Pass):
     name: ClassVar[str] = "prune-weights"
     exact: ClassVar[bool] = False
     prunes: ClassVar[bool] = True
+    idle: ClassVar[str] = (
+        "there is no kernel, or none whose inputs are a multiple of the pattern, or the ratio is "
+        "of less than one number"
+    )
     option: ClassVar[Option] = Option(
         "ratio",
         bounds=(0, 1),

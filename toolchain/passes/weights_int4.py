@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from converters.format import BLOCKS
-from toolchain.passes.base import Option, Pass
+from toolchain.passes.base import NO_KERNEL, Option, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -27,6 +27,7 @@ class WeightsInt4(Pass):
 
     name: ClassVar[str] = "weights-int4"
     exact: ClassVar[bool] = False
+    idle: ClassVar[str] = NO_KERNEL
     option: ClassVar[Option] = Option("block", (16, 32, 64), example="weights-int4=32")
 
     block: int = 0

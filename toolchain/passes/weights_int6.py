@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from toolchain.passes.base import Pass
+from toolchain.passes.base import NO_KERNEL, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -26,6 +26,7 @@ class WeightsInt6(Pass):
 
     name: ClassVar[str] = "weights-int6"
     exact: ClassVar[bool] = False
+    idle: ClassVar[str] = NO_KERNEL
 
     keep: tuple[str, ...] = ()
 

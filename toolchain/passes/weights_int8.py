@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from toolchain.passes.base import Pass
+from toolchain.passes.base import NO_KERNEL, Option, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -18,13 +18,19 @@ class WeightsInt8(Pass):
     Before: float32 kernels
     After:  float32 kernels whose numbers are `code * scale`, a code within 127 of zero and a
             scale for each output channel, encoded "int8"
+    With kernels "smaller", one of which float16 makes the smaller file stays, too.
     Blocked for biases, norms and other parameters, for the layers in `keep`, for a kernel that is
     zero everywhere, and where float16 would take fewer bytes.
     """
 
     name: ClassVar[str] = "weights-int8"
     exact: ClassVar[bool] = False
+    idle: ClassVar[str] = NO_KERNEL
+    option: ClassVar[Option] = Option(
+        "kernels", ("all", "smaller"), example="weights-int8 or weights-int8=smaller"
+    )
 
+    kernels: str = "all"
     keep: tuple[str, ...] = ()
 
     @property
@@ -32,6 +38,7 @@ class WeightsInt8(Pass):
         return ("int8",)
 
     def __call__(self, program: Program) -> Program:
-        from toolchain.quantization.grids import quantize_kernels, symmetric
+        from toolchain.quantization.grids import BESIDE, quantize_kernels, symmetric
 
-        return quantize_kernels(program, symmetric("int8"), self.keep)
+        beside = BESIDE if self.kernels == "smaller" else 0
+        return quantize_kernels(program, symmetric("int8"), self.keep, beside=beside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from toolchain.passes.base import Pass
+from toolchain.passes.base import NO_KERNEL, Pass
 
 if TYPE_CHECKING:
     from converters.api import Program
@@ -23,6 +23,7 @@ class WeightsUint16(Pass):
 
     name: ClassVar[str] = "weights-uint16"
     exact: ClassVar[bool] = False
+    idle: ClassVar[str] = NO_KERNEL
     near: ClassVar[bool] = True
 
     keep: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,10 +58,18 @@ def record(
         _check(step, after, program, result, outputs, new)
         if result is not program:
             metrics = evaluate(step.name, result)
-        program, outputs = result, new
+        program, outputs = (result if result is not program else _idle(step, program)), new
         entries.append(record_of(step.name, program, macs, outputs, model, metrics))
         done.append(step.name)
     return program, tuple(entries)
+
+
+def _idle(step: Pass, program: Program) -> Program:
+    """A program that a pass left as it was, with a note on why it may have, where that is news."""
+    note = f"{step.name} changed nothing: {step.idle}"
+    if not step.idle or note in program.notes:
+        return program
+    return replace(program, notes=(*program.notes, note))
 
 
 def _check_model(program: Program, outputs: tuple[torch.Tensor, ...]) -> None:

@@ -134,7 +134,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("fp16", (FOLD, "weights-fp16")),
         Recipe("uint16", (FOLD, "weights-uint16")),
         Recipe("uint8", (FOLD, "weights-uint8")),
-        Recipe("small", (FOLD, "weights-int8", "weights-fp16")),
+        Recipe("small", (FOLD, "weights-int8=smaller", "weights-fp16")),
         Recipe("int8", (FOLD, "int8", "weights-fp16")),
         Recipe("fast", (FOLD, "weights-fp16"), pruned="required"),
         Recipe(
