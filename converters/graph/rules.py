@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from converters.graph import core_ml, integers, padding, places, pooling, recurrent, sampling
+from converters.graph import (
+    core_ml,
+    core_ml_operands,
+    integers,
+    padding,
+    places,
+    pooling,
+    recurrent,
+    sampling,
+)
 from converters.graph.decompose import Rule
 
 aten: Any = torch.ops.aten
@@ -634,6 +643,7 @@ FOR_ONNX: Mapping[Any, Rule] = {
 
 
 FOR_CORE_ML: Mapping[Any, Rule] = {
+    **core_ml_operands.rules(Rule),
     aten.adaptive_avg_pool3d: Rule(pooling.adaptive_average),
     aten.adjoint: Rule(matrix_transpose),
     aten.avg_pool1d: Rule(core_ml.average, core_ml.overhangs),
@@ -646,7 +656,6 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.grid_sampler: Rule(sampling.sample, sampling.differs),
     aten.grid_sampler_2d: Rule(sampling.sample, sampling.differs),
     aten.index_select: Rule(select_truths, _takes_truths),
-    aten.log_softmax: Rule(core_ml.log_softmax),
     aten.mH: Rule(matrix_transpose),
     aten.mT: Rule(matrix_transpose),
     aten.matrix_H: Rule(matrix_transpose),

@@ -134,7 +134,7 @@ RULES = (
         ACTIVATIONS,
         (CHROMIUM, *mil("iOS15.activation.relu")),
         "activates floats only",
-        "a cast before and after",
+        "a cast before; of relu a maximum with 0",
         dtypes(FLOATS, "x"),
     ),
     CoreMlRule(

@@ -70,7 +70,7 @@ RULES = (
         ("resample",),
         mil("iOS15.image_resizing.resample"),
         "wants coordinates of 4 axes",
-        "an axis more",
+        "PyTorch has the same limit",
         ranks(4, 4, "coordinates"),
     ),
     CoreMlRule(
@@ -79,7 +79,7 @@ RULES = (
         ("resample",),
         mil("iOS15.image_resizing.resample"),
         "wants coordinates for each picture of a batch",
-        "coordinates repeated",
+        "PyTorch has the same limit",
         _other_batch,
     ),
     CoreMlRule(

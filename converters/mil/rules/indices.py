@@ -113,7 +113,7 @@ RULES = (
         ("gather",),
         ("crbug/391672283", "microsoft/onnxruntime#28278"),
         "fails ('Invalid rank: 6') to take one index of a tensor of 5 axes",
-        "a slice where the index is a constant, else a vector of one index",
+        "a slice",
         _scalar_of_five_axes,
     ),
     CoreMlRule(

@@ -83,7 +83,7 @@ RULES = (
         ("layer_norm",),
         mil("iOS15.normalization.layer_norm"),
         "wants gamma and beta of the sizes of the normalised axes",
-        "a multiplication and an addition",
+        "PyTorch has the same limit",
         _scale_shape,
     ),
     CoreMlRule(
@@ -92,7 +92,7 @@ RULES = (
         ("batch_norm", "instance_norm"),
         mil("iOS15.normalization.batch_norm"),
         "wants a statistic, a scale and an offset for each channel",
-        "vectors of so many",
+        "PyTorch has the same limit",
         _by_channel,
     ),
     CoreMlRule(

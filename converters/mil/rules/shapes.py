@@ -157,7 +157,7 @@ RULES = (
         ("depth_to_space", "pixel_shuffle", "pixel_unshuffle", "space_to_depth"),
         mil("iOS15.tensor_transformation.pixel_shuffle"),
         "shuffles pictures of 4 axes",
-        "one picture as a batch of one",
+        "reshapes and a transpose",
         ranks(4, 4),
     ),
     CoreMlRule(
@@ -175,7 +175,7 @@ RULES = (
         ("depth_to_space", "pixel_shuffle", "pixel_unshuffle", "space_to_depth"),
         mil("iOS15.tensor_transformation.pixel_shuffle"),
         "shuffles floats only",
-        "a cast before and after",
+        "reshapes and a transpose",
         dtypes(FLOATS, "x"),
     ),
     CoreMlRule(
