@@ -14,7 +14,7 @@ from converters.capture import example, user_code
 from converters.format import Source
 from converters.graph.captured import CapturedGraph
 from converters.program_graph import captured_of
-from model_defs.errors import MlshipError
+from model_defs.errors import ConversionFailed, MlshipError, during
 
 
 def export(program: Program, directory: Path, *, onnx: bool = True) -> Export:
@@ -55,7 +55,8 @@ def export_each(program: Program, directory: Path, sources: Collection[Source]) 
         if source not in sources:
             continue
         try:
-            _WRITERS[source](program, captured, result)
+            with during(f"writing the graph as {source}", ConversionFailed):
+                _WRITERS[source](program, captured, result)
         except MlshipError as error:
             if len(sources) == 1:
                 raise

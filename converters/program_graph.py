@@ -21,7 +21,8 @@ _GRAPHS: WeakKeyDictionary[nn.Module, dict[object, CapturedGraph]] = WeakKeyDict
 def captured_of(program: Program) -> CapturedGraph:
     """The graph of the program's module, captured once; BadModule where it cannot be."""
     if isinstance(program.module, OnGraph):
-        return program.module.graph_for(example(program.spec))
+        with user_code("the module cannot be captured"):
+            return program.module.graph_for(example(program.spec))
     known = _GRAPHS.setdefault(program.module, {})
     if _sizes(program) not in known:
         with user_code("the module cannot be captured"):

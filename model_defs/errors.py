@@ -30,8 +30,11 @@ change the input; 1, look at what was checked; 3, install something; 4, only rep
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 WORST_FIRST = (4, 2, 1, 3, 0)
 """Exit codes: a failed tool, a wrong input, a failed check, a check that was not made, all good."""
@@ -40,7 +43,13 @@ REPORT_IT = (
     "if the lines above lead to a file of yours, correct it; otherwise this is a defect of "
     "mlship: report it, with those lines and what `mlship doctor` says"
 )
-"""What to do about a defect."""
+"""What to do about a defect whose traceback is shown."""
+
+REPORT = (
+    "this is a defect of mlship, or of a tool that it calls: report it with this message and what "
+    "`mlship doctor` says"
+)
+"""The same where a message says it all."""
 
 
 class MlshipError(Exception):
@@ -59,6 +68,29 @@ class MlshipError(Exception):
         if self.do:
             lines.append(f"  do: {self.do}")
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def during(step: str, kind: type[MlshipError], *, where: str = "", do: str = "") -> Iterator[None]:
+    """Whatever is raised within, as an error of this kind that says in which step, and where.
+
+    Errors of this tree pass as they are. `do` comes before how to report it.
+    """
+    try:
+        yield
+    except MlshipError:
+        raise
+    except Exception as error:  # PyTorch, onnx, coremltools and we ourselves raise anything
+        instead = f"{do}; {REPORT}" if do else REPORT
+        raise kind(f"{step} failed: {said(error)}", where=where, do=instead) from error
+
+
+def said(error: Exception) -> str:
+    """An error of any kind in a line: its type, its first line, the place in the code."""
+    words = (str(error).strip().splitlines() or [""])[0]
+    stack = traceback.extract_tb(error.__traceback__)
+    place = f" (at {Path(stack[-1].filename).name}:{stack[-1].lineno})" if stack else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
 
 
 class UnknownName(MlshipError):

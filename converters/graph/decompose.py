@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from converters.graph.sources import operation_of, packet_of, user_line
+from converters.graph.sources import operation_of, packet_of, user_line, working_on
 from model_defs.errors import UnsupportedOperation
 
 aten: Any = torch.ops.aten
@@ -34,8 +34,9 @@ def decompose(module: fx.GraphModule, rules: Mapping[Any, Rule]) -> None:
     waiting = [n for n in module.graph.nodes if n.op == "call_function"]
     while waiting:
         node = waiting.pop(0)
-        if applies(rules, node):
-            waiting = [*replace(module, node, rules[packet_of(node)]), *waiting]
+        with working_on(node):
+            if applies(rules, node):
+                waiting = [*replace(module, node, rules[packet_of(node)]), *waiting]
 
 
 def applies(rules: Mapping[Any, Rule], node: fx.Node) -> bool:

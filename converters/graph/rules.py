@@ -107,6 +107,11 @@ def fmod(x: Tensor, other: Any) -> Any:
     return x - _truncated(x / other) * other
 
 
+def fmod_of_integers(x: Any, other: Any) -> Any:
+    """Core ML has none: what is left of a quotient that is cut off."""
+    return x - torch.div(x, other, rounding_mode="trunc") * other
+
+
 def frac(x: Tensor) -> Tensor:
     return x - _truncated(x)
 
@@ -281,6 +286,21 @@ def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
             step = np.float32(0.5)
         places = np.floor(np.arange(want, dtype=np.float32) * step).astype(np.int64)
         x = x.index_select(axis, torch.from_numpy(np.minimum(places, have - 1)))
+    return x
+
+
+def nearest_exact(x: Tensor, size: Any, *scales: Any) -> Tensor:
+    """The pixel whose middle is nearest, of which Core ML has no mode: its places, computed."""
+    scales = tuple(scales[0]) if scales and isinstance(scales[0], (list, tuple)) else scales
+    first = x.ndim - len(scales if size is None else size)
+    for axis in range(first, x.ndim):
+        given = scales[axis - first] if axis - first < len(scales) else None
+        have = x.shape[axis]
+        want = int(have * (given or 1)) if size is None else size[axis - first]
+        step = np.float32(have / want if given is None else 1 / given)
+        places = np.floor((np.arange(want, dtype=np.float32) + np.float32(0.5)) * step)
+        index = np.minimum(places.astype(np.int64), have - 1)
+        x = x.index_select(axis, torch.from_numpy(index))
     return x
 
 
@@ -652,6 +672,7 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.conv_transpose1d: Rule(transposed_and_filled(1), _fills(1)),
     aten.conv_transpose2d: Rule(transposed_and_filled(2), _fills(2)),
     aten.conv_transpose3d: Rule(transposed_and_filled(3), _fills(3)),
+    aten.fmod: Rule(fmod_of_integers),
     aten.gather: Rule(gather_truths, _takes_truths),
     aten.grid_sampler: Rule(sampling.sample, sampling.differs),
     aten.grid_sampler_2d: Rule(sampling.sample, sampling.differs),
@@ -664,6 +685,8 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.max_pool3d: Rule(_max_pool_of_volumes, _dilated_or_ceil),
     aten.numpy_T: Rule(reversed_axes),
     aten.pad: Rule(_pad_of_core_ml, _around_or_far),
+    aten._upsample_nearest_exact1d: Rule(nearest_exact),
+    aten._upsample_nearest_exact2d: Rule(nearest_exact),
     aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
     aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
 }

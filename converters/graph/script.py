@@ -17,6 +17,7 @@ from torch import fx
 from converters.graph import recurrent
 from converters.graph.captured import CapturedGraph
 from converters.graph.rules import projects
+from converters.graph.sources import working_on
 
 
 def scripted(captured: CapturedGraph, inputs: Sequence[torch.Tensor]) -> torch.jit.ScriptModule:
@@ -62,7 +63,8 @@ class _Namer(fx.Interpreter):
         steps = _steps(n) if n.op == "call_function" else None
         if steps is not None:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            return steps(*args, **kwargs)
+            with working_on(n):
+                return steps(*args, **kwargs)
         result = super().run_node(n)
         if n.op == "call_function" and isinstance(result, torch.Tensor):
             _name(result, n.name)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx
+
+from model_defs.errors import UnsupportedOperation, during
 
 TORCH = os.path.dirname(torch.__file__)
 OURS = tuple(str(Path(__file__).parents[2] / room) for room in ("converters", "toolchain"))
@@ -31,6 +34,15 @@ def user_line(node: fx.Node) -> str:
     """The innermost line that is neither PyTorch's nor ours, as `file.py:12`, or ''."""
     found = [f"{name}:{line}" for name, line in FRAME.findall(node.meta.get("stack_trace") or "")]
     return next((f for f in reversed(found) if not f.startswith((TORCH, *OURS))), "")
+
+
+@contextlib.contextmanager
+def working_on(node: fx.Node) -> Iterator[None]:
+    """Whatever is raised within, as a refusal of this operation with its line."""
+    step = f"writing operation {operation_of(node)} for a converter"
+    do = "write it with other operations"
+    with during(step, UnsupportedOperation, where=user_line(node), do=do):
+        yield
 
 
 def line_of_stack(stack: Sequence[traceback.FrameSummary]) -> str:

@@ -163,7 +163,9 @@ def _deconvolved(x: Tensor, weight: np.ndarray, window: Window, extra: Shape) ->
         for n, s, k, e in zip(spatial, window.strides, window.kernel, extra, strict=True)
     )
     cropped = tuple(n - sum(p) for n, p in zip(full, window.pads, strict=True))
-    same = window.is_same(cropped)
+    # A padded result of fewer pixels than a stride ends LiteRT 2.1 by signal 11 (XNNPACK).
+    wide = all(n >= s for n, s in zip(cropped, window.strides, strict=True))
+    same = window.is_same(cropped) and wide
     sizes = cropped if same else full
     # TFLite's transposed convolution pads as SAME does, or not: any other padding is cut off.
     y = gen_nn_ops.conv2d_backprop_input(

@@ -15,7 +15,7 @@ from converters.lowering.graph import Graph, Node, Shape
 from converters.lowering.scope import SCOPE, scope_of
 from converters.lowering.table import INSTEAD, OPERATIONS, OTHERWISE, OWN
 from converters.lowering.value import Arranged, Order, Value, arrange, as_tensor
-from model_defs.errors import ConversionFailed
+from model_defs.errors import REPORT, ConversionFailed, MlshipError, said
 from model_defs.spec import TensorSpec
 
 
@@ -100,8 +100,12 @@ def _lowered(
     call = Call(node, inputs, shapes, target, arranged)
     try:
         result = emit(call)
+    except MlshipError:
+        raise
     except (ValueError, TypeError, tf.OpError) as error:
         raise node.refusal(f"TensorFlow refuses it: {error}") from error
+    except Exception as error:  # ours: onnx2tf may still know it
+        raise node.refusal(f"lowering it failed: {said(error)}", do=REPORT) from error
     results = result if isinstance(result, tuple) else (result,)
     made = {n: value for n, value in zip(node.outputs, results, strict=True) if n}
     for name, value in made.items():

@@ -29,7 +29,15 @@ from converters.api import Artifact, Export
 from converters.format import named, resolve
 from converters.progress import listen
 from converters.sizes import at_size
-from model_defs.errors import ERRORS, CannotWrite, ConversionFailed, MlshipError, UnsupportedOption
+from model_defs.errors import (
+    ERRORS,
+    REPORT,
+    CannotWrite,
+    ConversionFailed,
+    MlshipError,
+    UnsupportedOption,
+    said,
+)
 from model_defs.installation import IMPORTED_FROM
 
 Convert = Callable[..., Artifact]
@@ -118,7 +126,7 @@ class Worker:
         how = f"by signal {-code}" if code < 0 else f"with status {code}"
         return ConversionFailed(
             f"the {self.format} converter ended {how}: {' / '.join(words[-3:])}",
-            do="mlship doctor says what is installed; if all is, this is a bug of ours",
+            do=f"mlship doctor says what is installed; if all is, {REPORT}",
         )
 
     def __enter__(self) -> Worker:
@@ -170,9 +178,8 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
         return {"error": _error_json(CannotWrite(f"cannot write the artifact: {error.strerror}"))}
     except Exception as error:  # a converter may raise anything
         traceback.print_exc()
-        last = str(error).strip().splitlines() or [""]
-        what = f"the {name} converter failed: {type(error).__name__}: {last[0]}"
-        return {"error": _error_json(ConversionFailed(what))}
+        what = f"the {name} converter failed: {said(error)}"
+        return {"error": _error_json(ConversionFailed(what, do=REPORT))}
 
 
 def _merged(artifact: Artifact, convert: Convert, job: dict[str, Any]) -> Artifact:

@@ -100,7 +100,7 @@ def test_a_defect_ends_with_4_and_says_how_to_report_it() -> None:
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 4
     assert "Traceback" in result.stderr
-    assert "error: KeyError: 'nobody foresaw'" in result.stderr
+    assert "error: mlship doctor failed: KeyError: 'nobody foresaw'" in result.stderr
     assert "report it" in result.stderr
     assert not result.stdout
 
@@ -115,7 +115,7 @@ def test_a_command_that_cannot_be_imported_is_a_defect_too() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 4
-    assert "error: ModuleNotFoundError" in ran.stderr
+    assert "error: starting mlship failed: ModuleNotFoundError" in ran.stderr
 
 
 @pytest.mark.usefixtures("defect")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from model_defs.errors import REPORT_IT, InternalError, MlshipError
+from model_defs.errors import REPORT_IT, InternalError, MlshipError, said
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked, "
@@ -27,7 +27,9 @@ def command(function: Callable[..., int]) -> click.Command:
     a tool's: exit code 4, and the traceback, to be reported.
     """
 
-    @click.command(name=function.__name__.removesuffix("_"), epilog=EXIT_CODES)
+    name = function.__name__.removesuffix("_")
+
+    @click.command(name=name, epilog=EXIT_CODES)
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
     @functools.wraps(function)
     def run(as_json: bool, **options: Any) -> None:
@@ -42,7 +44,7 @@ def command(function: Callable[..., int]) -> click.Command:
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own ways to end
         except Exception as error:
-            code = print_defect(error, as_json)
+            code = print_defect(error, as_json, f"mlship {name}")
         sys.exit(code)
 
     return run
@@ -62,10 +64,10 @@ def print_result(data: Any, text: str, as_json: bool) -> int:
     return 0
 
 
-def print_defect(error: Exception, as_json: bool) -> int:
+def print_defect(error: Exception, as_json: bool, step: str) -> int:
     """What an error that nobody foresaw is, and how to report it; returns its exit code."""
     traceback.print_exc()
-    defect = InternalError(f"{type(error).__name__}: {error}", do=REPORT_IT)
+    defect = InternalError(f"{step} failed: {said(error)}", do=REPORT_IT)
     print_error(defect, as_json)
     return defect.exit_code
 

@@ -73,7 +73,7 @@ def program() -> None:
     except SystemExit as end:
         code = end.code
     except Exception as error:  # a command's file cannot be imported
-        code = print_defect(error, as_json=False)
+        code = print_defect(error, as_json=False, step="starting mlship")
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -14,7 +14,7 @@ from converters.doubles import NOISE, roundings
 from converters.program_graph import tensors_of
 from converters.signature import outputs_of
 from model_defs.counting import counted
-from model_defs.errors import BadModule, PassFailed
+from model_defs.errors import BadModule, PassFailed, during
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.data import cases
 from toolchain.recipes.pass_report import MODEL, Evaluate, evaluate_nothing, record_of
@@ -41,7 +41,8 @@ def record(
     """The program after all passes, and what each did.
 
     Raises PassFailed, naming the pass and those before it, for a pass that changes its input,
-    returns NaN, or claims to be exact and is not; BadModule where the model itself returns NaN.
+    returns NaN, claims to be exact and is not, or raises anything; BadModule where the model
+    itself returns NaN.
     """
     done: list[str] = []
     model, macs = _run(program)
@@ -49,12 +50,15 @@ def record(
     outputs, metrics = model, evaluate(MODEL, program)
     entries = [record_of(MODEL, program, macs, model, model, metrics)]
     for step in passes:
-        result = step(program)
         after = f" (after {', '.join(done)})" if done else ""
+        leave = f"leave {step.name} out of the recipe"
+        with during(f"pass {step.name}{after}", PassFailed, do=leave):
+            result = step(program)
         again, _ = _run(program)
         if any(not torch.equal(a, b) for a, b in zip(outputs, again, strict=True)):
             raise PassFailed(f"pass {step.name}{after} changed the program that it was given")
-        new, macs = _run(result)
+        with during(f"the net after pass {step.name}{after}", PassFailed, do=leave):
+            new, macs = _run(result)
         _check(step, after, program, result, outputs, new)
         if result is not program:
             metrics = evaluate(step.name, result)

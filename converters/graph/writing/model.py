@@ -14,7 +14,7 @@ from torch import fx
 
 from converters.graph.captured import CapturedGraph
 from converters.graph.rules import FOR_ONNX
-from converters.graph.sources import operation_of, packet_of, user_line
+from converters.graph.sources import operation_of, packet_of, user_line, working_on
 from converters.graph.writing.emit import TYPES, Emission, Sheet, shape_of
 from converters.graph.writing.table import WRITERS
 from model_defs.errors import UnsupportedOperation
@@ -46,7 +46,8 @@ def onnx_model(
         if node.op == "get_attr":
             _store(captured, node, sheet)
         elif node.op == "call_function":
-            sheet.values[node] = _written(node, sheet)
+            with working_on(node):
+                sheet.values[node] = _written(node, sheet)
     results: list[onnx.ValueInfoProto] = []
     for node, spec in zip(captured.outputs, outputs, strict=True):
         _give_out(sheet, sheet.values[node], spec.name, taken={port.name for port in results})

@@ -104,6 +104,9 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
         F.conv_transpose1d(x[:, :, 0], ROW, None, 2, 1, 0, 2) / SCALE[..., 0]
     ),
     "deconv_scaled_3d": lambda x: F.conv_transpose3d(_volume(x), DEEP, BIAS, 2) * SCALE[:3, None],
+    "deconv_narrower_than_its_stride": lambda x: F.conv_transpose2d(
+        x[..., :1], KERNEL[:, :, :3], BIAS, 3, 1
+    ),
     "divisor_3d": lambda x: F.avg_pool3d(_volume(x), 2, 2, divisor_override=5),
     "divisor_ceil": lambda x: F.avg_pool2d(x, 3, 2, 1, True, False, 7),
     "max_pool_3d_ceil": lambda x: F.max_pool3d(_volume(x), 2, 3, 0, 1, True),
@@ -117,6 +120,10 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "taken": lambda x: x.take(torch.tensor([[3, -1], [50, 7]])),
     "taken_along": lambda x: x.take_along_dim(ORDER[:, :1], 1),
     "taken_apart": lambda x: x[:, PLACES, :, torch.tensor([-1, 1])],
+    "fmod_of_integers": lambda x: torch.fmod((x * 10).int(), -3) + torch.fmod(x, 0.7),
+    "nearest_exact": lambda x: F.interpolate(x, scale_factor=1.6, mode="nearest-exact"),
+    "nearest_exact_of_a_size": lambda x: F.interpolate(x, (4, 13), mode="nearest-exact"),
+    "nearest_exact_of_a_row": lambda x: F.interpolate(x[0], 5, mode="nearest-exact"),
 }
 """The numbers stay below 10: tolerances are absolute."""
 
