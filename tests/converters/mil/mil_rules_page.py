@@ -24,12 +24,13 @@ KINDS = {
     ),
     "runtime": (
         "What Core ML computes otherwise than PyTorch",
-        "Our interpreter computes it as Core ML does; `build` writes what both agree on.",
+        "Our interpreter computes it as Core ML does, or refuses it where no report says what "
+        "comes out; `build` writes what both agree on.",
     ),
     "unit": (
         "What goes wrong on one unit of a machine",
-        "A warning of `build` (among the bundle's notes) and of `audit`. Run such a model on a "
-        "device, or on other units: `compute` in mlship.toml.",
+        "A warning of `build` (among the bundle's notes) and of `audit`. Try such a model on a "
+        "device, or keep it off that unit: `mlship build --compute cpu_and_ne`.",
     ),
 }
 

@@ -9,7 +9,7 @@ from converters.mil.program import FunctionDef
 from converters.mil.rules import RULES, findings, warnings
 from converters.mil.rules.rule import CoreMlRule
 from converters.mil.runtime import Interpreter
-from model_defs.errors import BadArtifact
+from model_defs.errors import BadArtifact, UnsupportedOperation
 from tests.converters.mil.mil_programs import Builder, tensor
 from tests.converters.mil.mil_rules import EXAMPLES, attention, pooled
 from tests.converters.mil.mil_rules_page import PAGE, link, page
@@ -112,6 +112,11 @@ def test_a_root_of_almost_zero_is_off() -> None:
     small = np.full((3, 4), 1e-12, np.float32)
     (found,) = ran(EXAMPLES["rsqrt-epsilon"][0], x=small).values()
     np.testing.assert_allclose(found, 1e6 / np.sqrt(2), rtol=1e-5)
+
+
+def test_a_reflection_of_which_no_report_says_what_comes_out_is_not_run() -> None:
+    with pytest.raises(UnsupportedOperation, match="reflection but without aligned corners"):
+        ran(EXAMPLES["resample-reflection"][0])
 
 
 def softmaxed(kind: str) -> FunctionDef:
