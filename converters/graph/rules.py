@@ -365,6 +365,15 @@ def transposed_and_filled(rank: int) -> Callable[..., Tensor]:
     return run
 
 
+def _fills_strides(node: fx.Node) -> bool:
+    """Whether `output_padding` is a stride or more, as dilation allows: ONNX has no such thing."""
+    if len(node.args) < 6:
+        return False
+    given: list[Any] = [node.args[3], node.args[5]]
+    strides, ends = ([one] if isinstance(one, int) else list(one) for one in given)
+    return any(end and end >= min(strides) for end in ends)
+
+
 def _fills(rank: int) -> Callable[[fx.Node], bool]:
     """Whether there is `output_padding`, and coremltools takes none: without padding, or in 3-D."""
 
@@ -609,6 +618,9 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.bmm: Rule(integers.whole_product, integers.of_whole_numbers(0)),
     aten.col2im: Rule(fold),
     aten.convolution: Rule(convolution),
+    aten.conv_transpose1d: Rule(transposed_and_filled(1), _fills_strides),
+    aten.conv_transpose2d: Rule(transposed_and_filled(2), _fills_strides),
+    aten.conv_transpose3d: Rule(transposed_and_filled(3), _fills_strides),
     aten.copy: Rule(copy),
     aten.diagonal: Rule(places.diagonal),
     aten.diagonal_scatter: Rule(places.diagonal_scatter),

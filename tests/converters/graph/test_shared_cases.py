@@ -107,6 +107,9 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "deconv_narrower_than_its_stride": lambda x: F.conv_transpose2d(
         x[..., :1], KERNEL[:, :, :3], BIAS, 3, 1
     ),
+    "deconv_filled_beyond_its_stride": lambda x: F.conv_transpose2d(
+        x, KERNEL, BIAS, 1, 1, 1, dilation=2
+    ),
     "divisor_3d": lambda x: F.avg_pool3d(_volume(x), 2, 2, divisor_override=5),
     "divisor_ceil": lambda x: F.avg_pool2d(x, 3, 2, 1, True, False, 7),
     "max_pool_3d_ceil": lambda x: F.max_pool3d(_volume(x), 2, 3, 0, 1, True),
