@@ -23,8 +23,9 @@ test: setup-test  ## set up, then run all tests
 quick: setup-test  ## the tests that build no net, for the loop while you work
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m quick $(ARGS)
 
-slow: setup-test  ## the tests with thousands of random cases
+slow: setup-test  ## the tests with thousands of random cases, and 3000 random networks
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)
+	$(BIN)/python -m tests.converters.random_networks
 
 check: setup-test  ## lint, types, import direction
 	$(BIN)/ruff check
