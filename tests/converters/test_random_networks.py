@@ -86,8 +86,8 @@ ZERO = np.zeros((1, 2), np.float32)
     [
         (ZERO, ZERO, ""),
         (ZERO + 3e-6, ZERO, ""),
-        (ZERO + 1e-5, ZERO, "at [0, 0] is 1e-05, not 0"),
-        (ZERO + 1e-5, ZERO + 1e-5, ""),
+        (ZERO + 3e-5, ZERO, "at [0, 0] is 3e-05, not 0"),
+        (ZERO + 3e-5, ZERO + 1e-5, ""),
         (ZERO + np.float32("nan"), ZERO, "is nan, not 0"),
         (np.zeros((2, 1), np.float32), ZERO, "has shape (2, 1), not (1, 2)"),
         (ZERO, None, "does not run in float64"),
