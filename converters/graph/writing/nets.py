@@ -269,12 +269,15 @@ def resize(mode: str, *, exact: bool = False, antialias: bool = False) -> Any:
             # PyTorch copies such an axis, or doubles it, whatever the scale.
             sides = zip(factors, want, have, strict=True)
             factors = [w / h if w in (h, 2 * h) else f for f, w, h in sides]
+        if mode == "linear" and factors:
+            # The same: it is copied where its size stays.
+            factors = [1.0 if w == h else f for f, w, h in zip(factors, want, have, strict=True)]
         if mode == "nearest":
             where = "half_pixel" if exact else "asymmetric"
             how = {"nearest_mode": "round_prefer_ceil" if exact else "floor"}
         else:
-            where = "align_corners" if corners else "pytorch_half_pixel"
-            where = "half_pixel" if mode == "cubic" and not corners else where
+            # Not "pytorch_half_pixel": of a side of one pixel that takes the first, PyTorch a mean.
+            where = "align_corners" if corners else "half_pixel"
             how = {"cubic_coeff_a": -0.5 if antialias else -0.75} if mode == "cubic" else {}
         sizes = e.ints(*e.result.shape)
         scales = ""

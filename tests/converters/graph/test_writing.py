@@ -257,6 +257,9 @@ NETS: Mapping[str, Case] = {
     "resize_bilinear": lambda x: (
         F.interpolate(x, (11, 13), mode="bilinear"),
         F.interpolate(x, scale_factor=1.3, mode="bilinear"),
+        F.interpolate(x[..., :2, :2], scale_factor=(1.3, 2.0), mode="bilinear"),
+        F.interpolate(x[..., :2, :2], scale_factor=(0.7, 1.1), mode="bilinear"),
+        F.interpolate(x, (1, 5), mode="bilinear"),
         F.interpolate(x, (5, 20), mode="bilinear", align_corners=True),
         F.interpolate(x[0], 17, mode="linear"),
     ),
