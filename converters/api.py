@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -265,3 +265,12 @@ class Runner(Protocol):
     def run(self, inputs: Tensors) -> dict[str, np.ndarray]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RoundsNumbers(Protocol):
+    """A runner of a file that holds some numbers of the program's code in float16."""
+
+    def moved(self, inputs: Tensors) -> Mapping[str, np.ndarray]:
+        """How far each number of the outputs is moved where those are rounded otherwise."""
+        ...

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
+from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from converters.api import Program
 from converters.graph.reads import watched
@@ -112,12 +114,24 @@ def _settle(module: nn.Module) -> list[str]:
             for tensor in list(part.parametrizations):
                 parametrize.remove_parametrizations(part, tensor, leave_parametrized=True)
                 notes.append(f"parametrization of {name}.{tensor} was folded into the tensor")
+        for tensor in _unhooked(part):
+            notes.append(f"parametrization of {name}.{tensor} was folded into the tensor")
     for name, tensor in _tensors(module):
         if not tensor.is_contiguous():
             tensor.data = tensor.data.contiguous()
             notes.append(f"{name} was not contiguous: made contiguous")
     module.requires_grad_(False)
     return notes
+
+
+def _unhooked(part: nn.Module) -> Iterator[str]:
+    """Takes the old norms of weights off a module, which are hooks; yields which weights."""
+    for kind, remove in OLD_NORMS.items():
+        hooks: list[Any] = [*part._forward_pre_hooks.values()]
+        for hook in hooks:
+            if isinstance(hook, kind):
+                remove(part, hook.name)
+                yield hook.name
 
 
 def uncompiled(module: Any) -> Any:
@@ -131,6 +145,10 @@ def uncompiled(module: Any) -> Any:
     return module
 
 
+OLD_NORMS: Mapping[Any, Callable[[nn.Module, str], nn.Module]] = {
+    WeightNorm: remove_weight_norm,
+    SpectralNorm: remove_spectral_norm,
+}
 CAST = (torch.float16, torch.bfloat16, torch.float64)
 
 

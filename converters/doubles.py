@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from converters.api import Program, Tensors
 from converters.program_graph import tensors_of
 from converters.signature import returned
 
-SINGLE, DOUBLE = torch.float32, torch.float64
+HALF, SINGLE, DOUBLE = torch.float16, torch.float32, torch.float64
 DRAWS = 3
 NOISE = 4.0
 """An answer may differ from PyTorch's by so many times what rounding moves that: both round."""
@@ -94,22 +94,28 @@ def _called(wide: nn.Module, inputs: Sequence[Tensor]) -> Any:
         return wide(*map(_wide, inputs))
 
 
-def nudged(module: nn.Module, seed: int) -> nn.Module:
+def nudged(module: nn.Module, seed: int, coarse: Collection[str] = ()) -> nn.Module:
     """A copy in float64 whose float32 numbers are off by up to a unit in their last place.
 
     So are those of any file that folds a norm into a convolution, or multiplies in another order.
+    Those that are named `coarse` are off by what float16 rounds them by.
     """
     made = copy.deepcopy(module).double()
     generator = torch.Generator().manual_seed(seed)
-    for tensor in (*made.parameters(), *made.buffers()):
+    for name, tensor in (*made.named_parameters(), *made.named_buffers()):
         if tensor.is_floating_point():
+            unit = torch.finfo(HALF).eps / 2 if name in coarse else torch.finfo(SINGLE).eps
             noise = torch.rand(tensor.shape, generator=generator, dtype=DOUBLE) * 2 - 1
-            tensor.data = tensor.data * (1 + noise * torch.finfo(SINGLE).eps)
+            tensor.data = tensor.data * (1 + noise * unit)
     return made
 
 
-def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, np.ndarray]:
+def roundings(
+    program: Program, inputs: Tensors, own: Tensors, coarse: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """How far rounding moves each number of the outputs on these inputs, at the most that was seen.
+
+    `coarse` are parameters that a file does not hold themselves, but a product of, in float16.
 
     Seen are `own`, the outputs of float32, and those of `DRAWS` copies whose weights are rounded
     otherwise, and which pick others among equals (`PickingOtherwise`); all beside float64. An
@@ -118,7 +124,7 @@ def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, np.n
     """
     try:
         true = _answers(program, copy.deepcopy(program.module).double(), inputs)
-        others = [_rounded(program, inputs, seed) for seed in range(DRAWS)]
+        others = [_rounded(program, inputs, seed, coarse) for seed in range(DRAWS)]
     except Exception:  # the user's code, of which float64 is more than was asked
         return {}
     return {
@@ -135,9 +141,11 @@ def roundings(program: Program, inputs: Tensors, own: Tensors) -> dict[str, np.n
     }
 
 
-def _rounded(program: Program, inputs: Tensors, seed: int) -> dict[str, np.ndarray]:
+def _rounded(
+    program: Program, inputs: Tensors, seed: int, coarse: Collection[str]
+) -> dict[str, np.ndarray]:
     with PickingOtherwise(seed):
-        return _answers(program, nudged(program.module, seed), inputs)
+        return _answers(program, nudged(program.module, seed, coarse), inputs)
 
 
 def _answers(program: Program, wide: nn.Module, inputs: Tensors) -> dict[str, np.ndarray]:

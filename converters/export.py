@@ -43,7 +43,7 @@ def export_each(program: Program, directory: Path, sources: Collection[Source]) 
         spec.inputs,
         spec.outputs,
         program.precision,
-        _digest(captured),
+        digest_of(captured),
         program.grids,
         program.mixed,
         graph=captured,
@@ -89,7 +89,7 @@ def _write_onnx(program: Program, captured: CapturedGraph, target: Export) -> No
 _WRITERS = {"torchscript": _write_torchscript, "onnx": _write_onnx}
 
 
-def _digest(captured: CapturedGraph) -> str:
+def digest_of(captured: CapturedGraph) -> str:
     """The SHA-256 of the graph, every parameter and every constant."""
     digest = hashlib.sha256(re.sub(r"\s*#.*", "", captured.module.code).encode())
     for name, tensor in sorted(captured.module.state_dict().items()):

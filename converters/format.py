@@ -59,8 +59,9 @@ class Backend:
     """A runtime that opens artifacts of one format.
 
     `opener` takes an artifact and the `options`. `half` computes in float16 whatever the file
-    stores, so that only the product's tolerance can judge it; `as_declared` shows values in the
-    types that the file declares, float16 among them. `pace` is about how many GMAC a second it
+    stores, `rounds` does where the file declares it: what they compute says how accurate a file is,
+    and not whether its numbers are the program's. `as_declared` shows values in the types that the
+    file declares, float16 among them. `pace` is about how many GMAC a second it
     does on two cores (measured; see `benchmarks.studies.zoo_parity`), from which follows how many
     cases it is given. `slow` takes seconds for what others do in milliseconds:
     an emulated GPU, kernels written to be read. `system` is the only `sys.platform` that has it;
@@ -74,12 +75,17 @@ class Backend:
     pace: float
     options: tuple[str, ...] = ()
     half: bool = False
+    rounds: bool = False
     as_declared: bool = False
     slow: bool = False
     system: str = ""
     needs: Named = nothing
     watch: Named | None = None
     format: str = ""
+
+    def in_float32(self, precision: str) -> bool:
+        """Whether it computes all of an artifact of this precision in float32, to rounding."""
+        return not (self.half or (self.rounds and precision != "float32"))
 
     def open(self, artifact: Artifact) -> Runner:
         """The artifact, loaded; BackendUnavailable on another system or without the runtime."""
@@ -106,7 +112,8 @@ class Format:
     backend that a build is proved on; `prepare` starts its process ahead. `backends` are all of
     them, the main one first.
 
-    `contents(path)` yields an Item for each constant, named layer/tensor. `packings` are the ways
+    `contents(path)` yields an Item for each constant, named layer/tensor, `numbers(artifact)` a
+    StoredConstant for each one of floats. `packings` are the ways
     in which the platform ships a file (a key of `benchmarks.measure.size.PACKINGS`), the first of
     which budgets mean. `runtimes` names the `Runtime`s that time it, `tools` the distributions
     whose versions decide its bytes, `loading` the files of `toolchain/clients` that a bundle
@@ -128,6 +135,7 @@ class Format:
     convert: Named
     open_runner: Named
     contents: Named
+    numbers: Named
     backends: tuple[Backend, ...]
     runtimes: str
     packings: tuple[str, ...]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, cast
 
 from converters.coreml.format import COREML
 from converters.format import Format, resolve
 from converters.tfjs.format import TFJS
 from converters.tflite.format import TFLITE
-from model_defs.errors import UnknownName
+from model_defs.errors import BackendUnavailable, UnknownName
 
 if TYPE_CHECKING:
     from converters.api import Artifact, Runner
@@ -31,3 +32,12 @@ def prepare_runner(name: str) -> None:
 def open_runner(artifact: Artifact) -> Runner:
     """The runner of an artifact on this machine; BackendUnavailable where there is none."""
     return cast("Runner", resolve(find(artifact.format).open_runner)(artifact))
+
+
+def open_in_float32(artifact: Artifact) -> Runner:
+    """The first backend here that computes an artifact in float32; BackendUnavailable if none."""
+    for backend in find(artifact.format).backends:
+        here = backend.system in ("", sys.platform)
+        if here and backend.in_float32(artifact.precision):
+            return backend.open(artifact)
+    raise BackendUnavailable(f"nothing here computes {artifact.format} in float32")

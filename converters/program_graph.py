@@ -12,6 +12,7 @@ from torch import nn
 
 from converters.api import Program, Tensors
 from converters.capture import example, user_code
+from converters.encodings import HALF, is_exact, is_half
 from converters.graph.captured import CapturedGraph, Edit, OnGraph, Seen, capture_graph
 
 _GRAPHS: WeakKeyDictionary[nn.Module, dict[object, CapturedGraph]] = WeakKeyDictionary()
@@ -46,6 +47,32 @@ def with_module(
     if known is not None and (made := known.on(module, edit)) is not None:
         _GRAPHS[module] = {_sizes(program): made}
     return replace(program, module=module, **changes)
+
+
+def stored(program: Program) -> Program:
+    """The program as files of its precision hold it: what was folded of parameters is rounded, too.
+
+    A pass rounds parameters. What depends on them alone, as a weight that is normalised in forward,
+    is one constant in a file, which its converter rounds. The same program where nothing was
+    folded, or is exact in float16.
+    """
+    if program.precision != "float16" or isinstance(program.module, OnGraph):
+        return program
+    captured = captured_of(program)
+    own = {name for name, _ in program.module.named_parameters()}
+    own |= {name for name, _ in program.module.named_buffers()} | program.encodings.keys()
+    rounded: dict[str, torch.Tensor] = {}
+    for node in captured.graph.find_nodes(op="get_attr"):
+        array = captured.constant(node).detach().numpy()
+        half = is_half(array, program.precision, mixed=program.mixed) and not is_exact(array)
+        if half and str(node.target) not in own:
+            rounded[str(node.target)] = torch.from_numpy(array.astype(np.float16).astype("float32"))
+    if not rounded:
+        return program
+    made = captured.with_constants(rounded)
+    _GRAPHS[made.module] = {_sizes(program): made}
+    encodings = {**program.encodings, **dict.fromkeys(rounded, HALF)}
+    return replace(program, module=made.module, encodings=encodings)
 
 
 def watch(program: Program, inputs: Tensors, seen: Seen) -> None:

@@ -27,6 +27,7 @@ COREML = Format(
     preload="converters.coreml.convert:preload",
     open_runner="converters.coreml.runner:open_runner",
     contents="converters.coreml.contents:read",
+    numbers="converters.coreml.numbers:read",
     merge="converters.coreml.merge:merge",
     backends=(
         Backend(
@@ -34,6 +35,7 @@ COREML = Format(
             "the saved program, in the types that it declares",
             "converters.coreml.runner:MilRunner",
             40,
+            rounds=True,
             as_declared=True,
             needs="converters.mil.messages:folder",
             watch="converters.coreml.intermediates:watch",

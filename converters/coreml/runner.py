@@ -13,6 +13,7 @@ from converters import mil
 from converters.api import Artifact, Runner, Tensors
 from converters.coreml.ports import check_ports
 from converters.coreml.tools import coremltools
+from converters.mil.runtime import Interpreter
 from model_defs.errors import BadArtifact
 
 
@@ -48,6 +49,22 @@ class WeightsOnlyRunner(MilRunner):
 
     backend = "mil-weights-only"
     precision = "weights-only"
+
+    def moved(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """See `converters.api.RoundsNumbers`: attention's scale, a norm's epsilon are fp16."""
+        stored, own = _stored(self._ports, inputs), self.run(inputs)
+        function = self._interpreter.function
+        found = {name: np.zeros(array.shape) for name, array in own.items()}
+        for seed in range(DRAWS):
+            nudged = Interpreter(function, self.precision, seed).run(stored)
+            other = _logical(self._ports, nudged)
+            for name, array in own.items():
+                difference = np.abs(array.astype(np.float64) - other[name])
+                found[name] = np.maximum(found[name], difference)
+        return found
+
+
+DRAWS = 3
 
 
 UNITS = {

@@ -154,6 +154,15 @@ class CapturedGraph:
             node.meta["val"] = root[name]
         return CapturedGraph(fx.GraphModule(root, graph))
 
+    def with_constants(self, others: Mapping[str, torch.Tensor]) -> CapturedGraph:
+        """The same operations on other numbers of some constants, by name."""
+        graph, root = self._copied(lambda graph: None), {}
+        for node in graph.find_nodes(op="get_attr"):
+            name = str(node.target)
+            root[name] = others[name] if name in others else self.constant(node)
+            node.meta["val"] = root[name]
+        return CapturedGraph(fx.GraphModule(root, graph))
+
     def decomposed(self, rules: Mapping[Any, Rule]) -> CapturedGraph:
         """The same computation without the operations that have a rule; this graph stays."""
         if not any(decompose.applies(rules, node) for node in self.operations):

@@ -27,6 +27,9 @@ from model_defs.errors import BadArtifact, MlshipError, UnsupportedOperation
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 """Bytes that the values of one call may need at a time: half of this machine."""
 
+HALF_UNIT, HALF_LEAST = 2.0**-11, 2.0**-25
+"""What rounding to fp16 moves a number by at most: as a share of it, and where it is subnormal."""
+
 COMPUTED: dict[str, torch.dtype] = {
     "bool": torch.bool,
     "fp16": torch.float32,
@@ -86,12 +89,17 @@ class Plan:
 
 @dataclass
 class Scope:
-    """What is known while a block is planned: declared types and constants, by name."""
+    """What is known while a block is planned: declared types and constants, by name.
+
+    With `nudge`, single numbers of fp16 are off by half a unit in their last place, up or down, as
+    far as the numbers may be that they were rounded from.
+    """
 
     opset: str
     types: dict[str, Type] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Any] = field(default_factory=dict)
+    nudge: torch.Generator | None = None
 
     def declare(self, name: str, declared: Type) -> None:
         if name in self.types:
@@ -121,10 +129,20 @@ class Scope:
     def tensor(self, argument: str | Constant) -> Any:
         """A constant as the torch tensor that is computed with, or str."""
         if isinstance(argument, Constant):
-            return as_tensor(argument.load(), argument.type)
+            return self._nudged(as_tensor(argument.load(), argument.type), argument.type)
         if argument not in self.tensors:
-            self.tensors[argument] = as_tensor(self.array(argument), self.types[argument])
+            declared = self.types[argument]
+            found = as_tensor(self.array(argument), declared)
+            self.tensors[argument] = self._nudged(found, declared)
         return self.tensors[argument]
+
+    def _nudged(self, value: Any, declared: Type) -> Any:
+        single = isinstance(value, Tensor) and value.numel() == 1
+        half = isinstance(declared, TensorType) and declared.dtype == "fp16"
+        if self.nudge is None or not (single and half):
+            return value
+        sign = torch.randint(2, value.shape, generator=self.nudge) * 2 - 1
+        return value + sign * (value.abs() * HALF_UNIT).clamp(min=HALF_LEAST)
 
 
 def as_tensor(array: Any, declared: Type) -> Any:

@@ -55,15 +55,20 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class Interpreter:
-    """A function planned for one precision; see `Function.interpreter`."""
+    """A function planned for one precision; see `Function.interpreter`.
 
-    def __init__(self, function: FunctionDef, precision: str) -> None:
+    `nudge` seeds what single numbers of fp16 are off by (`Scope`); None leaves them as they are.
+    """
+
+    def __init__(self, function: FunctionDef, precision: str, nudge: int | None = None) -> None:
         if precision not in PRECISIONS:
             raise UnknownName.among("precision", precision, PRECISIONS)
         self.function = function
         self._rounds = precision == "exact"
         self._foreseen: set[int] = set()
         scope = Scope(function.opset)
+        if nudge is not None:
+            scope.nudge = torch.Generator().manual_seed(nudge)
         for value in function.inputs:
             scope.declare(value.name, value.type)
         self.plan = plan_block(function.block, scope)

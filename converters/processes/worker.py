@@ -1,4 +1,4 @@
-"""A converter in a process of its own: loaded ahead, given one export, gone.
+"""A converter in a process of its own: loaded ahead, given one export after the other, gone.
 
 TensorFlow, coremltools and torch in one process cost 12 s of imports and fight over protobuf;
 apart, each loads only what it needs while the caller captures the model, and its crash is an
@@ -105,15 +105,15 @@ class Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # its end is reported below
-            self._process.stdin.write(job)
-            self._process.stdin.close()
+            self._process.stdin.write(f"{job}\n")
+            self._process.stdin.flush()
         for line in self._process.stdout:
             try:
                 said: dict[str, Any] = json.loads(line)
             except json.JSONDecodeError:
+                self._process.kill()
                 break
             if "stage" not in said:
-                self._process.wait()
                 return said
             hears(said["stage"])
         self._process.wait()
@@ -149,18 +149,17 @@ class Worker:
 
 
 def main() -> None:
-    """Serve one job from standard input; everything else that is printed goes to the log."""
+    """Serve the jobs of standard input, one a line; all else that is printed goes to the log."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _, name, convert, preload = sys.argv
     resolve(preload)()
-    job = sys.stdin.read()
 
     def write(said: dict[str, Any]) -> None:
         print(json.dumps(said), file=answer, flush=True)
 
-    if job:
-        listen(lambda stage: write({"stage": stage}))
+    listen(lambda stage: write({"stage": stage}))
+    for job in sys.stdin:
         write(_serve(name, resolve(convert), json.loads(job)))
     os._exit(0)  # TensorFlow and PyTorch take up to 0.7 s to take themselves apart
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from converters.encodings import Encoding, place
 from converters.lowering.tf import GraphDef, NodeDef, make_ndarray, make_tensor_proto
+from converters.tfjs.contents import CODES, SCALES
 
 BYTES = Encoding("uint8", (1.0,), -128.0)
 """How TF.js's files store the integers of one signed byte, exactly."""
@@ -57,7 +58,7 @@ def _product(node: NodeDef, grids: Sequence[Encoding]) -> Iterator[NodeDef]:
         yield node
         return
     # The codes are floats in the graph, as a Mul has one type; BYTES stores them as bytes.
-    codes, scales = f"{node.name}/codes", f"{node.name}/scales"
+    codes, scales = f"{node.name}{CODES}", f"{node.name}{SCALES}"
     yield _const(codes, grid.codes(array).astype(np.float32))
     yield _const(scales, grid.scales_for(array.shape))
     product = NodeDef(name=node.name, op="Mul", input=[codes, scales])

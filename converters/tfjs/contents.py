@@ -11,6 +11,9 @@ import numpy as np
 
 from converters.contents import Item, tensor_item
 
+CODES, SCALES = "/codes", "/scales"
+"""What the factors of a kernel with a scale for each channel are called, behind its name."""
+
 
 def read(path: Path) -> Iterator[Item]:
     """The entries of the weights manifest, in the order of the shards.

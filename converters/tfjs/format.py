@@ -29,6 +29,7 @@ TFJS = Format(
     open_runner="converters.tfjs.runner:open_runner",
     prepare="converters.tfjs.runner:prepare",
     contents="converters.tfjs.contents:read",
+    numbers="converters.tfjs.numbers:read",
     merge="converters.tfjs.merge:merge",
     backends=(
         Backend(

@@ -24,7 +24,7 @@ def read(path: Path) -> Iterator[Item]:
         yield Item(entry.Name().decode(), "metadata", count)
     seen = set()
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        readers = _readers(graph)
+        readers = readers_of(graph)
         for index in range(graph.TensorsLength()):
             tensor = graph.Tensors(index)
             buffer = model.Buffers(tensor.Buffer())
@@ -37,7 +37,7 @@ def read(path: Path) -> Iterator[Item]:
             yield tensor_item(name, buffer.DataAsNumpy(), kinds[tensor.Type()], shape)
 
 
-def _readers(graph: Any) -> dict[int, str]:
+def readers_of(graph: Any) -> dict[int, str]:
     """Tensor -> the layer whose operation reads it first; through a DEQUANTIZE, the next one."""
     names: dict[int, str] = {}
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):

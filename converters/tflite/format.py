@@ -15,6 +15,7 @@ TFLITE = Format(
     open_runner="converters.tflite.runner:open_runner",
     prepare="converters.tflite.runner:prepare",
     contents="converters.tflite.contents:read",
+    numbers="converters.tflite.numbers:read",
     merge="converters.tflite.merge:merge",
     backends=(
         Backend(

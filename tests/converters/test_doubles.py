@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,10 @@ def test_a_reference_knows_float64_where_the_code_runs_in_it() -> None:
     for module, name, known in ((Flat, "y", True), (NoDouble, "output", False)):
         output = TensorSpec(name, (1, 4 if known else 3, 8, 8), "map", tolerance=0.01)
         program = capture(ModelSpec("net", lambda made=module: made().eval(), (image,), (output,)))
-        reference = Reference({}, {}, (output,), program=program)
-        own = reference.answer(given)
-        assert (name in reference.roundings(given, own)) == known
-    assert not Reference({}, {}, ()).roundings(given, {})
+        reference = Reference({"flat": given}, {}, (output,), program=program)
+        own = {"flat": reference.answer(given)}
+        assert (name in replace(reference, expected=own).roundings("flat")) == known
+    assert not Reference({"flat": given}, own, ()).roundings("flat")
 
 
 def picked(pick: Callable[[Tensor], Any], scores: list[float]) -> list[Any]:
@@ -136,6 +137,7 @@ def rows_of(answer: Callable[[Tensor], np.ndarray]) -> list[ParityRow]:
     cases = {"flat": {"image": flat}, "spots": {"image": spots}, "noise": {"image": noise}}
     reference = Reference(cases, {}, (output,), program=program)
     expected = {name: reference.answer(given) for name, given in cases.items()}
+    reference = replace(reference, expected=expected)
 
     class Runner:
         backend = "fake"
@@ -146,10 +148,7 @@ def rows_of(answer: Callable[[Tensor], np.ndarray]) -> list[ParityRow]:
         def close(self) -> None:
             """Nothing to free."""
 
-    found = compare.check(
-        Runner(), (output,), cases, expected, exact=True, roundings=reference.roundings
-    )
-    return list(found)
+    return [*compare.check(Runner(), [replace(reference, question="faithful")])]
 
 
 def test_another_choice_among_equals_is_no_fault_and_no_proof() -> None:

@@ -28,10 +28,10 @@ def contents() -> Contents:
     row = {
         **{"backend": "mil", "case": "photo", "output": "depth", "verdict": "passed"},
         **{"error": 1e-3, "tolerance": 1e-2, "where": "", "note": "", "hint": ""},
-        "metrics": {"PSNR": 60.0},
+        **{"metrics": {"PSNR": 60.0}, "question": "accurate"},
     }
     data = {
-        "schema": 4,
+        "schema": 5,
         "model": {
             **{"name": "tiny", "summary": "a tiny net", "parameters": 125},
             "weights": {"kind": "file", "file": "tiny.pt", "sha256": "0" * 64},
@@ -55,9 +55,12 @@ def contents() -> Contents:
             **{"inputs": [port(IMAGE)], "outputs": [port(DEPTH)], "entries": [], "entry": ""},
         },
         "notes": [],
-        "parity": {"ok": True, "required": ["mil"], "rows": [row]},
-        "golden": [],
-        "golden_at": {},
+        "parity": {
+            **{"ok": True, "required": ["mil"], "questions": ["accurate"]},
+            **{"constants": {"numbers": 125, "equal": 125, "folded": 0, "faults": []}},
+            "rows": [row],
+        },
+        **{"golden": [], "golden_at": {}, "golden_rounded": []},
         "tools": {"torch": "2.13.0"},
         "compute": "all",
     }

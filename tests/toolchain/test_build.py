@@ -475,6 +475,21 @@ def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
             worker.convert(Export(tmp_path, (), (), "float32"), tmp_path)
 
 
+def test_a_worker_converts_one_export_after_the_other(shared: Path, tmp_path: Path) -> None:
+    from converters.capture import capture
+    from converters.export import export
+    from model_defs import lookup
+
+    exported = export(capture(lookup.load(f"{shared}/net.py:spec")), tmp_path / "export")
+    folders = tmp_path / "first", tmp_path / "again"
+    with Worker("tflite") as worker:
+        for folder in folders:
+            folder.mkdir()
+            worker.convert(exported, folder)
+    (one,), (other,) = (list(folder.iterdir()) for folder in folders)
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_what_onnx_cannot_hold_leaves_core_ml_alone(
     write_tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from model_defs.errors import BadSpec
 from model_defs.spec import Preprocess, TensorSpec
-from toolchain.bundle.parity_report import ParityRow
+from toolchain.bundle.parity_report import ParityRow, Question
 from toolchain.parity import hints, metrics
-from toolchain.parity.compare import EXACT, compare
+from toolchain.parity.compare import LABELS as SHARE
+from toolchain.parity.compare import compare, tolerance_of
 from toolchain.parity.hints import Evidence
 
 SIZE = 64
@@ -29,9 +30,12 @@ def scene() -> np.ndarray:
     return found
 
 
-def judged(got: np.ndarray, spec: TensorSpec = LABELS, **how: Any) -> ParityRow:
+def judged(
+    got: np.ndarray, spec: TensorSpec = LABELS, question: Question = "accurate"
+) -> ParityRow:
     want = {"labels": scene, "mask": lambda: scene()[None] == 2, "top": lambda: TOP_5}[spec.name]()
-    return compare("backend", "case", spec, want, {spec.name: got}, exact=how.get("exact", False))
+    tolerance = tolerance_of(spec, want, question)
+    return compare("backend", "case", spec, want, {spec.name: got}, tolerance)
 
 
 TOP_5 = np.array([[3, 1, 4, 0, 2]])
@@ -63,9 +67,9 @@ def test_ragged_edges_are_within_the_share_that_may_differ() -> None:
     row = judged(edited(jagged))
     assert (row.verdict, row.error) == ("passed", SIZE / 2 / SIZE**2)
     assert row.where == "first at [0, 0, 32]: expected 7, got 0"
-    exact = judged(edited(jagged), exact=True)
-    assert (exact.verdict, exact.tolerance) == ("failed", EXACT)
-    assert exact.note == "32 of 4096 differ (0.00781; 0.0001 may)"
+    faithful = judged(edited(jagged), question="faithful")
+    assert (faithful.verdict, faithful.tolerance) == ("failed", SHARE)
+    assert faithful.note == "32 of 4096 differ (0.00781; 0.0001 may)"
 
 
 LIARS: dict[str, tuple[np.ndarray, str]] = {
@@ -114,13 +118,13 @@ def test_of_five_labels_none_may_differ() -> None:
 def test_none_may_differ_where_the_tolerance_is_0() -> None:
     spec = TensorSpec("labels", LABELS.shape, "map", tolerance=0, dtype="int64")
     one = edited(lambda x: x.__setitem__((0, 0, 0), 7))
-    assert compare("b", "c", spec, scene(), {"labels": one}, exact=False).verdict == "failed"
-    assert compare("b", "c", spec, scene(), {"labels": scene()}, exact=False).verdict == "passed"
+    assert compare("b", "c", spec, scene(), {"labels": one}, 0.0).verdict == "failed"
+    assert compare("b", "c", spec, scene(), {"labels": scene()}, 0.0).verdict == "passed"
 
 
 def test_a_constant_map_proves_nothing() -> None:
     flat = np.zeros_like(scene())
-    row = compare("b", "c", LABELS, flat, {"labels": flat}, exact=False)
+    row = compare("b", "c", LABELS, flat, {"labels": flat}, 0.01)
     assert (row.verdict, row.note[:8]) == ("skipped", "constant")
 
 

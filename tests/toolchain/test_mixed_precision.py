@@ -23,7 +23,7 @@ from toolchain.build.build import build
 from toolchain.build.prepare import Prepared
 from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
-from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Question, Verdict
 from toolchain.cli.main import main
 from toolchain.recipes import mixed_precision, recipes, targets
 from toolchain.recipes.sensitivity import Judge
@@ -136,46 +136,46 @@ def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> Non
 
 
 class Prover:
-    """In place of parity: every build is off, unless layers are in float32 and those `mend` it."""
+    """In place of parity: a build is not accurate before `layers` are in float32.
 
-    def __init__(self, mends: bool) -> None:
-        self.mends = mends
+    Or it is not `faithful`, which no layer in float32 mends.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
         self.kept: list[tuple[str, ...]] = []
 
     def __call__(self, artifact: Artifact, prepared: Prepared) -> ParityReport:
         self.kept.append(tuple(prepared.recipe.keep))
-        good = self.mends and self.kept[-1]
+        good = self.question == "accurate" and self.kept[-1]
         verdict: Verdict = "passed" if good else "failed"
         row = ParityRow("litert", "photo", "out", verdict, 1.0, 0.1, note="off")
-        return ParityReport((row,), required=("litert",))
+        return ParityReport((replace(row, question=self.question),), required=("litert",))
 
 
-@pytest.mark.parametrize("mends", [False, True])
-def test_layers_are_weighed_only_where_float32_mends_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, mends: bool
+@pytest.mark.parametrize("question", ["accurate", "faithful"])
+def test_layers_are_weighed_only_where_rounding_is_what_it_fails_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, question: Question
 ) -> None:
-    prover, said = Prover(mends), list[str]()
+    prover, said = Prover(question), list[str]()
     monkeypatch.setattr(produce, "prove", prover)
     request = BuildRequest(
         (f"{folder}/net.py:fine",),
         targets.find(("android",)),
         recipes.find("fp16"),
-        out=folder / f"proved-{mends}",
+        out=folder / f"proved-{question}",
     )
     (built,) = build(request, lambda what, stage: said.append(stage))
-    every = ("fine", "plain", "last")
-    assert prover.kept[:2] == [(), every]
-    assert "not equal to PyTorch: trying every layer in float32" in said
     weighed = [stage for stage in said if "choosing layers for float32, attempt 1 of 3" in stage]
-    if mends:
+    if question == "accurate":
         assert built.ok
-        assert prover.kept[2:] == [("fine",)]
+        assert prover.kept == [(), ("fine",)]
         assert weighed[-1].endswith("2 of 3 weighed")
     else:
         assert not built.ok
-        assert not prover.kept[2:]
+        assert prover.kept == [()]
         assert not weighed
-        assert "float16 is not the cause" in built.problems[0]
+        assert built.problems[0].startswith("litert: not faithful: 'out'")
 
 
 def test_where_no_other_layers_help_nothing_is_tried_again(folder: Path) -> None:

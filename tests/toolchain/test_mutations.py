@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from converters import formats
-from converters.api import Artifact, Port
+from converters.api import Artifact, Port, Program
 from converters.capture import capture
 from converters.export import export
 from converters.processes.worker import Worker
@@ -24,6 +24,7 @@ from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.data import cases
 from toolchain.parity import compare
+from toolchain.parity.reference import Reference
 
 SIDE = 8
 IMAGE = TensorSpec("image", (1, 3, SIDE, SIDE), "image", low=0, high=1)
@@ -54,6 +55,7 @@ class TwoHeads(nn.Module):
 class Proof:
     """An artifact, and what is needed to judge it again."""
 
+    program: Program
     artifact: Artifact
     inputs: dict[str, dict[str, np.ndarray]]
     expected: dict[str, dict[str, np.ndarray]]
@@ -67,10 +69,12 @@ class Proof:
             row = ParityRow("-", "-", "left", "failed", None, None, note=error.what)
             return ParityReport((row,), ("-",))
         try:
-            rows = compare.check(runner, outputs, self.inputs, self.expected, exact=True)
+            known = Reference(self.inputs, self.expected, outputs, program=self.program)
+            held = replace(known, question="faithful")
+            rows = compare.check(runner, [held])
         finally:
             runner.close()
-        return ParityReport(rows, (runner.backend,))
+        return ParityReport(rows, (runner.backend,), ("faithful",))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Proof]:
     for name in FORMATS:
         (root / name).mkdir()
         with Worker(name) as worker:
-            proofs[name] = Proof(worker.convert(exported, root / name), inputs, expected)
+            proofs[name] = Proof(program, worker.convert(exported, root / name), inputs, expected)
     return proofs
 
 

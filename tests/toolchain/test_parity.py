@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +14,24 @@ from converters.api import Port, Tensors
 from model_defs.errors import BackendUnavailable, BadArtifact
 from model_defs.spec import TensorSpec
 from toolchain.bundle.manifest import ProofEntry
-from toolchain.bundle.parity_report import ParityReport, ParityRow
-from toolchain.parity.compare import check, compare, tolerance_of
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Question
+from toolchain.parity.compare import check, compare, judged, tolerance_of
+from toolchain.parity.reference import Reference
 
 SPEC = TensorSpec("y", (1, 2, 4, 8), "map", low=0, high=1, tolerance=0.01)
 WANT = np.random.default_rng(0).random(SPEC.shape).astype(np.float32)
 
 
-def judge(got: np.ndarray | None, *, exact: bool = False, want: np.ndarray = WANT) -> ParityRow:
+def judge(got: np.ndarray | None, *, want: np.ndarray = WANT) -> ParityRow:
     outputs = {} if got is None else {"y": got}
-    return compare("liar", "photo", SPEC, want, outputs, exact=exact)
+    return compare("liar", "photo", SPEC, want, outputs, 0.01)
+
+
+def reference(question: Question = "accurate", **changes: Any) -> Reference:
+    """What `SPEC` is held to, in two cases."""
+    cases = {name: {"x": WANT} for name in ("photo", "noise")}
+    expected = {name: {"y": WANT} for name in cases}
+    return replace(Reference(cases, expected, (SPEC,), question=question), **changes)
 
 
 def test_equal_outputs_pass() -> None:
@@ -40,9 +50,39 @@ def test_the_worst_element_is_named() -> None:
     assert "50 times the tolerance 0.01" in row.note
 
 
-def test_a_small_error_passes_unless_the_recipe_is_exact() -> None:
-    assert judge(WANT + 0.005).verdict == "passed"
-    assert judge(WANT + 0.005, exact=True).verdict == "failed"
+def test_a_small_error_is_accurate_and_not_faithful() -> None:
+    both = replace(reference(), faithful=reference("faithful"))
+    rows = check(Fake(lambda x: {"y": WANT + np.float32(0.005)}), both.each)
+    verdicts = {(row.case, row.question): row.verdict for row in rows}
+    assert verdicts == {
+        ("photo", "accurate"): "passed",
+        ("photo", "faithful"): "failed",
+        ("noise", "accurate"): "passed",
+        ("noise", "faithful"): "failed",
+    }
+    report = ParityReport(rows, ("fake",), ("accurate", "faithful"))
+    assert [problem.partition(":")[2][:15] for problem in report.problems] == [
+        " not faithful: "
+    ] * 2
+    assert not report.failed_cases, "no matter of rounding"
+
+
+def test_a_backend_runs_once_for_both_questions() -> None:
+    asked = []
+
+    def answer(inputs: Tensors) -> dict[str, np.ndarray]:
+        asked.append(inputs)
+        return {"y": WANT}
+
+    one = reference()
+    check(Fake(answer), replace(one, faithful=replace(one, question="faithful")).each)
+    assert len(asked) == 2
+
+
+def test_what_was_asked_and_not_answered_is_a_problem() -> None:
+    rows = check(Fake(lambda x: {"y": WANT}), [reference()])
+    found = ParityReport(rows, ("fake",), ("accurate", "faithful", "unrounded"))
+    assert found.problems == ("nothing was judged faithful", "nothing was judged unrounded")
 
 
 def one(value: float) -> np.ndarray:
@@ -88,26 +128,68 @@ def test_a_reference_that_is_not_finite_fails() -> None:
     assert "PyTorch's own" in judge(WANT, want=one(np.nan)).note
 
 
-def test_the_exact_tolerance_is_a_share_of_the_range() -> None:
-    assert tolerance_of(SPEC, WANT, exact=False) == 0.01
-    assert tolerance_of(SPEC, WANT, exact=True) == pytest.approx(1e-4)
+def faithful(
+    got: np.ndarray, want: np.ndarray = WANT, largest: float = 0.0, own: float = 0.0, **more: Any
+) -> ParityRow:
+    """The row of an answer that is held to the rounded program, which rounds by `own` itself."""
     free = TensorSpec("y", SPEC.shape, "map", tolerance=0.5)
-    assert tolerance_of(free, WANT * 10, exact=True) == pytest.approx(1e-4 * np.ptp(WANT * 10))
+    first = want.copy()
+    first.flat[0] = max(largest, float(want.flat[0]))
+    found = Reference(
+        {"photo": {}, "flat": {}},
+        {"photo": {"y": first}, "flat": {"y": want}},
+        (free,),
+        question="faithful",
+        known_roundings={"flat": {"y": own}},
+    )
+    return judged("liar", "flat", free, found, {"y": got}, **more)
+
+
+def test_faithful_is_held_to_some_ulps_of_the_largest_number_and_not_to_the_product() -> None:
+    assert tolerance_of(SPEC, WANT, "accurate") == 0.01
+    assert tolerance_of(SPEC, WANT, "faithful") == pytest.approx(32 * 2.0**-23, rel=0.01)
+    assert faithful(WANT + np.float32(3e-6)).verdict == "passed"
+    assert faithful(WANT + np.float32(5e-6)).verdict == "failed"
+
+
+def test_rounding_on_the_way_to_a_small_output_is_that_of_larger_ones() -> None:
+    small = WANT * np.float32(1e-3)
+    assert faithful(small + np.float32(1e-6), small).verdict == "failed"
+    assert faithful(small + np.float32(1e-6), small, largest=1.0).verdict == "passed"
 
 
 def test_an_output_that_is_flat_but_for_rounding_may_be_off_by_rounding() -> None:
     step = 2.0**-23  # of float32, at numbers from 1 to 2
     flat = (1.5 + np.round(WANT) * step).astype(np.float32)
-    free = TensorSpec("y", SPEC.shape, "map", tolerance=0.5)
-
-    def verdict(got: np.ndarray, want: np.ndarray = flat) -> str:
-        return compare("liar", "photo", free, want, {"y": got}, exact=True).verdict
-
     assert np.ptp(flat) == np.float32(step)
-    assert verdict(flat[:, :, ::-1]) == "passed"
-    assert verdict(np.full_like(flat, 1.5)) == "passed"
-    assert verdict(flat + np.float32(50 * step)) == "failed"
-    assert verdict(WANT + np.float32(1e-3), WANT) == "failed"
+    assert faithful(flat[:, :, ::-1], flat).verdict == "passed"
+    assert faithful(np.full_like(flat, 1.5), flat).verdict == "passed"
+    assert faithful(flat + np.float32(80 * step), flat).verdict == "failed"
+
+
+def test_faithful_follows_what_a_net_rounds_itself_and_says_so_where_that_is_much() -> None:
+    off = WANT + np.float32(0.006)
+    assert faithful(off, own=1e-5).verdict == "failed"
+    row = faithful(off, own=0.005)
+    assert (row.verdict, row.tolerance) == ("passed", pytest.approx(32 * 0.005))
+    assert "this net's own rounding is 0.005: smaller errors cannot be seen" in row.note
+    quiet = faithful(WANT + np.float32(2e-5), own=1e-6)
+    assert (quiet.verdict, quiet.note) == ("passed", "")
+    assert faithful(off, own=0.6).verdict == "skipped", "more than the product may be off by"
+
+
+def test_what_a_file_rounds_again_is_asked_for_only_where_it_has_to_explain_something() -> None:
+    asked = []
+
+    def of_file() -> dict[str, float]:
+        asked.append(1)
+        return {"y": 0.002}
+
+    assert faithful(WANT + np.float32(0.006), of_file=of_file).verdict == "passed"
+    assert faithful(WANT + np.float32(0.009), of_file=of_file).verdict == "failed"
+    assert len(asked) == 2
+    assert faithful(WANT, of_file=of_file).verdict == "passed"
+    assert len(asked) == 2
 
 
 class Fake:
@@ -123,43 +205,26 @@ class Fake:
 
 
 def report(answer: Callable[[Tensors], dict[str, np.ndarray]]) -> ParityReport:
-    cases = {name: {"x": WANT} for name in ("photo", "noise")}
-    expected = {name: {"y": WANT} for name in cases}
-    rows = check(Fake(answer), [SPEC], cases, expected, exact=False)
-    return ParityReport(rows, required=("fake",))
+    return ParityReport(check(Fake(answer), [reference()]), required=("fake",))
 
 
 def test_a_report_passes_when_every_case_does() -> None:
     assert report(lambda x: {"y": WANT}).ok
 
 
-def beside(got: np.ndarray, own: float, *, exact: bool = True) -> ParityRow:
-    """The row of an answer where PyTorch's own float32 is off by so much."""
-    (row,) = check(
-        Fake(lambda x: {"y": got}),
-        [SPEC],
-        {"flat": {"x": WANT}},
-        {"flat": {"y": WANT}},
-        exact=exact,
-        roundings=lambda inputs, answer: {"y": own},
-    )
-    return row
-
-
-def test_what_rounds_as_pytorch_itself_does_passes_within_the_product_s_tolerance() -> None:
-    row = beside(WANT + 0.005, own=0.002)
-    assert (row.verdict, row.tolerance) == ("passed", pytest.approx(0.008))
-    assert "moves PyTorch's own answer by 0.002" in row.note
+def beside(got: np.ndarray, own: float) -> ParityRow:
+    """The accurate row of an answer where PyTorch's own float32 is off by so much."""
+    known = {"photo": {"y": own}}
+    return judged("liar", "photo", SPEC, reference(known_roundings=known), {"y": got})
 
 
 def test_what_pytorch_itself_cannot_tell_proves_nothing() -> None:
-    for exact in (True, False):
-        row = beside(WANT + 0.5, own=0.4, exact=exact)
-        assert row.verdict == "skipped"
-        assert "proves nothing" in row.note
+    row = beside(WANT + 0.5, own=0.4)
+    assert row.verdict == "skipped"
+    assert "proves nothing" in row.note
 
 
-@pytest.mark.parametrize(("got", "own"), [(WANT + 0.005, 0.001), (WANT + 0.5, 0.1)])
+@pytest.mark.parametrize(("got", "own"), [(WANT + 0.02, 0.001), (WANT + 0.5, 0.1)])
 def test_what_is_off_by_more_than_pytorch_fails(got: np.ndarray, own: float) -> None:
     assert beside(got, own).verdict == "failed"
 
@@ -177,9 +242,8 @@ def test_swapped_outputs_fail_even_when_the_shapes_agree() -> None:
     other = TensorSpec("z", SPEC.shape, "map", low=0, high=1, tolerance=0.01)
     want = {"y": WANT, "z": 1 - WANT}
     swapped = {"y": want["z"], "z": want["y"]}
-    rows = check(
-        Fake(lambda x: swapped), [SPEC, other], {"photo": {}}, {"photo": want}, exact=False
-    )
+    both = Reference({"photo": {}}, {"photo": want}, (SPEC, other))
+    rows = check(Fake(lambda x: swapped), [both])
     assert [row.verdict for row in rows] == ["failed", "failed"]
 
 

@@ -48,9 +48,18 @@ BASELINE = {
 }
 
 
+def manifest_4() -> dict[str, Any]:
+    """A manifest as mlship wrote it under schema 4: it asked one question."""
+    data = contents().model_dump(mode="json")
+    del data["golden_rounded"], data["parity"]["questions"], data["parity"]["constants"]
+    for row in data["parity"]["rows"]:
+        del row["question"]
+    return {**data, "schema": 4}
+
+
 def manifest_1() -> dict[str, Any]:
     """A manifest as mlship wrote it under schema 1."""
-    data = contents().model_dump(mode="json")
+    data = manifest_4()
     data["schema"] = 1
     data["model"]["weights"] = SAID
     data["recipe"]["ledger"] = data["recipe"].pop("pass_report")
@@ -76,7 +85,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_an_old_bundle_is_read_as_todays(tmp_path: Path) -> None:
     found = bundle.read(old_bundle(tmp_path / "tiny-ios"))
-    assert (found.manifest.version, found.manifest.compute) == (4, "all")
+    assert (found.manifest.version, found.manifest.compute) == (5, "all")
     weights = found.manifest.model.weights
     assert (weights.kind, weights.file, weights.sha256) == ("file", "tiny.pt", SHA)
     assert found.manifest.recipe.pass_report[0].after == "as trained"
@@ -88,7 +97,7 @@ def test_an_old_bundle_is_read_as_todays(tmp_path: Path) -> None:
 
 def test_tensors_of_schema_2_are_float32() -> None:
     files = {"tiny.bin": {"sha256": SHA, "bytes": 7}}
-    data = {**contents().model_dump(mode="json"), "schema": 2, "files": files}
+    data = {**manifest_4(), "schema": 2, "files": files}
     for tensor in (*data["inputs"], *data["outputs"]):
         del tensor["dtype"]
     del data["state"]
@@ -98,13 +107,22 @@ def test_tensors_of_schema_2_are_float32() -> None:
 
 def test_models_of_schema_3_have_one_size_and_no_state() -> None:
     files = {"tiny.bin": {"sha256": SHA, "bytes": 7}}
-    data = {**contents().model_dump(mode="json"), "schema": 3, "files": files}
+    data = {**manifest_4(), "schema": 3, "files": files}
     for tensor in (*data["inputs"], *data["outputs"]):
         del tensor["sizes"]
     del data["golden_at"], data["artifact"]["entries"], data["artifact"]["entry"], data["state"]
     found = manifest.parse(json.dumps(with_digest(data)), "manifest.json")
     assert (found.inputs[0].sizes, found.artifact.entries, found.golden_at) == ((), (), {})
     assert found.state == {}
+
+
+def test_bundles_of_schema_4_were_judged_accurate_alone() -> None:
+    files = {"tiny.bin": {"sha256": SHA, "bytes": 7}}
+    data = {**manifest_4(), "files": files}
+    found = manifest.parse(json.dumps(with_digest(data)), "manifest.json")
+    report = found.parity.report
+    assert (report.questions, report.constants, report.ok) == (("accurate",), None, True)
+    assert {row.question for row in report.rows} == {"accurate"}
 
 
 def test_fields_that_came_later_are_filled_in(tmp_path: Path) -> None:
@@ -125,16 +143,16 @@ def test_a_bundle_is_upgraded_once(tmp_path: Path) -> None:
     before = bundle.read(folder).manifest
     result = mlship("upgrade", folder)
     assert result.exit_code == 0, result.output
-    assert "manifest of schema 1 is one of schema 4 now" in result.stdout
+    assert "manifest of schema 1 is one of schema 5 now" in result.stdout
     text = (folder / "manifest.json").read_text()
     data = json.loads(text)
-    assert data["schema"] == 4
+    assert data["schema"] == 5
     assert data["digest"] == manifest.digest_of(data) != before.digest
     after = bundle.read(folder).manifest
     assert after == before.model_copy(update={"digest": after.digest})
     again = mlship("upgrade", folder, "--json")
     (row,) = json.loads(again.stdout)
-    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 4, 4, False)
+    assert (row["what"], row["before"], row["after"], row["changed"]) == ("manifest", 5, 5, False)
     assert (folder / "manifest.json").read_text() == text
 
 

@@ -14,19 +14,16 @@ from converters.progress import Say, silent
 from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
-from toolchain.build.mixing import failed_cases, lost_in_float32, mixed
+from toolchain.build.mixing import failed_cases, mixed, not_of_rounding
 from toolchain.build.prepare import Prepared, prepare
-from toolchain.build.request import BuildRequest, Built, destination, title
+from toolchain.build.request import LARGE, BuildRequest, Built, destination, title
+from toolchain.build.unrounded import Unrounded
 from toolchain.bundle import bundle
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
     from converters.processes.worker import Worker
     from model_defs.spec import ModelSpec
-
-LARGE = 100_000_000
-"""Parameters from which on targets are built one after the other: a converter holds its graph, and
-with it all weights, up to ten times over (TFLite's: 12 GB of 304 M parameters)."""
 
 
 def build(request: BuildRequest, say: Say = silent) -> list[Built]:
@@ -82,29 +79,33 @@ def _build_missing(
             bundle.check_destination(destination(request.out, prepared.name, target.name))
         is_large = prepared.model.parameters > LARGE
         turns = stack.enter_context(ThreadPoolExecutor(1)) if is_large else pool
+        unrounded = Unrounded(prepared, work)
         jobs = [
-            turns.submit(_build_target, prepared, t, workers[t.name], queries[t.name], say)
+            turns.submit(
+                _build_target, prepared, unrounded, t, workers[t.name], queries[t.name], say
+            )
             for t in targets
         ]
         built = [job.result() for job in jobs]
         if not may_mix(request.recipe, failed_cases(built)):
             return built
-        lost: Mapping[str, Built] = {}
-        if not request.recipe.attempt:
-            lost = lost_in_float32(model, prepared, built, pool, say)
-        left = [one for one in built if one.target not in lost]
-        if not failed_cases(left):
-            return [lost.get(one.target, one) for one in built]
-        better = mixed(prepared, failed_cases(left), say)
+        better = mixed(prepared, failed_cases(built), say)
     if better.keep.keys() == request.recipe.keep.keys():
-        return [lost.get(one.target, one) for one in built]
-    rest = tuple(t for t in targets if t.name not in lost)
+        return built
+    # What is wrong whatever is rounded is not built again.
+    done = [one for one in built if one.report is not None and not_of_rounding(one.report)]
+    rest = tuple(t for t in targets if t.name not in {one.target for one in done})
     again = replace(request, recipe=better, targets=rest)
-    return [*lost.values(), *_build_missing(model, again, queries, say)]
+    return [*done, *_build_missing(model, again, queries, say)]
 
 
 def _build_target(
-    prepared: Prepared, target: Target, worker: Worker, query: CacheQuery, say: Say
+    prepared: Prepared,
+    unrounded: Unrounded,
+    target: Target,
+    worker: Worker,
+    query: CacheQuery,
+    say: Say,
 ) -> Built:
     """Convert what was prepared, prove it and ship it; an error is this target's alone."""
     from converters import formats
@@ -126,6 +127,7 @@ def _build_target(
             artifact = produce.convert(prepared, target, worker, stage, say)
             say(what, "proving")
             report = produce.prove(artifact, prepared)
+            report = unrounded.added(report, target, worker, say)
             sealed = ship.seal(prepared, target, artifact, report)
             if not report.ok:
                 rejected = cache.keep_rejected(sealed)

@@ -4,6 +4,7 @@
     objects/<key>/              a sealed bundle; the key is a digest of graph, weights, spec,
                                 recipe, target, our source and the installed packages
     rejected/<name>-<target>/   the last bundle of that name that was not equal to PyTorch
+    conversions/<key>.json      a conversion of a model before any pass, and that it was right
 
 A request whose files are unchanged is answered without importing torch. A damaged object is
 not used: it is removed and built again.
@@ -35,6 +36,7 @@ from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.home import cache_home
+from toolchain.bundle.parity_report import ParityRow
 from toolchain.recipes.targets import DEFAULT_COMPUTE, Target
 
 if TYPE_CHECKING:
@@ -159,11 +161,43 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
 
         digests = {str(path): file_digest(path) for path in sorted(inputs)}
         record = cache_record.CacheRecord(inputs=digests, key=object_key)
-        path = _record(query)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-        partial.write_text(cache_record.text_of(record), encoding="utf-8")
-        partial.rename(path)
+        _write(_record(query), cache_record.text_of(record))
+
+
+def conversion_key(content: str, format_name: str, via: Via) -> str:
+    """The key of a conversion without passes: the model, the format, our source and packages."""
+    parts = [content, format_name, via, environment()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def find_conversion(conversion: str) -> tuple[ParityRow, ...] | None:
+    """What a conversion was found to be, if it was right; None where it is not known."""
+    from toolchain.build import cache_record
+
+    try:
+        return cache_record.read_conversion(_conversion(conversion), conversion).rows
+    except (OSError, BadRecord):
+        return None
+
+
+def store_conversion(conversion: str, rows: tuple[ParityRow, ...]) -> None:
+    """Keep that a conversion is right. A cache that cannot be written is no error."""
+    from toolchain.build import cache_record
+
+    record = cache_record.ConversionRecord(key=conversion, rows=rows)
+    with contextlib.suppress(OSError):
+        _write(_conversion(conversion), cache_record.text_of(record))
+
+
+def _conversion(conversion: str) -> Path:
+    return cache_home() / "conversions" / f"{conversion}.json"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+    partial.write_text(text, encoding="utf-8")
+    partial.rename(path)
 
 
 def keep_rejected(sealed: Bundle) -> Bundle | None:

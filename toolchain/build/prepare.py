@@ -64,6 +64,11 @@ class Prepared:
         return self.request.recipe
 
     @property
+    def references(self) -> Mapping[str, Future[Reference]]:
+        """The reference of each size; "" is the default."""
+        return {"": self.reference, **{n: size.reference for n, size in self.further.items()}}
+
+    @property
     def digest(self) -> str:
         """Of the graphs and their numbers, of all sizes."""
         return " ".join([self.export.digest, *(s.export.digest for s in self.further.values())])

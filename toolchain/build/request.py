@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
     from toolchain.recipes.pass_report import MakeEvaluator
 
+LARGE = 100_000_000
+"""Parameters from which on targets are built one after the other: a converter holds its graph, and
+with it all weights, up to ten times over (TFLite's: 12 GB of 304 M parameters)."""
+
 
 @dataclass(frozen=True)
 class BuildRequest:

@@ -29,6 +29,8 @@ GOLDEN = ("photo", "noise")
 GOLDEN_STEPS = 2
 GOLDEN_AT = ("noise",)
 """The same of each further size."""
+GOLDEN_ROUNDED = ("noise",)
+"""Those of which a bundle also holds what the rounded program answers."""
 LOADING = Path(__file__).parents[1] / "clients"
 
 
@@ -75,6 +77,7 @@ def _contents(
             )
             for name, at in further.items()
         },
+        golden_rounded=_write_rounded(stage, reference),
         tools=tools(),
         compute=prepared.request.compute if target.made.compute_units else None,
     )
@@ -97,6 +100,26 @@ def _write_golden(stage: Path, case: str, reference: Reference, size: str = "") 
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({**reference.cases[case], **reference.expected[case]}, path)
     return path.relative_to(stage).as_posix()
+
+
+def _write_rounded(stage: Path, reference: Reference) -> tuple[str, ...]:
+    """What the rounded program makes of the golden vectors, where that is not PyTorch's answer.
+
+    By it a file is held to its own numbers wherever the model itself is not known. Of a model with
+    state there is none: its rounded program has come to a state of its own.
+    """
+    from safetensors.numpy import save_file
+
+    faithful = reference.faithful
+    if faithful is None or faithful.program is reference.program or reference.state:
+        return ()
+    names = []
+    for case in golden_cases(faithful.cases, GOLDEN_ROUNDED):
+        path = stage / "golden" / "rounded" / f"{case}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(faithful.expected[case]), path)
+        names.append(path.relative_to(stage).as_posix())
+    return tuple(names)
 
 
 def tools() -> dict[str, str]:

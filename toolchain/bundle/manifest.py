@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ from model_defs.spec import NAME, TensorSpec, check_state, size_names
 from toolchain.bundle import upgrades
 from toolchain.bundle.compute import Compute
 from toolchain.bundle.files import MANIFEST, check_inside
-from toolchain.bundle.parity_report import ParityReport, ParityRow
+from toolchain.bundle.parity_report import ConstantsReport, ParityReport, ParityRow, Question
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.bundle.reading import (
     DataFile,
@@ -39,7 +39,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 
-SCHEMA = 4
+SCHEMA = 5
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 InsidePath = Annotated[str, AfterValidator(check_inside)]
@@ -80,19 +80,21 @@ class RecipeEntry(StrictModel):
 
 
 class ProofEntry(StrictModel):
-    """How the artifact was compared with PyTorch when it was built."""
+    """How the artifact was compared with PyTorch when it was built: `questions` were asked."""
 
     ok: bool
     required: tuple[str, ...]
+    questions: tuple[Question, ...]
+    constants: ConstantsReport | None
     rows: tuple[ParityRow, ...]
 
     @classmethod
     def of(cls, report: ParityReport) -> ProofEntry:
-        return cls(ok=report.ok, required=report.required, rows=report.rows)
+        return cls(ok=report.ok, **{f.name: getattr(report, f.name) for f in fields(report)})
 
     @property
     def report(self) -> ParityReport:
-        return ParityReport(self.rows, self.required)
+        return ParityReport(self.rows, self.required, self.questions, self.constants)
 
     @model_validator(mode="after")
     def _is_so(self) -> ProofEntry:
@@ -115,10 +117,11 @@ class Contents(StrictModel):
     The `path` of the artifact is its name in the bundle. `compute` is where Core ML may compute,
     which its loading code sets; bundles of other formats have none. `state` names the inputs that
     are memory, by the output of the last call that each is fed with, zeros at first. `golden_at`
-    are golden vectors of further sizes, by the names of these.
+    are golden vectors of further sizes, by the names of these; `golden_rounded` what the rounded
+    program makes of some of `golden`, by their file's name, where it is another than the model.
     """
 
-    version: Literal[4] = Field(default=4, alias="schema")
+    version: Literal[5] = Field(default=5, alias="schema")
     model: ModelEntry
     target: Name
     recipe: RecipeEntry
@@ -130,6 +133,7 @@ class Contents(StrictModel):
     parity: ProofEntry
     golden: tuple[InsidePath, ...]
     golden_at: Mapping[str, tuple[InsidePath, ...]] = {}
+    golden_rounded: tuple[InsidePath, ...] = ()
     tools: Mapping[str, str]
     compute: Compute | None = Field(default=None, exclude_if=lambda value: value is None)
 
@@ -218,7 +222,8 @@ class Manifest(Contents):
 
     @model_validator(mode="after")
     def _lists_its_files(self) -> Manifest:
-        every = (*self.golden, *(name for names in self.golden_at.values() for name in names))
+        at = (name for names in self.golden_at.values() for name in names)
+        every = (*self.golden, *at, *self.golden_rounded)
         left = [name for name in every if name not in self.files]
         if left:
             raise ValueError(f"golden: {left[0]} is none of its files")
@@ -252,6 +257,7 @@ class Manifest(Contents):
             "outputs": outputs_of(entry, self.outputs),
             "artifact": self.artifact.at(size),
             "golden": self.golden_at.get(size, ()),
+            "golden_rounded": (),
         }
         return self.model_copy(update=seen)
 

@@ -21,6 +21,8 @@ BY_BYTES = ("disk", "wire", "disk_growth", "wire_growth", "overhead", "duplicate
 BY_TIME = ("latency", "latency_ratio")
 CAUSES: dict[str, Cause] = {"passed": "", "failed": "differs", "skipped": "not-run"}
 """By the verdict of parity."""
+PARITY = {"accurate": "parity", "faithful": "faithfulness", "unrounded": "conversion"}
+"""What the check of a question is called."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def of_parity(outcome: Outcome) -> Iterator[Check]:
         known = row.error is not None and row.tolerance is not None
         yield Check(
             name,
-            f"parity of {line.output} on {line.backend}",
+            f"{PARITY[line.question]} of {line.output} on {line.backend}",
             "parity",
             "failed" if line.verdict == "failed" else "passed" if known else "skipped",
             after=f"{row.error:.1e}" if known else "",
@@ -105,6 +107,9 @@ def of_parity(outcome: Outcome) -> Iterator[Check]:
             share=(row.error or 0) / (row.tolerance or 1) if known else None,
             required=False,
         )
+    for fault in outcome.report.constants.faults if outcome.report.constants else ():
+        what, where = fault.sentence, f"layer {fault.layer}"
+        yield Check(name, "constants", "parity", "failed", cause="differs", why=what, layer=where)
     for problem in outcome.report.absences:
         yield Check(name, "parity", "parity", "failed", cause="not-run", why=problem)
 

@@ -12,6 +12,7 @@ from converters import backends
 from converters.reference import ReferenceRunner
 from model_defs.errors import MlshipError
 from model_defs.spec import TensorSpec
+from toolchain.bundle.parity_report import Question
 from toolchain.parity import compare
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def of_passes(
     for step in passes:
         after = step(program)
         results = ReferenceRunner(after).run(inputs)
-        stage = _stage(f"pass {step.name}", program.spec.outputs, outputs, results, step.exact)
+        asked: Question = "faithful" if step.exact else "accurate"
+        stage = _stage(f"pass {step.name}", program.spec.outputs, outputs, results, asked)
         if stage.parted:
             stage = replace(stage, layer=first_module(program, after, inputs))
         found.append(stage)
@@ -62,7 +64,7 @@ def of_export(guide: Guide, program: Program) -> list[Stage]:
     """The ONNX graph, as ONNX Runtime computes it."""
     want = ReferenceRunner(program).run(guide.inputs)
     got = {spec.name: guide.onnx_values[spec.name] for spec in program.spec.outputs}
-    return [_stage("export to ONNX", program.spec.outputs, want, got, exact=True)]
+    return [_stage("export to ONNX", program.spec.outputs, want, got, "faithful")]
 
 
 def of_backends(
@@ -81,18 +83,20 @@ def of_backends(
             got = runner.run(inputs)
         finally:
             runner.close()
-        exact = subject.exact
-        found.append(_stage(f"file on {name}", subject.bundle.outputs, want, got, exact))
+        precise = backends.find(name).in_float32(subject.artifact.precision)
+        asked: Question = "faithful" if precise else "accurate"
+        found.append(_stage(f"file on {name}", subject.bundle.outputs, want, got, asked))
     return found
 
 
 def _stage(
-    name: str, outputs: Sequence[TensorSpec], want: Tensors, got: Tensors, exact: bool
+    name: str, outputs: Sequence[TensorSpec], want: Tensors, got: Tensors, asked: Question
 ) -> Stage:
     """The output that is nearest to its tolerance, or farthest beyond."""
     found = []
     for spec in outputs:
-        row = compare.compare(name, "", spec, want[spec.name], got, exact=exact)
+        tolerance = compare.tolerance_of(spec, want[spec.name], asked)
+        row = compare.compare(name, "", spec, want[spec.name], got, tolerance)
         note = row.note if row.error is None else ""
         error = np.nan if row.error is None else row.error
         found.append(Stage(name, spec.name, error, row.tolerance or 0.0, note))

@@ -6,24 +6,30 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from converters.api import Runner, Tensors
+from converters.api import RoundsNumbers, Runner, Tensors
 from model_defs.errors import BackendUnavailable, MlshipError
 from model_defs.spec import TensorSpec
-from toolchain.bundle.parity_report import ParityRow, Verdict
+from toolchain.bundle.parity_report import ParityRow, Question, Verdict
+from toolchain.parity.reference import Reference
 from toolchain.parity.steps import LaterStep, Past
 
-EXACT = 1e-4
-"""What float32 may differ by between two runtimes, as a share of the output's range."""
-ROUNDING = 16 * 2.0**-23
-"""... and as a share of its largest number: steps of float32, which a nearly flat output is off by
-whatever its range."""
-
-
-Roundings = Callable[[Tensors, Tensors], Mapping[str, np.ndarray]]
-"""How far rounding moves each number of outputs on inputs; given PyTorch's answer, too."""
+ULPS = 32 * 2.0**-23
+"""What float32 may differ by whatever a net does, as a share of an output's largest number."""
+KERNELS = 32.0
+"""How many times what rounding to float32 moves PyTorch's own answer a runtime may be off by: its
+kernels sum in another order, and take polynomials for exp. Up to 8 were seen."""
+HALVES = 4.0
+"""The same of numbers that a file rounds to float16 again: by how much is known."""
+COARSE = 1e-4
+"""A net's own rounding from which on it is said, as a share of an output's largest number."""
+LABELS = 1e-4
+"""The share of labels that rounding moves anywhere."""
+TWICE = 2.0
+"""Another rounding may move so many times the labels that one draw of it moves."""
 
 Seen = Callable[[ParityRow, Tensors, Tensors, Tensors], ParityRow]
 """Given a row, the inputs, PyTorch's outputs and the backend's, adds to the row."""
@@ -31,65 +37,149 @@ Seen = Callable[[ParityRow, Tensors, Tensors, Tensors], ParityRow]
 
 def check(
     runner: Runner,
-    outputs: Sequence[TensorSpec],
-    cases: Mapping[str, Tensors],
-    expected: Mapping[str, Tensors],
+    references: Sequence[Reference],
     *,
-    exact: bool,
-    roundings: Roundings = lambda inputs, own: {},
     seen: Seen = lambda row, inputs, want, got: row,
-    state: Mapping[str, str] | None = None,
     again: bool = True,
 ) -> tuple[ParityRow, ...]:
-    """Run every case and compare every output; errors of the backend are failed rows.
+    """Run every case and compare every output with each reference; a backend's errors are rows.
 
-    `exact` holds outputs to float32 rounding (`EXACT`) instead of to their tolerance. `seen`
-    is shown every comparison that was made, and may add metrics and hints. Where an output is off
-    by too much, `roundings` says whether PyTorch's own is (`_beside_noise`). With `state`, each
-    step of a sequence is fed with what the backend itself put out at the last; `again` lets it run
-    once more where that fails, to say why.
+    Each case runs once for all references that have it; rows say which question they answer.
+    `seen` is shown every comparison that was made, and may add metrics and hints. Where an output
+    is off by too much, it is asked how far rounding moves PyTorch's own (`_beside_noise`,
+    `_beside_rounding`). With a reference's `state`, each step of a sequence is fed with what the
+    backend itself put out at the last; `again` lets it run once more where that fails, to say why.
     """
     rows: list[ParityRow] = []
-    past, told = Past(state or {}), set[str]()
-    for case, right in cases.items():
+    for group in _alike(references):
+        rows += _check(runner, group, seen, again)
+    return tuple(rows)
+
+
+def _alike(references: Sequence[Reference]) -> list[list[Reference]]:
+    """The references that are of the very same cases, and fed alike, together."""
+    groups: dict[tuple[int, bool], list[Reference]] = {}
+    for one in references:
+        groups.setdefault((id(one.cases), bool(one.state)), []).append(one)
+    return list(groups.values())
+
+
+def _check(
+    runner: Runner, references: Sequence[Reference], seen: Seen, again: bool
+) -> list[ParityRow]:
+    rows: list[ParityRow] = []
+    first = references[0]
+    past, told = Past(first.state), set[str]()
+
+    def all_are(case: str, verdict: Verdict, note: str) -> None:
+        past.keep(case, None)
+        for one in references:
+            asked = one.question
+            rows.extend(
+                _row(runner.backend, case, t, verdict, note=note, question=asked)
+                for t in one.outputs
+            )
+
+    for case, right in first.cases.items():
         inputs = past.fed(case, right)
         if inputs is None:
-            past.keep(case, None)
             note = "the step before did not run, so that there is no state to go on from"
-            rows += [_row(runner.backend, case, t, "skipped", note=note) for t in outputs]
+            all_are(case, "skipped", note)
             continue
         try:
             got: Tensors = runner.run(inputs)
         except MlshipError as error:
-            past.keep(case, None)
             verdict: Verdict = "skipped" if isinstance(error, BackendUnavailable) else "failed"
             note = f"{error.what} ({error.where})" if error.where else error.what
-            rows += [_row(runner.backend, case, t, verdict, note=note) for t in outputs]
+            all_are(case, verdict, note)
             continue
         past.keep(case, got)
-        moved = functools.cache(functools.partial(roundings, right, expected[case]))
-        for spec in outputs:
-            want = expected[case]
-            row = compare(runner.backend, case, spec, want[spec.name], got, exact=exact)
-            if spec.is_float:
-                row = _beside_noise(row, spec, got, moved)
-            else:
-                row = _beside_choices(row, want[spec.name], got, moved)
-            if again and inputs is not right and row.verdict == "failed" and spec.name not in told:
-                told.add(spec.name)
-                step = LaterStep(case, state or {}, runner.run, inputs, right, got)
-                passes = functools.partial(_passes, spec, want, exact=exact)
-                row = replace(row, hint=step.why(passes))
-            rows.append(seen(row, inputs, want, got))
+        of_file = functools.cache(functools.partial(_moved, runner, inputs))
+        for one in references:
+            for spec in one.outputs:
+                row = judged(runner.backend, case, spec, one, got, of_file)
+                later = again and inputs is not right and row.verdict == "failed"
+                if later and spec.name not in told:
+                    told.add(spec.name)
+                    step = LaterStep(case, one.state, runner.run, inputs, right, got)
+                    passes = functools.partial(_passes, spec, one.expected[case])
+                    row = replace(row, hint=step.why(passes))
+                rows.append(seen(row, inputs, one.expected[case], got))
+        names = {spec.name for spec in first.outputs}
         rows += [
             ParityRow(runner.backend, case, name, "failed", None, None, note="not in the model")
-            for name in sorted(got.keys() - {spec.name for spec in outputs})
+            for name in sorted(got.keys() - names)
         ]
-    return tuple(rows)
+    return rows
+
+
+def _moved(runner: Runner, inputs: Tensors) -> Mapping[str, np.ndarray]:
+    """What a file's own rounding of the program's code moves; nothing where it holds all."""
+    return runner.moved(inputs) if isinstance(runner, RoundsNumbers) else {}
+
+
+def judged(
+    backend: str,
+    case: str,
+    spec: TensorSpec,
+    reference: Reference,
+    got: Tensors,
+    of_file: Callable[[], Mapping[str, np.ndarray]] = dict,
+) -> ParityRow:
+    """The row of one output of a case, held to a reference.
+
+    `of_file` is asked, where rounding has to explain it, what the file's own has moved.
+    """
+    expected, question = reference.expected[case], reference.question
+    want = expected[spec.name]
+
+    @functools.cache
+    def moved() -> np.ndarray | float:
+        return reference.roundings(case).get(spec.name, 0.0)
+
+    tolerance = tolerance_of(spec, want, question)
+    if question != "accurate" and spec.is_float:
+        tolerance = max(tolerance, ULPS * reference.largest[spec.name])
+    row = replace(compare(backend, case, spec, want, got, tolerance), question=question)
+    if row.verdict != "failed" or row.error is None:
+        return row
+    if not spec.is_float:
+        integers = question != "accurate" and reference.on_grids
+        share = TWICE * float(np.mean(moved())) if integers else 0.0
+        if share > tolerance:
+            row = replace(compare(backend, case, spec, want, got, share), question=question)
+        return _beside_choices(row, want, got, np.asarray(moved()))
+    if question == "accurate":
+        return _beside_noise(row, spec, got, moved)
+    return _beside_rounding(row, spec, want, got, _rounding_of(row, reference, of_file))
+
+
+def _rounding_of(
+    row: ParityRow, reference: Reference, of_file: Callable[[], Mapping[str, np.ndarray]]
+) -> Rounding:
+    """What rounding explains of a row: as little as does, for each next thing takes time."""
+    case, found = row.case, Rounding(0.0, 0.0)
+    for times, ask in (
+        (KERNELS, lambda: reference.roundings(case)),
+        (HALVES, lambda: reference.roundings(case, as_stored=True) if reference.lost else {}),
+        (HALVES, of_file),
+    ):
+        own = float(np.max(ask().get(row.output, 0.0)))
+        found = max(found, Rounding(times * own, own))
+        if (row.error or 0.0) <= found.allowed:
+            break
+    return found
+
+
+class Rounding(NamedTuple):
+    """What an output may be off by, and what rounding was seen to move it by."""
+
+    allowed: float
+    own: float
 
 
 def compare(
-    backend: str, case: str, spec: TensorSpec, want: np.ndarray, outputs: Tensors, *, exact: bool
+    backend: str, case: str, spec: TensorSpec, want: np.ndarray, outputs: Tensors, tolerance: float
 ) -> ParityRow:
     """Judge the output of this spec's name against PyTorch's.
 
@@ -97,7 +187,6 @@ def compare(
     Integers and booleans are labels: their error is the share of them that differ, and each label
     has to be where PyTorch's is (`_lost`).
     """
-    tolerance = tolerance_of(spec, want, exact=exact)
     fault = _fault(spec, want, outputs)
     if fault:
         return _row(backend, case, spec, "failed", tolerance=tolerance, note=fault)
@@ -112,8 +201,9 @@ def compare(
     return _row(backend, case, spec, verdict, error, tolerance, where, note)
 
 
-def _passes(spec: TensorSpec, want: Tensors, outputs: Tensors, *, exact: bool) -> bool:
-    return compare("", "", spec, want[spec.name], outputs, exact=exact).verdict == "passed"
+def _passes(spec: TensorSpec, want: Tensors, outputs: Tensors) -> bool:
+    tolerance = tolerance_of(spec, want[spec.name], "accurate")
+    return compare("", "", spec, want[spec.name], outputs, tolerance).verdict == "passed"
 
 
 FEW = 10
@@ -173,44 +263,61 @@ def _judge(
     return ("failed", constancy) if constancy else ("passed", "")
 
 
+def _is_off(row: ParityRow, got: np.ndarray) -> bool:
+    """Whether a row failed of its numbers alone; a constant is no rounding."""
+    known = row.error is not None and row.tolerance is not None
+    return known and row.error > row.tolerance and not _constant(got)  # type: ignore[operator]
+
+
 def _beside_noise(
-    row: ParityRow,
-    spec: TensorSpec,
-    got: Tensors,
-    moved: Callable[[], Tensors],
+    row: ParityRow, spec: TensorSpec, got: Tensors, moved: Callable[[], np.ndarray | float]
 ) -> ParityRow:
     """A failed row again, where rounding moves PyTorch's own answer as far as the file is from it.
 
-    A norm of a flat picture divides rounding by rounding. What stays within the product's
-    tolerance passes; beyond it, the case proves nothing. A constant is no rounding.
+    A norm of a flat picture divides rounding by rounding: such a case proves nothing.
     """
-    is_off = row.error is not None and row.tolerance is not None and row.error > row.tolerance
-    if row.verdict != "failed" or not is_off or _constant(got[spec.name]):
-        return row
     from converters.doubles import NOISE
 
-    own = float(np.max(moved().get(spec.name, 0.0)))
-    product, error = float(spec.tolerance or 0.0), row.error or 0.0
+    if not _is_off(row, got[spec.name]):
+        return row
+    own, error = float(np.max(moved())), row.error or 0.0
     if not error <= NOISE * own < math.inf:
         return row
     note = f"rounding to float32 moves PyTorch's own answer by {own:.3g}"
-    if error > product:
-        return replace(row, verdict="skipped", note=f"{note}: this case proves nothing")
-    return replace(row, verdict="passed", tolerance=min(product, NOISE * own), note=note)
+    return replace(row, verdict="skipped", note=f"{note}: this case proves nothing")
 
 
-def _beside_choices(
-    row: ParityRow, want: np.ndarray, got: Tensors, moved: Callable[[], Tensors]
+def _beside_rounding(
+    row: ParityRow, spec: TensorSpec, want: np.ndarray, got: Tensors, rounding: Rounding
 ) -> ParityRow:
+    """A failed row again, held to what rounding moves the program's own answer by.
+
+    Where that is much, it is said; where it is more than the product may be off by, the case
+    proves nothing.
+    """
+    tolerance, own = rounding
+    if not (row.tolerance or 0.0) < tolerance < math.inf:
+        return row
+    again = compare(row.backend, row.case, spec, want, got, tolerance)
+    said = f"this net's own rounding is {own:.2g}: smaller errors cannot be seen"
+    coarse = own > COARSE * float(np.abs(want).max())
+    if again.verdict == "passed" and own > float(spec.tolerance or 0.0):
+        again = replace(again, verdict="skipped", note=f"{said}, so that this case proves nothing")
+    elif again.verdict == "passed" and coarse:
+        again = replace(again, note=said)
+    return replace(again, question=row.question)
+
+
+def _beside_choices(row: ParityRow, want: np.ndarray, got: Tensors, moved: np.ndarray) -> ParityRow:
     """A failed row of integers or booleans again, where PyTorch's own are others after rounding.
 
     Which of two equal scores is the first of `topk` is anybody's choice. One number that is off
     where none of PyTorch's moves is a fault.
     """
-    if row.verdict != "failed" or row.error is None:
+    if row.verdict != "failed":
         return row
     differ = got[row.output].astype(np.int64) != want.astype(np.int64)
-    if (differ > moved().get(row.output, np.zeros_like(differ))).any():
+    if (differ > moved).any():
         return row
     note = (
         "rounding, or a choice among equals, changes PyTorch's own answer wherever this is off "
@@ -261,25 +368,19 @@ def _fault(spec: TensorSpec, want: np.ndarray, outputs: Tensors) -> str:
     return ""
 
 
-def tolerance_of(spec: TensorSpec, want: np.ndarray, *, exact: bool) -> float:
-    """The product's tolerance, or float32 rounding over the output's range if that is less.
+def tolerance_of(spec: TensorSpec, want: np.ndarray, question: Question) -> float:
+    """What an output may be off by: as the product says, or else by rounding alone.
 
-    Of an output that is flat but for rounding, it is the rounding of its largest number.
-
-    Of labels, it is a share: float32 rounding moves one in ten thousand.
+    The latter is a few steps of float32 at the output's largest number; `_beside_rounding` says
+    what it is where a net itself rounds by more. Of labels, it is a share.
     """
-    product = float(spec.tolerance or 0.0)
-    if not exact:
-        return product
-    if not spec.is_float:
-        return min(product, EXACT)
-    bounded = spec.low is not None and spec.high is not None
-    span = spec.high - spec.low if bounded else float(np.ptp(want))  # type: ignore[operator]
-    return min(product, max(EXACT * span, _rounding(want))) if span > 0 else product
+    if question == "accurate":
+        return float(spec.tolerance or 0.0)
+    return _rounding(want) if spec.is_float else LABELS
 
 
 def _rounding(want: np.ndarray) -> float:
-    return ROUNDING * float(np.abs(want).max())
+    return ULPS * float(np.abs(want).max())
 
 
 def _row(
@@ -291,5 +392,7 @@ def _row(
     tolerance: float | None = None,
     where: str = "",
     note: str = "",
+    question: Question = "accurate",
 ) -> ParityRow:
-    return ParityRow(backend, case, spec.name, verdict, error, tolerance, where, note)
+    how = (error, tolerance, where, note)
+    return ParityRow(backend, case, spec.name, verdict, *how, question=question)

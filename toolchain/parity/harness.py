@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,24 @@ from converters.api import Runner, Tensors
 from converters.format import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
-from toolchain.bundle.parity_report import ParityReport, ParityRow, Verdict, case_at
+from toolchain.bundle.parity_report import (
+    GOLDEN,
+    ParityReport,
+    ParityRow,
+    Question,
+    Verdict,
+    case_at,
+)
 from toolchain.data.trunks import Cases
-from toolchain.parity import compare, hints, metrics
+from toolchain.parity import compare, constants, hints, metrics
+from toolchain.parity.constants import Compared
 from toolchain.parity.hints import Evidence
+from toolchain.parity.reference import Reference, held_to_rounding
 from toolchain.parity.subject import Subject, golden
 
 PATIENCE, LIMIT = 2.0, 30.0
 """Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
 case may take up to the limit."""
-
-GOLDEN = "golden"
-"""The name under which a bundle's golden vectors are judged."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,9 @@ def _judge(
     say: Say,
 ) -> Outcome:
     """The same of one size."""
+    numbers = _constants(subject)
+    if numbers is not None:
+        subject = replace(subject, reference=subject.reference.of_file(numbers.lost))
     log = _Log(subject, choice.keep)
     rows: list[ParityRow] = [*_check_golden(subject)]
     if any(row.verdict == "failed" for row in rows):
@@ -128,9 +136,12 @@ def _judge(
             most = 2  # one step alone would say nothing of state
         rows += _run(subject, backend, most, log)
     for runner, inputs, expected in recorded:
-        rows += log.check(runner, inputs, expected, exact=subject.exact)
+        known = replace(subject.reference, cases=inputs, expected=expected, state={})
+        rows += log.check(runner, (known,))
     required = choice.must_pass(subject.artifact.format)
-    report = ParityReport(tuple(rows), required + tuple(r.backend for r, _, _ in recorded))
+    named = required + tuple(r.backend for r, _, _ in recorded)
+    about = numbers.report if numbers is not None else None
+    report = ParityReport(tuple(rows), named, _questions(subject, choice), about)
     shown = _shown(subject, choice)
     return Outcome(shown, report, log.examples, log.answers, log.seconds)
 
@@ -151,7 +162,7 @@ def _with(whole: Outcome, size: str, other: Outcome) -> Outcome:
         name: whole.seconds.get(name, 0.0) + other.seconds.get(name, 0.0)
         for name in {**whole.seconds, **other.seconds}
     }
-    report = ParityReport(whole.report.rows + rows, whole.report.required)
+    report = replace(whole.report, rows=whole.report.rows + rows)
     return Outcome(whole.subject, report, examples, answers, seconds)
 
 
@@ -172,6 +183,22 @@ def affordable(backend: Backend, macs: int) -> int:
     return int(seconds <= LIMIT) if backend.slow else max(1, int(PATIENCE / seconds))
 
 
+def _questions(subject: Subject, choice: BackendChoice) -> tuple[Question, ...]:
+    """What the chosen backends can answer; some round by themselves, and say nothing of a file."""
+    precision, found = subject.artifact.precision, choice.backends(subject.artifact.format)
+    precise = any(backend.in_float32(precision) and not backend.slow for backend in found)
+    asked = (one.question for one in subject.reference.each)
+    return tuple(question for question in asked if question == "accurate" or precise)
+
+
+def _constants(subject: Subject) -> Compared | None:
+    """The numbers in the file beside the rounded program's; None where that is not known."""
+    faithful = subject.reference.faithful
+    if faithful is None or faithful.program is None:
+        return None
+    return constants.compare(subject.artifact, faithful.program)
+
+
 def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[ParityRow, ...]:
     """The first `most` cases on a backend; a skipped row for each output where none is run."""
     start = time.perf_counter()
@@ -185,17 +212,11 @@ def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[Pari
         absent = isinstance(error, BackendUnavailable)
         note = f"{error.what} ({error.do})" if error.do else error.what
         return _unrun(subject, backend, "skipped" if absent else "failed", note)
-    inputs = dict(islice(subject.inputs.items(), most))
+    reference = subject.reference.first(most)
+    precise = backend.in_float32(subject.artifact.precision)
     try:
-        exact = subject.exact and not backend.half
-        return log.check(
-            runner,
-            inputs,
-            subject.expected,
-            exact=exact,
-            again=not backend.slow,
-            state=subject.reference.state,
-        )
+        asked = reference.each if precise else (reference,)
+        return log.check(runner, asked, again=not backend.slow)
     finally:
         runner.close()
         log.seconds[backend.name] = time.perf_counter() - start
@@ -224,12 +245,9 @@ class _Log:
     def check(
         self,
         runner: Runner,
-        inputs: Cases,
-        expected: Mapping[str, Tensors],
+        references: Sequence[Reference],
         *,
-        exact: bool,
         again: bool = True,
-        state: Mapping[str, str] | None = None,
     ) -> tuple[ParityRow, ...]:
         """compare.check, with every comparison seen; `again`: hints may run the backend again."""
 
@@ -242,17 +260,10 @@ class _Log:
             self._keep(row, given, want, got)
             return row
 
-        return compare.check(
-            *(runner, self.subject.bundle.outputs, inputs, expected),
-            exact=exact,
-            roundings=self.subject.reference.roundings,
-            seen=seen,
-            state=state,
-            again=again,
-        )
+        return compare.check(runner, references, seen=seen, again=again)
 
     def _measured(self, row: ParityRow, given: Tensors, want: Tensors, got: Tensors) -> ParityRow:
-        if row.error is None:
+        if row.error is None or row.question != "accurate":
             return row
         spec = self._spec(row.output)
         return replace(row, metrics=metrics.measure(spec, given, want[spec.name], got[spec.name]))
@@ -269,7 +280,8 @@ class _Log:
         if (row.backend, row.output) in self._explained:
             return row
         self._explained.add((row.backend, row.output))
-        spec, program = self._spec(row.output), self.subject.reference.program
+        spec = self._spec(row.output)
+        (program,) = (one.program for one in self.subject.reference.of(row.question))
         tolerance = row.tolerance or float(spec.tolerance or 0.0)
         evidence = Evidence(spec, given, want, got, tolerance, run, program)
         return replace(row, hint=hints.explain(evidence))
@@ -317,8 +329,7 @@ def _check_golden(subject: Subject) -> tuple[ParityRow, ...]:
         for case, given in inputs.items()
     }
     runner = _GoldenRunner(inputs, stored)
-    exact = not subject.recipe.integer  # on grids, another machine's PyTorch rounds otherwise
-    rows = compare.check(runner, subject.bundle.outputs, inputs, expected, exact=exact)
+    rows = compare.check(runner, (held_to_rounding(subject.reference, inputs, expected),))
     stale = "the golden vectors are stale: the model has changed since; build the bundle again"
     return tuple(replace(r, hint=stale) if r.verdict == "failed" else r for r in rows)
 

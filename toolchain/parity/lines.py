@@ -1,11 +1,11 @@
-"""The rows of a parity run by backend and output, each with the worst of its cases."""
+"""The rows of a parity run by backend, output and question, with the worst of the cases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from toolchain.bundle.parity_report import ParityRow
+from toolchain.bundle.parity_report import ParityRow, Question
 from toolchain.parity.metrics import FAMILIES
 
 WORST = {metric.name: metric.worst for family in FAMILIES.values() for metric in family}
@@ -13,10 +13,11 @@ WORST = {metric.name: metric.worst for family in FAMILIES.values() for metric in
 
 @dataclass(frozen=True)
 class Line:
-    """All cases of one output on one backend; `worst` is the row that is shown for them."""
+    """All cases of one output on one backend, of one question; `worst` is shown for them."""
 
     backend: str
     output: str
+    question: Question
     rows: tuple[ParityRow, ...]
 
     @property
@@ -58,11 +59,11 @@ def worst_metrics(rows: Iterable[ParityRow]) -> dict[str, float]:
 
 
 def lines(rows: Iterable[ParityRow]) -> list[Line]:
-    """The rows by backend and output, in the order of their first appearance."""
-    grouped: dict[tuple[str, str], list[ParityRow]] = {}
+    """The rows by backend, output and question, in the order of their first appearance."""
+    grouped: dict[tuple[str, str, Question], list[ParityRow]] = {}
     for row in rows:
-        grouped.setdefault((row.backend, row.output), []).append(row)
-    return [Line(b, o, tuple(found)) for (b, o), found in grouped.items()]
+        grouped.setdefault((row.backend, row.output, row.question), []).append(row)
+    return [Line(*key, tuple(found)) for key, found in grouped.items()]
 
 
 def absent(rows: Iterable[ParityRow]) -> dict[str, tuple[str, ...]]:

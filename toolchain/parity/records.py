@@ -19,10 +19,10 @@ from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
 from toolchain.bundle.files import writing
 from toolchain.bundle.manifest import Digest
-from toolchain.bundle.parity_report import case_and_size
+from toolchain.bundle.parity_report import GOLDEN, case_and_size
 from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
 from toolchain.data.trunks import Cases
-from toolchain.parity.harness import GOLDEN, Outcome
+from toolchain.parity.harness import Outcome
 from toolchain.parity.subject import Subject
 
 SCHEMA = 1

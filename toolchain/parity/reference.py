@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from converters.api import Tensors
 from model_defs.errors import RecipeMismatch, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec, size_name
+from toolchain.bundle.parity_report import Question
 from toolchain.data import sequences
 from toolchain.data.trunks import Cases
 
@@ -63,6 +67,13 @@ class Reference:
     `program` is what answers: the model, or what a lossy recipe made of it, which `name` says.
     It is None where only the answers are known. Of a model with `state` the cases are steps of
     sequences, with the state that the program itself has come to.
+
+    `question` says what is held to it (`parity_report.Question`). The `faithful` one beside an
+    accurate one is of the rounded program: what the passes left, which the file has to compute to
+    rounding level. Its steps of sequences are each fed with its own state. `known_roundings` is
+    what rounding was found to move by case and output, where the program itself is not known.
+    `lost` are the numbers of the program that a file does not hold as they are: a converter made
+    them a part of others, which it rounded again.
     """
 
     cases: Cases
@@ -71,16 +82,55 @@ class Reference:
     name: str = "PyTorch"
     program: Program | None = None
     state: Mapping[str, str] = field(default_factory=dict)
+    question: Question = "accurate"
+    faithful: Reference | None = None
+    known_roundings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+
+    @property
+    def each(self) -> tuple[Reference, ...]:
+        """The references of all questions."""
+        return (self,) if self.faithful is None else (self, self.faithful)
+
+    def of(self, *questions: Question) -> tuple[Reference, ...]:
+        """Those of these questions."""
+        return tuple(one for one in self.each if one.question in questions)
 
     @property
     def macs(self) -> int:
         """The program's multiply-adds for one case; 0 where they are not known."""
         return self.expected.macs if isinstance(self.expected, Answers) else 0
 
+    def of_file(self, lost: frozenset[str]) -> Reference:
+        """The same for a file whose constants do not hold these numbers as they are."""
+        if self.faithful is None:
+            return self
+        return replace(self, faithful=replace(self.faithful, lost=lost))
+
+    @property
+    def on_grids(self) -> bool:
+        """Whether the program computes in integers."""
+        from toolchain.quantization.activations import OnGrids
+
+        return self.program is not None and isinstance(self.program.module, OnGrids)
+
+    @cached_property
+    def largest(self) -> Mapping[str, float]:
+        """The largest number of each output of floats, in the first two cases.
+
+        The others are flat pictures, whose outputs may be small; rounding on the way is not.
+        """
+        answers = [self.expected[case] for case in islice(self.cases, 2)]
+        return {
+            one.name: max(float(np.abs(found[one.name]).max(initial=0.0)) for found in answers)
+            for one in self.outputs
+            if one.is_float
+        }
+
     @property
     def emptied(self) -> Reference:
         """The same without its arrays and its program."""
-        return replace(self, cases={}, expected={}, program=None)
+        return replace(self, cases={}, expected={}, program=None, faithful=None)
 
     def only(self, case: str) -> Reference:
         """The same with one case: "" is the first, or of sequences the first that has a past.
@@ -91,10 +141,27 @@ class Reference:
         case = case or next((n for n in names if sequences.parts_of(n)[1] == 2), names[0])
         if case not in self.cases:
             raise UnknownName.among("case", case, names)
+        return self._only({case: self.cases[case]}, case)
+
+    def first(self, most: int) -> Reference:
+        """The same with the first so many cases."""
+        if most >= len(self.cases):
+            return self
+        return self._kept(dict(islice(self.cases.items(), most)))
+
+    def _only(self, cases: Cases, case: str) -> Reference:
         expected = self.expected
         if isinstance(expected, Answers):
             expected = expected.only(case)
-        return replace(self, cases={case: self.cases[case]}, expected=expected)
+        return replace(self._kept(cases), expected=expected)
+
+    def _kept(self, cases: Cases) -> Reference:
+        """The same with some of the cases; the faithful one shares them where it did."""
+        faithful = self.faithful
+        if faithful is not None:
+            same = faithful.cases is self.cases
+            faithful = faithful._kept(cases if same else {c: faithful.cases[c] for c in cases})
+        return replace(self, cases=cases, faithful=faithful)
 
     def answer(self, inputs: Tensors) -> Tensors:
         """What PyTorch makes of other inputs, here and now; only where the program is known."""
@@ -103,18 +170,27 @@ class Reference:
         assert self.program is not None
         return ReferenceRunner(self.program).run(inputs)
 
-    def roundings(self, inputs: Tensors, own: Tensors) -> Tensors:
-        """How far rounding moves each number of the outputs; see `converters.doubles`.
+    def roundings(self, case: str, *, as_stored: bool = False) -> Mapping[str, np.ndarray | float]:
+        """How far rounding moves each number of a case's outputs; see `converters.doubles`.
 
-        `own` is PyTorch's answer. Of none where there is no program, where it computes in integers,
-        and where its code does not run in float64.
+        With `as_stored` what is `lost` is rounded to float16, and not to float32.
+
+        Where the program computes in integers, it is what another
+        rounding of what lies between two codes moves. Of none where there is no program, and where
+        its code does not run in float64.
         """
         from converters.doubles import roundings
-        from toolchain.quantization.activations import OnGrids
+        from toolchain.quantization import tolerance
 
-        if self.program is None or isinstance(self.program.module, OnGrids):
-            return {}
-        return roundings(self.program, inputs, own)
+        inputs, own = self.cases[case], self.expected[case]
+        if self.program is None:
+            return self.known_roundings.get(case, {})
+        if not self.on_grids:
+            half = as_stored and self.program.precision == "float16"
+            lost = self.lost if half else frozenset()
+            return roundings(self.program, inputs, own, lost)
+        other = replace(self, program=tolerance.jittered(self.program)).answer(inputs)
+        return tolerance.moved_numbers(own, other)
 
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
@@ -130,7 +206,7 @@ def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) 
     if recipe.integer:
         other = dict(_answered(tolerance.jittered(shipped), cases)[1])
         outputs = tolerance.widened(outputs, expected, other)
-    return replace(made, expected=expected, outputs=outputs)
+    return _with_faithful(replace(made, expected=expected, outputs=outputs), shipped, cases)
 
 
 def of_build_at(
@@ -154,7 +230,8 @@ def of_build_at(
         jittered = tolerance.jittered(replace(shipped, spec=spec))
         other = dict(_answered(jittered, cases)[1])
         outputs = tolerance.widened(outputs, expected, other)
-    return replace(made, expected=expected, outputs=outputs)
+    made = replace(made, expected=expected, outputs=outputs)
+    return _with_faithful(made, replace(shipped, spec=spec), cases)
 
 
 WORSE = 2.0
@@ -197,7 +274,11 @@ def at(
     outputs = tuple(replace(one, tolerance=tolerances[one.name]) for one in outputs)
     program = replace(default.program, spec=spec)
     given, answers = _answered(program, cases)
-    return replace(default, cases=given, expected=answers, outputs=outputs, program=program)
+    made = replace(default, cases=given, expected=answers, outputs=outputs, program=program)
+    made = replace(made, faithful=None)
+    if default.faithful is None or default.faithful.program is None:
+        return made
+    return _with_faithful(made, replace(default.faithful.program, spec=spec), cases)
 
 
 def of_model(
@@ -209,8 +290,47 @@ def of_model(
     """
     from toolchain.recipes import pipeline
 
-    shipped = pipeline.run(captured, recipe.load()) if recipe.lossy else captured
-    return _made(recipe, captured, shipped, cases, outputs)
+    shipped = pipeline.run(captured, recipe.load())
+    return _with_faithful(_made(recipe, captured, shipped, cases, outputs), shipped, cases)
+
+
+def of_unrounded(made: Reference, captured: Program) -> Reference:
+    """What the conversion of a model before any pass has to compute: the model, to rounding level.
+
+    On the cases of a reference that was made of it; of a model with state, on its steps.
+    """
+    known = made.expected if made.program is captured else Answers(captured, made.cases)
+    outputs = _as_specified(made.outputs, captured)
+    found = replace(made, expected=known, outputs=outputs, program=captured, state={})
+    return replace(found, name="PyTorch", question="unrounded", faithful=None)
+
+
+def held_to_rounding(made: Reference, cases: Cases, expected: Mapping[str, Tensors]) -> Reference:
+    """The reference of answers that were once its own: they may differ by rounding alone."""
+    found = replace(made, cases=cases, expected=expected, state={})
+    return replace(found, question="faithful", faithful=None)
+
+
+def _with_faithful(made: Reference, shipped: Program, cases: Cases) -> Reference:
+    """The same with the reference of the rounded program, which answers on the same cases."""
+    from converters.program_graph import stored
+
+    shipped = stored(shipped)
+    if made.program is shipped:
+        given, answers = made.cases, made.expected
+    else:
+        given, answers = _answered(shipped, cases)
+        if isinstance(made.expected, dict):
+            answers = dict(answers)  # made now, for who waits for it
+    own = replace(made, cases=given, expected=answers, program=shipped, state={})
+    faithful = replace(own, name="the rounded program", question="faithful")
+    return replace(made, faithful=faithful)
+
+
+def _as_specified(outputs: tuple[TensorSpec, ...], captured: Program) -> tuple[TensorSpec, ...]:
+    """The outputs as the model specifies them, without what integers widened."""
+    own = {one.name: one.tolerance for one in captured.spec.outputs}
+    return tuple(replace(one, tolerance=own[one.name]) for one in outputs)
 
 
 def _made(

@@ -71,6 +71,14 @@ def moved(spec: TensorSpec, before: Mapping[str, Tensors], after: Mapping[str, T
     return float(np.mean([np.abs(a.astype(np.float64) - b).mean() for a, b in pairs]))
 
 
+def moved_numbers(own: Tensors, other: Tensors) -> dict[str, np.ndarray]:
+    """How far each number of outputs is from another draw's; of labels, 1 where it is another."""
+    return {
+        name: np.abs(other[name] - array) if array.dtype.kind == "f" else other[name] != array
+        for name, array in own.items()
+    }
+
+
 def notes(before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> tuple[str, ...]:
     """What a manifest says of the outputs whose tolerance was widened."""
     return tuple(

@@ -30,11 +30,6 @@ def may_mix(recipe: Recipe, failed: Collection[str]) -> bool:
     return rounds and not recipe.integer and bool(failed) and recipe.attempt < len(SHARES)
 
 
-def keep_all(recipe: Recipe, program: Program) -> Recipe:
-    """The recipe that keeps every layer in float32: what fails with it, no mixture mends."""
-    return replace(recipe, keep=dict.fromkeys(sensitivity.list_layers(program), ""))
-
-
 def mix(
     recipe: Recipe,
     captured: Program,

@@ -9,7 +9,7 @@ import click
 
 from benchmarks.measure.units import bytes_text
 from toolchain.build.request import Built
-from toolchain.bundle.parity_report import ParityRow
+from toolchain.bundle.parity_report import ParityReport, ParityRow, Question
 from toolchain.parity.lines import lines
 from toolchain.report import terminal
 
@@ -51,14 +51,19 @@ def show_unbuilt(results: Iterable[Built]) -> None:
 
 
 def parity_summary(built: Built) -> str:
-    """`passed on litert, 5 cases, worst 3.1e-05 of 0.01`."""
-    if built.report is None:
+    """`litert: 15 passed; accurate: 1.6e-03 of 1e-02; faithful: 6.0e-08 of 3e-06`."""
+    report = built.report
+    if report is None:
         return "-"
-    counted = {v: sum(row.verdict == v for row in built.report.rows) for v in terminal.MARKS}
+    counted = {v: sum(row.verdict == v for row in report.rows) for v in terminal.MARKS}
     counts = ", ".join(f"{n} {v}" for v, n in counted.items() if n)
-    worst = built.report.worst
-    margin = f", worst {worst.error:.1e} of {worst.tolerance:.0e}" if worst else ""
-    return f"{counts} on {', '.join(built.report.required)}{margin}"
+    margins = (_margin(report, question) for question in report.questions)
+    return "\n".join([f"{counts} on {', '.join(report.required)}", *filter(None, margins)])
+
+
+def _margin(report: ParityReport, question: Question) -> str:
+    worst = report.worst_of(question)
+    return f"{question}, worst {worst.error:.1e} of {worst.tolerance:.0e}" if worst else ""
 
 
 def case_table(rows: Sequence[ParityRow]) -> Table:
@@ -69,13 +74,14 @@ def case_table(rows: Sequence[ParityRow]) -> Table:
         rows = [line.worst for line in lines(rows)]
     right = ("error", "tolerance")
     made = terminal.table(
-        title, "backend", "case", "output", *right, "verdict", "note", right=right
+        *(title, "backend", "case", "output", "question", *right, "verdict", "note"), right=right
     )
     for row in rows:
         made.add_row(
             row.backend,
             row.case,
             row.output,
+            row.question,
             _number(row.error),
             _number(row.tolerance),
             terminal.styled(terminal.MARKS[row.verdict]),

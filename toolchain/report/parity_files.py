@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolchain.bundle.files import writing
+from toolchain.bundle.parity_report import Verdict
 from toolchain.parity.harness import Outcome
 from toolchain.report.junit import JUnitCase, junit
 from toolchain.report.parity_page import page
@@ -34,7 +35,12 @@ def _cases(outcome: Outcome) -> Iterator[JUnitCase]:
     for row in outcome.report.rows:
         failed = "; ".join(filter(None, [f"{row.note} {row.where}".strip(), row.hint]))
         said = {"passed": "", "failed": failed, "skipped": row.note}[row.verdict]
-        group, name = f"{bundle}.{row.backend}", f"{row.output} on {row.case}"
+        group, name = f"{bundle}.{row.backend}", f"{row.output} on {row.case}, {row.question}"
         yield JUnitCase(group, name, row.verdict, said)
+    constants = outcome.report.constants
+    if constants is not None:
+        said = "; ".join(outcome.report.wrong_constants)
+        verdict: Verdict = "failed" if constants.faults else "passed"
+        yield JUnitCase(bundle, "constants are the program's", verdict, said)
     for problem in outcome.report.absences:
         yield JUnitCase(bundle, problem, "failed", problem)

@@ -9,6 +9,7 @@ import click
 
 from converters import backends
 from toolchain.build.judge import ParityRun
+from toolchain.bundle.parity_report import asked_text
 from toolchain.parity.compare import passing
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import Line, absent, lines, ran
@@ -33,10 +34,10 @@ def metric_text(name: str, value: float) -> str:
 
 def parity_table(outcomes: Sequence[Outcome]) -> Table:
     """The table that `mlship parity` prints."""
-    columns = ("bundle", "backend", "output", "cases", "worst case", "error", "tolerance")
+    columns = ("bundle", "backend", "output", "question", "cases", "worst case", "error")
     made = terminal.table(
         "parity with PyTorch",
-        *(*columns, "metrics", "verdict"),
+        *(*columns, "tolerance", "metrics", "verdict"),
         right=("cases", "error", "tolerance"),
     )
     for outcome in outcomes:
@@ -63,6 +64,7 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
     return (
         line.backend,
         line.output,
+        line.question,
         line.passed,
         row.case if line.verdict != "skipped" else "-",
         "-" if row.error is None else f"{row.error:.1e}",
@@ -84,14 +86,17 @@ def failures(outcome: Outcome) -> list[str]:
         where = f" {row.where}" if row.where else ""
         hint = next((f"; {r.hint}" for r in line.rows if r.hint), "")
         found.append(
-            f"{row.backend}: '{row.output}' on '{row.case}'{others}: {row.note}{where}{hint}"
+            f"{row.backend}: {asked_text(row)}'{row.output}' on '{row.case}'{others}: "
+            f"{row.note}{where}{hint}"
         )
     enough: dict[str, float] = {}
     for row in outcome.report.rows:
-        if row.verdict == "failed" and row.error is not None:
+        accurate = row.question == "accurate"
+        if accurate and row.verdict == "failed" and row.error is not None:
             enough[row.output] = max(enough.get(row.output, 0.0), passing(row.error))
     tolerances = [f"'{o}' would have passed everywhere with {t:.3g}" for o, t in enough.items()]
-    return [*found, *outcome.report.absences, *tolerances]
+    wrong = outcome.report.wrong_constants
+    return [*wrong, *found, *outcome.report.absences, *tolerances]
 
 
 def show(parity: ParityRun) -> None:

@@ -1,0 +1,331 @@
+"""Are the numbers in a file those of the program? Compared without running it.
+
+Every parameter that a file stores is found in it by its numbers, whatever layout they are in. A
+constant that no parameter accounts for, while a parameter that looks like it is nowhere in the
+file, is damaged, unless a converter multiplied it with a factor of the program's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from toolchain.bundle.parity_report import ConstantFault, ConstantsReport
+
+if TYPE_CHECKING:
+    from converters.api import Artifact, Program
+    from converters.numbers import StoredConstant
+
+ALIKE = 0.5
+"""The share of numbers that are equal in a constant which was some parameter."""
+HALF = 2.0**-9
+"""What float16 and a product before it may move a number by, as a share of it."""
+TINY = 2.0**-23
+"""... and where float16 has no more digits."""
+PRODUCTS = ("mul", "div")
+"""Operations whose whole numbers are factors."""
+GATES = (3, 4)
+"""Those of a GRU and of an LSTM."""
+SAMPLE = 512
+"""Places that are looked at before all are."""
+IMPLIED = {"hard": 1 / 6, "gelu": 0.5, "silu": 1.0}
+"""Factors of operations, by a part of their names."""
+
+Print = tuple[int, int, int]
+"""How many numbers, and two sums of their bits, which no order changes."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the constants of a file are, and the program's numbers that are not among them.
+
+    A converter has taken those into others: its file rounds a product, not the factors.
+    """
+
+    report: ConstantsReport
+    lost: frozenset[str] = frozenset()
+
+
+def compare(artifact: Artifact, program: Program) -> Compared:
+    """The constants of a file beside the parameters and constants of the program that it is of.
+
+    Raises BadArtifact for a file that is malformed.
+    """
+    from converters.numbers import stored_constants
+
+    return compare_numbers(stored_constants(artifact), numbers_of(program), factors_of(program))
+
+
+def numbers_of(program: Program) -> dict[str, np.ndarray]:
+    """The floating-point parameters and constants that a program's operations read, by name."""
+    from converters.program_graph import captured_of, stored
+
+    captured = captured_of(stored(program))
+    tensors = {
+        str(node.target): captured.constant(node)
+        for node in captured.graph.find_nodes(op="get_attr")
+    }
+    return {
+        name: tensor.detach().contiguous().numpy()
+        for name, tensor in tensors.items()
+        if tensor.dtype.is_floating_point and tensor.numel()
+    }
+
+
+def factors_of(program: Program) -> tuple[float, ...]:
+    """What a program multiplies by that is no parameter: literals, and what operations imply."""
+    from converters.graph.sources import operation_of
+    from converters.program_graph import captured_of
+
+    found: dict[float, None] = {}
+    for node in captured_of(program).operations:
+        operation = operation_of(node)
+        kinds = (int, float) if operation in PRODUCTS else float
+        given = (one for one in (*node.args, *node.kwargs.values()) if isinstance(one, kinds))
+        literals = [float(one) for one in given]
+        literals += [one for name, one in IMPLIED.items() if name in operation]
+        if operation == "scaled_dot_product_attention":
+            literals.append(node.all_input_nodes[0].meta["val"].shape[-1] ** -0.5)
+        found.update(dict.fromkeys([f for one in literals for f in (one, 1 / one if one else 1.0)]))
+    return (*found, *(one**0.5 for one in found if one > 0))
+
+
+def compare_numbers(
+    constants: Iterable[StoredConstant],
+    own: Mapping[str, np.ndarray],
+    factors: tuple[float, ...] = (),
+) -> Compared:
+    """The same of constants and of a program's numbers, by name, and its own factors."""
+    named: dict[Print, list[str]] = defaultdict(list)
+    for name, array in own.items():
+        named[fingerprint(array)].append(name)
+    found, total, equal = set[str](), 0, 0
+    others: list[StoredConstant] = []
+    faults: list[ConstantFault] = []
+    for constant in constants:
+        total += constant.array.size
+        names = named.get(fingerprint(constant.array), [])
+        if not names:
+            others.append(constant)
+            continue
+        found.update(names)
+        if any(is_laid_out(constant.array, own[name]) for name in names):
+            equal += constant.array.size
+        else:
+            what = "its numbers are in another order"
+            faults.append(ConstantFault(constant.name, layer_of(names[0]), what))
+    lost = {name: array for name, array in own.items() if name not in found}
+    folded = 0
+    for constant, name, fault in _explained(others, _Lost(lost, factors)):
+        if fault:
+            faults.append(ConstantFault(constant.name, layer_of(name), fault))
+        else:
+            folded += constant.array.size
+    return Compared(ConstantsReport(total, equal, folded, tuple(faults)), frozenset(lost))
+
+
+def layer_of(name: str) -> str:
+    """The module of a parameter; a constant of no module is its own."""
+    return name.rpartition(".")[0] or name
+
+
+def fingerprint(array: np.ndarray) -> Print:
+    """What two arrays of the same numbers have in common, whatever order they are in."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).ravel().astype(np.uint64)
+    return array.size, int(bits.sum()), int((bits * bits).sum())
+
+
+def is_laid_out(stored: np.ndarray, own: np.ndarray) -> bool:
+    """Whether these are the very numbers in their places, in some order of the axes.
+
+    Or of an axis's parts: channels for a pixel shuffle of another layout, the gates of an LSTM.
+    """
+    found = list(layouts(own, stored.shape))
+    if any(np.array_equal(stored, one) for one in found):
+        return True
+    return any(np.array_equal(stored, other) for one in found for other in _reordered(one, stored))
+
+
+def _reordered(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
+    """The numbers with the channels of one axis in the orders that converters put them in."""
+    for axis, size in enumerate(own.shape):
+        if size > 1 and _same_channels(own, stored, axis):
+            yield from (own.take(order, axis) for order in _orders(size))
+
+
+def _same_channels(own: np.ndarray, stored: np.ndarray, axis: int) -> bool:
+    """Whether both have the same channels along an axis, whatever their order."""
+    return sorted(map(fingerprint, np.moveaxis(own, axis, 0))) == sorted(
+        map(fingerprint, np.moveaxis(stored, axis, 0))
+    )
+
+
+def _orders(size: int) -> Iterator[np.ndarray]:
+    places = np.arange(size)
+    for parts in (n for n in range(2, size) if size % n == 0):  # (C, r * r) or (r * r, C)
+        yield places.reshape(parts, -1).T.ravel()
+    for gates in GATES:
+        if size % gates == 0:
+            blocks = places.reshape(gates, -1)
+            yield from (blocks[[*order]].ravel() for order in itertools.permutations(range(gates)))
+
+
+def layouts(own: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The numbers with their axes in each order that gives this shape, but for axes of one.
+
+    And as they lie where no order does: a converter may have merged axes, or split one.
+    """
+    wanted = tuple(n for n in shape if n != 1)
+    bare = own.reshape([n for n in own.shape if n != 1])
+    fits = False
+    if bare.ndim == len(wanted):
+        for axes in itertools.permutations(range(bare.ndim)):
+            if tuple(bare.shape[a] for a in axes) == wanted:
+                fits = True
+                yield bare.transpose(axes).reshape(shape)
+    if not fits and own.size == int(np.prod(shape)):
+        for axes in itertools.permutations(range(own.ndim)) if own.ndim <= 5 else ():
+            yield own.transpose(axes).reshape(shape)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """The parameters that a file does not hold as they are, and the factors that a net knows."""
+
+    arrays: Mapping[str, np.ndarray]
+    factors: tuple[float, ...]
+
+    def has_factors(self, found: np.ndarray) -> bool:
+        """Whether these factors, one of each channel, are a parameter's times one known number."""
+        rest = (array.ravel() for array in self.arrays.values() if array.size == found.size)
+        return any(self._is_times(found, own) for own in rest)
+
+    def _is_times(self, found: np.ndarray, own: np.ndarray) -> bool:
+        at = int(np.abs(own).argmax())
+        if not own[at]:
+            return False
+        factor = float(found[at] / own[at])
+        return self.knows(factor) and _is_near(found, own * np.float32(factor))
+
+    def knows(self, factor: float) -> bool:
+        """Whether a factor for all of a parameter is 1, or a product of two that the net has."""
+        single = (1.0, *self.factors)
+        return any(abs(factor - a * b) <= HALF * abs(a * b) for a in single for b in single)
+
+
+def _explained(
+    others: Sequence[StoredConstant], lost: _Lost
+) -> Iterator[tuple[StoredConstant, str, str]]:
+    """Constants that some lost parameter looks like: which, and what is wrong; "" is folded."""
+    left = dict(lost.arrays)
+    for constant in sorted(others, key=lambda one: -one.array.size):
+        same = {name: own for name, own in left.items() if own.size == constant.array.size}
+        found = _as_damaged(constant, same) or _as_folded(constant, same, lost)
+        if constant.array.size > 1 and found is not None:
+            left.pop(found[0])
+            yield constant, *found
+
+
+def _as_damaged(constant: StoredConstant, same: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
+    """The parameter most of whose numbers a constant still has, and which it has not."""
+    shares = {name: _share_of_equal(constant.array, own) for name, own in same.items()}
+    name = max(shares, key=lambda one: shares[one], default="")
+    return (name, _differing(constant.array, same[name])) if shares.get(name, 0) >= ALIKE else None
+
+
+def _as_folded(
+    constant: StoredConstant, same: Mapping[str, np.ndarray], lost: _Lost
+) -> tuple[str, str] | None:
+    """The parameter that a constant is a multiple of, and what is wrong with the factors.
+
+    A converter multiplies a matrix by the norm's scale before it, say, channel by channel.
+    """
+    stored = constant.array
+    if not stored.any():
+        matrices = [name for name, own in same.items() if own.ndim > 1 and stored.ndim > 1]
+        return (matrices[0], "all of its numbers are 0") if matrices else None
+    for name, own in same.items():
+        for right in layouts(own, stored.shape):
+            factors = _factors(stored, right)
+            if factors is None:
+                continue
+            single = [float(one.flat[0]) for one in factors if one.size == 1]
+            known = all(lost.has_factors(one.ravel()) for one in factors if one.size > 1)
+            if known and all(map(lost.knows, single)):
+                return name, ""
+            if len(single) == len(factors):
+                return name, f"its numbers are the program's times {np.prod(single):.6g}"
+    return None
+
+
+def _factors(stored: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, ...] | None:
+    """What a parameter was multiplied with: one number, or one a channel; None where it was not."""
+    top = np.unravel_index(int(np.abs(own).argmax()), own.shape)
+    if not own[top]:
+        return None
+    single = np.float32(stored[top] / own[top])
+    whole = np.full([1] * own.ndim, single)
+    if _is_product(stored, own, whole):
+        return (whole,)
+    along = [axis for axis, size in enumerate(own.shape) if 1 < size < own.size]
+    for axis in along:
+        factors = _along(stored, own, axis)
+        if _is_product(stored, own, factors):
+            return (factors,)
+    return None
+
+
+def _along(stored: np.ndarray, own: np.ndarray, axis: int) -> np.ndarray:
+    """The factor of each channel, where its largest number is."""
+    mine, theirs = (np.moveaxis(one, axis, 0).reshape(own.shape[axis], -1) for one in (own, stored))
+    at = np.abs(mine).argmax(1)
+    rows = np.arange(len(at))
+    below = mine[rows, at]
+    factors = np.divide(theirs[rows, at], below, out=np.zeros_like(below), where=below != 0)
+    return factors.reshape([-1 if a == axis else 1 for a in range(own.ndim)])
+
+
+def _share_of_equal(stored: np.ndarray, own: np.ndarray) -> float:
+    """The share of numbers that are equal in the layout where most are; 0 where few of some are."""
+    some = _some(stored.shape)
+    likely = (
+        one
+        for one in layouts(own, stored.shape)
+        if float((stored[some] == one[some]).mean()) >= ALIKE / 2
+    )
+    return max((float((stored == one).mean()) for one in likely), default=0.0)
+
+
+@functools.lru_cache(16)
+def _some(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Places all over an array of this shape, to ask there first."""
+    count = int(np.prod(shape))
+    at = np.random.default_rng(0).integers(count, size=min(count, SAMPLE))
+    return np.unravel_index(at, shape)
+
+
+def _differing(stored: np.ndarray, own: np.ndarray) -> str:
+    right = max(layouts(own, stored.shape), key=lambda one: int((stored == one).sum()))
+    wrong = ~(stored == right)
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"{int(wrong.sum())} of {stored.size} numbers differ, first at {list(first)}: "
+        f"{stored[first]:.6g}, not {right[first]:.6g}"
+    )
+
+
+def _is_near(stored: np.ndarray, right: np.ndarray) -> bool:
+    return bool((np.abs(stored - right) <= HALF * np.abs(right) + TINY).all())
+
+
+def _is_product(stored: np.ndarray, own: np.ndarray, factors: np.ndarray) -> bool:
+    """Whether it is a parameter times factors, to rounding; asked of a few numbers first."""
+    some = _some(stored.shape)
+    few = _is_near(stored[some], own[some] * np.broadcast_to(factors, own.shape)[some])
+    return few and _is_near(stored, own * factors)
