@@ -200,7 +200,7 @@ class _Answering:
 
 def rows_of(change: Callable[[Tensors], Tensors], state: bool = True) -> list[ParityRow]:
     program = program_of(CELL)
-    made = reference.of_model(recipes.find("fp32"), program, steps_of_cell(), CELL.outputs)
+    made = reference.of_model(recipes.find("fp32"), program, steps_of_cell())
     runner = _Answering(program, change)
     made = replace(made, faithful=None, state=made.state if state else {})
     return [*compare.check(runner, [made])]

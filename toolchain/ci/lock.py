@@ -40,6 +40,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 from toolchain.ci.config import Project
+from toolchain.parity import harness
 
 NAME = "mlship.lock"
 SCHEMA = 2
@@ -197,7 +198,19 @@ def _compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding
             findings.append(LockFinding(name, "bundle", "failed", "locked", one))
         else:
             findings += _parts(name, locked, Locked.of(one))
+            findings.append(_faithful(name, one))
     return findings
+
+
+def _faithful(name: str, bundle: Bundle) -> LockFinding:
+    """Whether a bundle's file, as it runs here, is faithful to the golden vectors beside it."""
+    what = "what the file computes"
+    report = harness.judge_golden(bundle).report
+    if report.failures:
+        return LockFinding(name, what, "failed", "its golden vectors", report.failures[0])
+    if report.absences:
+        return LockFinding(name, what, "skipped", note=report.absences[0])
+    return LockFinding(name, what, "passed")
 
 
 def _parts(name: str, locked: Locked, found: Locked) -> Iterator[LockFinding]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @of_subjects()
 @click.option("--backend", "chosen", multiple=True, metavar="NAME", help="Only these; all if none.")
 @click.option("--cases", "folder", type=Path, help="A folder of pictures of your own.")
-@click.option("--case", default="", metavar="NAME", help="The case to run; the first if none.")
+@click.option("--case", metavar="NAME", help="The case to run; the worst of all if none.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Layers shown.")
 @click.option("--html", type=Path, metavar="FILE", help="Also draw error against depth.")
 @click.option("--node-data", type=Path, metavar="FILE", help="Colours for Model Explorer.")
@@ -29,13 +29,13 @@ def blame(
     wanted: Wanted,
     chosen: tuple[str, ...],
     folder: Path | None,
-    case: str,
+    case: str | None,
     top: int,
     html: Path | None,
     node_data: Path | None,
     as_json: bool,
 ) -> int:
-    """Find the layer and the pass at which BUNDLE parts from PyTorch.
+    """Find the constant, the layer and the pass at which BUNDLE parts from PyTorch.
 
     Each layer is judged alone, on what the backend gave it; the table ranks layers by the error
     that they add, which for a quantised bundle is where the accuracy goes.

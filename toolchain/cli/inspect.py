@@ -13,14 +13,19 @@ from toolchain.cli.command import command, print_json
 @click.argument("bundle", type=Path)
 @click.option("--why", is_flag=True, help="Also what each pass did, and which layer has the bytes.")
 def inspect(bundle: Path, why: bool, as_json: bool) -> int:
-    """Verify BUNDLE's checksums; show what is in it, and how XNNPACK runs a .tflite."""
+    """Verify BUNDLE's checksums and golden vectors; show what is in it, and how XNNPACK runs it.
+
+    The file is run, and held to what it was built to compute: no model is needed for that.
+    """
     from toolchain.bundle.bundle import read
     from toolchain.debug import inspection
-    from toolchain.report import inspect_table
+    from toolchain.report import inspect_table, terminal
 
     found = read(bundle)
+    with terminal.progress() as say:
+        report = inspection.judged(found, say)
     if as_json:
-        print_json(inspection.facts(found))
+        print_json(inspection.facts(found, report))
     else:
-        inspect_table.show(found, why=why)
-    return 0
+        inspect_table.show(found, report, why=why)
+    return 1 if report.failures else 0

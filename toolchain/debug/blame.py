@@ -21,8 +21,10 @@ from converters.format import resolve
 from converters.intermediates.guide import Guide, Observed
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
+from toolchain.bundle.parity_report import ConstantFault, ParityRow
 from toolchain.debug import stages
 from toolchain.debug.stages import Stage
+from toolchain.parity import compare, constants
 from toolchain.parity.subject import Subject
 from toolchain.recipes import pipeline, recipes
 
@@ -104,12 +106,16 @@ class BackendBlame:
 
 @dataclass(frozen=True)
 class Blame:
-    """All backends of one bundle, and PyTorch's stages on the way to its file."""
+    """All backends of one bundle, PyTorch's stages on the way to its file, and its constants.
+
+    `case` is the one that was looked at: the worst of all, unless one was chosen.
+    """
 
     subject: Subject
     case: str
     stages: tuple[Stage, ...]
     backends: tuple[BackendBlame, ...]
+    constants: tuple[ConstantFault, ...] = ()
 
     @property
     def stage(self) -> Stage | None:
@@ -118,8 +124,8 @@ class Blame:
 
     @property
     def exit_code(self) -> int:
-        """1 if a layer or a stage is to blame, 3 if no backend showed its values."""
-        if self.stage is not None or any(b.first for b in self.backends):
+        """1 if a constant, a layer or a stage is to blame, 3 if no backend showed its values."""
+        if self.constants or self.stage is not None or any(b.first for b in self.backends):
             return 1
         return 0 if any(b.layers for b in self.backends) else 3
 
@@ -131,6 +137,7 @@ class Blame:
         return {
             "bundle": str(self.subject.bundle.directory),
             "case": self.case,
+            "constants": [asdict(fault) for fault in self.constants],
             "stage": self.stage.name if self.stage else None,
             "stages": stages,
             "backends": [backend.to_json() for backend in self.backends],
@@ -148,18 +155,21 @@ def blame(
     *,
     say: Say = silent,
 ) -> Blame:
-    """Compare a bundle layer by layer on its first case.
+    """Compare a bundle layer by layer on its worst case, and first of all its constants.
 
     Raises BadBundle where the model behind the bundle is not known, UnknownName for a backend
     that does not show its layers.
     """
     program, names = _program(subject), _watched(subject, chosen)
-    case, inputs = next(iter(subject.inputs.items()))
+    say(subject.name, "looking for the worst case")
+    case = worst_case(subject)
+    inputs = subject.inputs[case]
     found: list[BackendBlame] = []
     with tempfile.TemporaryDirectory(prefix="mlship-blame-") as work:
         say(subject.name, "passes")
         passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
         steps, converted = stages.of_passes(program, passes, inputs)
+        numbers = constants.compare(subject.artifact, converted)
         say(subject.name, "exporting")
         by_onnx = formats.find(subject.artifact.format).source == "onnx"
         guide = Guide(export(converted, Path(work, "converted"), onnx=by_onnx), inputs)
@@ -171,7 +181,31 @@ def blame(
             found.append(layers_of(subject, name, guide, before))
         steps += stages.of_backends(subject, converted, [b.backend for b in found], inputs)
     say(subject.name, "")
-    return Blame(subject, case, tuple(steps), tuple(found))
+    return Blame(subject, case, tuple(steps), tuple(found), numbers.report.faults)
+
+
+def worst_case(subject: Subject) -> str:
+    """The case in which the file is farthest from its rounded program; the first where it fails."""
+    names = [*subject.inputs]
+    if len(names) == 1 or subject.reference.faithful is None or subject.reference.state:
+        return subject.reference.case_of_state()
+    try:
+        runner = formats.open_in_float32(subject.artifact)
+    except MlshipError:
+        return names[0]
+    try:
+        rows = compare.check(runner, subject.reference.of("faithful"), again=False)
+    finally:
+        runner.close()
+    return max(rows, key=_distance).case
+
+
+def _distance(row: ParityRow) -> float:
+    """An error in tolerances; infinite where there is no number."""
+    if row.verdict == "skipped":
+        return 0.0
+    share = np.inf if row.error is None else row.error / (row.tolerance or 1.0)
+    return float(np.inf if np.isnan(share) else share)
 
 
 def _program(subject: Subject) -> Program:

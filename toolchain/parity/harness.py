@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from converters.api import Runner, Tensors
 from converters.format import Backend
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError
+from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.parity_report import (
     GOLDEN,
     ParityReport,
@@ -27,7 +29,7 @@ from toolchain.parity import compare, constants, hints, metrics
 from toolchain.parity.constants import Compared
 from toolchain.parity.hints import Evidence
 from toolchain.parity.reference import Reference, held_to_rounding
-from toolchain.parity.subject import Subject, golden
+from toolchain.parity.subject import Subject, golden, of_golden
 
 PATIENCE, LIMIT = 2.0, 30.0
 """Seconds that a backend, at its pace, may take for the cases of one bundle; a slow one's only
@@ -113,6 +115,17 @@ def judge(
     for size, at in subject.further.items():
         outcome = _with(outcome, size, _judge(at, choice, (), say))
     return outcome
+
+
+def judge_golden(bundle: Bundle, say: Say = silent) -> Outcome:
+    """A bundle held to what it carries itself, on the first backend that computes in float32.
+
+    Its golden vectors say whether the file still computes what it was built to compute.
+    """
+    subject, kind = of_golden(bundle), bundle.artifact.format
+    here = [b for b in backends.of_format(kind) if b.system in ("", sys.platform)]
+    precise = (b.name for b in here if b.in_float32(bundle.artifact.precision))
+    return judge(subject, BackendChoice((next(precise),)), say=say)
 
 
 def _judge(

@@ -137,11 +137,15 @@ class Reference:
 
         Raises UnknownName.
         """
-        names = [*self.cases]
-        case = case or next((n for n in names if sequences.parts_of(n)[1] == 2), names[0])
+        case = case or self.case_of_state()
         if case not in self.cases:
-            raise UnknownName.among("case", case, names)
+            raise UnknownName.among("case", case, [*self.cases])
         return self._only({case: self.cases[case]}, case)
+
+    def case_of_state(self) -> str:
+        """The first case, or of sequences the first that has a past."""
+        names = [*self.cases]
+        return next((n for n in names if sequences.parts_of(n)[1] == 2), names[0])
 
     def first(self, most: int) -> Reference:
         """The same with the first so many cases."""
@@ -281,17 +285,19 @@ def at(
     return _with_faithful(made, replace(default.faithful.program, spec=spec), cases)
 
 
-def of_model(
-    recipe: Recipe, captured: Program, cases: Cases, outputs: tuple[TensorSpec, ...]
-) -> Reference:
-    """The reference of what was built with a recipe, whose outputs say what they may differ by.
+def of_model(recipe: Recipe, captured: Program, cases: Cases) -> Reference:
+    """The reference of what was built with a recipe, from the model alone.
 
-    Answers are made as they are asked for.
+    Answers are made as they are asked for, but of what computes in integers: what its outputs may
+    differ by is found of all of them.
     """
     from toolchain.recipes import pipeline
 
     shipped = pipeline.run(captured, recipe.load())
-    return _with_faithful(_made(recipe, captured, shipped, cases, outputs), shipped, cases)
+    if recipe.integer:
+        return of_build(recipe, captured, shipped, cases)
+    made = _made(recipe, captured, shipped, cases, captured.spec.outputs)
+    return _with_faithful(made, shipped, cases)
 
 
 def of_unrounded(made: Reference, captured: Program) -> Reference:

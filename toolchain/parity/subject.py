@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.api import Artifact, Tensors
 from converters.stepping import with_state
@@ -91,7 +91,7 @@ class Subjects:
         self._trust_pickle = trust_pickle
         self._programs: dict[tuple[str | ModelSpec, bool], Program] = {}
         self._cases: dict[ModelSpec, Cases] = {}
-        self._references: dict[tuple[ModelSpec, bool], Reference] = {}
+        self._references: dict[tuple[ModelSpec, str, bool], Reference] = {}
 
     def of(self, bundle: Bundle, model: str | ModelSpec | None) -> Subject:
         """A bundle with its reference; its `model` where the zoo does not have it.
@@ -99,12 +99,7 @@ class Subjects:
         Raises BadBundle where it is not a bundle of that model.
         """
         if model is None and not self._is_known(bundle):
-            inputs, expected = golden(bundle)
-            why = f"golden vectors: {_unknown(bundle)}"
-            known = Reference(inputs, expected, bundle.outputs, why, state=bundle.state)
-            found = Subject(bundle, known)
-            rest = {size: self.of(bundle.at(size), None) for size in bundle.sizes[1:]}
-            return replace(found, further=rest)
+            return of_golden(bundle, f"golden vectors: {_unknown(bundle)}")
         if model is None or isinstance(model, str):
             (model,) = lookup.expand(model or bundle.name)
         recipe = recipes.of_manifest(bundle.manifest.recipe)
@@ -142,11 +137,11 @@ class Subjects:
 
     def _reference(self, program: Program, recipe: Recipe, bundle: Bundle) -> Reference:
         """Kept, but of one model at a time, for the arrays are large; a lossy recipe's is not."""
-        key = program.spec, bool(recipe.pruned)
+        key = program.spec, recipe.key, bool(recipe.pruned)
         if not recipe.lossy and key in self._references:
             return self._references[key]
         inputs = self._inputs(program.spec)
-        made = reference.of_model(recipe, program, inputs, bundle.outputs)
+        made = reference.of_model(recipe, program, inputs)
         made = made if self._case is None else made.only(self._case)
         if not recipe.lossy:
             self._references = {key: made}
@@ -168,6 +163,44 @@ class Subjects:
         base = sequences.parts_of(self._case or names[0])[0]
         one = self._case is not None and base in names
         return trunks.build_cases((base,) if one else names)
+
+
+def of_golden(bundle: Bundle, name: str = "golden vectors") -> Subject:
+    """A bundle with the reference that it carries: it is judged by its own words alone."""
+    inputs, expected = golden(bundle)
+    faithful = _golden_faithful(bundle, inputs, expected)
+    held = (inputs, expected, bundle.outputs, name)
+    known = Reference(*held, state=bundle.state, faithful=faithful)
+    rest = {size: of_golden(bundle.at(size), name) for size in bundle.sizes[1:]}
+    return Subject(bundle, known, further=rest)
+
+
+def _golden_faithful(bundle: Bundle, inputs: Cases, expected: Cases) -> Reference | None:
+    """What the rounded program makes of golden vectors, and what rounding moved when it was built.
+
+    None where the bundle does not say: an older one, one with state, and a further size of one
+    that rounds.
+    """
+    from safetensors.numpy import load_file
+
+    from toolchain.parity.compare import KERNELS
+
+    manifest = bundle.manifest
+    rows = manifest.parity.report.of("faithful")
+    recipe = recipes.of_manifest(manifest.recipe)
+    if not rows or bundle.state:
+        return None
+    rounded = {Path(n).stem: load_file(bundle.directory / n) for n in manifest.golden_rounded}
+    if rounded:
+        inputs, expected = {case: inputs[case] for case in rounded}, rounded
+    elif not (recipe.lossy or recipe.exact):
+        return None
+    moved: dict[str, dict[str, float]] = {}
+    for row in rows:
+        moved.setdefault(row.case, {})[row.output] = (row.tolerance or 0.0) / KERNELS
+    name = "the rounded program"
+    how = Reference(inputs, expected, bundle.outputs, name, question="faithful")
+    return replace(how, known_roundings=moved)
 
 
 def golden(bundle: Bundle) -> tuple[Cases, Cases]:
@@ -208,7 +241,7 @@ def _check_same(bundle: Bundle, program: Program) -> None:
                 do="build the bundle again, or name its model with --model",
             )
         for mine, its in zip(ours, theirs, strict=True):
-            _check_rules(noun, mine, its, bundle)
+            _check_word(noun, mine, its, bundle)
     if dict(bundle.state) != dict(spec.state):
         raise BadBundle(
             f"the bundle says state is {said_state(bundle.state)}, {spec.name} "
@@ -218,15 +251,32 @@ def _check_same(bundle: Bundle, program: Program) -> None:
         )
 
 
-def _check_rules(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle) -> None:
-    """BadBundle where pixels become this tensor, or come from it, by other rules."""
-    rules = (ours.preprocess or ours.postprocess, theirs.preprocess or theirs.postprocess)
-    left, right = (asdict(rule) if rule is not None else {} for rule in rules)
-    for name in left | right:
-        if left.get(name) != right.get(name):
-            raise BadBundle(
-                f"{noun} '{ours.name}': the bundle says {name} is {right.get(name, 'unset')}, "
-                f"the model {left.get(name, 'unset')}",
-                where=str(bundle.directory),
-                do="build the bundle again: an app would feed it wrongly",
-            )
+def _check_word(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle) -> None:
+    """BadBundle, naming each field, where a bundle says otherwise of a tensor than the model.
+
+    Its sizes may be more than the specification's: they were asked for. A file that computes in
+    integers is held to what integers move, which is found again.
+    """
+    skipped = {"sizes"}
+    if recipes.of_manifest(bundle.manifest.recipe).integer:
+        skipped.add("tolerance")
+    left, right = (_flat(asdict(one)) for one in (ours, theirs))
+    said = [
+        f"{name} is {right.get(name, 'unset')!r}, the model {left.get(name, 'unset')!r}"
+        for name in dict.fromkeys([*left, *right])
+        if name not in skipped and left.get(name, "unset") != right.get(name, "unset")
+    ]
+    if said:
+        raise BadBundle(
+            f"{noun} '{ours.name}': the bundle says {'; '.join(said)}",
+            where=str(bundle.directory),
+            do="build the bundle again: an app would feed or read it wrongly",
+        )
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, those of a rule for pixels among them."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        found |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in found.items() if value is not None}

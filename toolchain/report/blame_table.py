@@ -31,7 +31,7 @@ def show(blamed: Sequence[Blame], top: int) -> None:
 def verdict(one: Blame) -> list[str]:
     """What parts first, a sentence for each backend; or that nothing does."""
     name = one.subject.name
-    found = []
+    found = [f"{name}: {fault.sentence}" for fault in one.constants]
     if one.stage is not None:
         layer = f", first in {one.stage.layer}" if one.stage.layer else ""
         found.append(f"{name}: PyTorch and the bundle part at: {one.stage.name}{layer}")

@@ -9,6 +9,7 @@ from benchmarks.measure.units import bytes_text
 from model_defs.spec import TensorSpec, said_state
 from toolchain.bench.size import measure_bundle, stored_bytes
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.parity_report import ParityReport
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.debug.inspection import partitions_of
 from toolchain.report import terminal
@@ -16,12 +17,15 @@ from toolchain.report.build_table import case_table
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 LAYOUTS: dict[tuple[int, ...], str] = {(0, 1, 2, 3): "NCHW", (0, 2, 3, 1): "NHWC"}
 
 
-def show(bundle: Bundle, *, why: bool = False) -> None:
+def show(bundle: Bundle, report: ParityReport, *, why: bool = False) -> None:
     """What it is, its tensors, its files, how it runs, and how it was proved.
+
+    `report` is what came of running it on its golden vectors.
 
     `why` adds what each pass did, and where the bytes are, layer by layer.
     """
@@ -42,10 +46,24 @@ def show(bundle: Bundle, *, why: bool = False) -> None:
     for note in manifest.all_notes:
         rows.add_row("note", note)
     rows.add_row("checksums", f"{len(manifest.files)} files verified")
+    rows.add_row("golden vectors", _golden(report))
     for layer, reason in recipe.keep.items():
         rows.add_row("float32", f"{layer}: {reason}")
     reasons = (_pass_report(recipe.pass_report), _layers(bundle)) if why else ()
     terminal.show(rows, _tensors(bundle), *reasons, case_table(bundle.report.rows))
+
+
+def _golden(report: ParityReport) -> str | Text:
+    """Whether the file still computes what it was built to compute."""
+    if report.failures:
+        return terminal.styled(("\n".join(report.failures), "red"))
+    found = []
+    for question in report.questions:
+        worst = report.worst_of(question)
+        if worst is not None:
+            how = f"{worst.error:.1e} of {worst.tolerance:.1e}"
+            found.append(f"{question} on {worst.backend}, worst {how}")
+    return "; ".join(found) or "; ".join(dict.fromkeys(row.note for row in report.rows))
 
 
 def _sizes(bundle: Bundle) -> str:
