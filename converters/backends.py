@@ -28,3 +28,8 @@ def find(name: str) -> Backend:
     if name not in BACKENDS:
         raise UnknownName.among("backend", name, BACKENDS)
     return BACKENDS[name]
+
+
+def in_float32(name: str, precision: str) -> bool:
+    """Whether a backend computes an artifact of this precision in float32; of no table's it does."""
+    return name not in BACKENDS or BACKENDS[name].in_float32(precision)

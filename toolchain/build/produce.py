@@ -64,7 +64,7 @@ def _prove(artifact: Artifact, reference: Reference) -> Iterator[tuple[str, tupl
     from toolchain.parity import compare
 
     with _opened(formats.open_runner, artifact) as runner:
-        precise = backends.find(runner.backend).in_float32(artifact.precision)
+        precise = backends.in_float32(runner.backend, artifact.precision)
         yield runner.backend, compare.check(runner, reference.each if precise else (reference,))
     if not precise:
         with _opened(formats.open_in_float32, artifact) as runner:
