@@ -31,5 +31,5 @@ def find(name: str) -> Backend:
 
 
 def in_float32(name: str, precision: str) -> bool:
-    """Whether a backend computes an artifact of this precision in float32; of no table's it does."""
+    """Whether a backend computes such an artifact in float32; one of no table does."""
     return name not in BACKENDS or BACKENDS[name].in_float32(precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ import numpy as np
 from converters import formats
 from converters.api import Artifact
 from converters.format import resolve
+from model_defs.errors import BadArtifact
+
+MALFORMED = (OSError, ValueError, TypeError, KeyError, IndexError, struct.error)
+"""What reading a file raises that is not of its format."""
 
 
 @dataclass(frozen=True)
@@ -25,5 +30,8 @@ class StoredConstant:
 
 def stored_constants(artifact: Artifact) -> Iterator[StoredConstant]:
     """The floating-point constants of an artifact, each once; BadArtifact for a malformed file."""
-    found: Iterator[StoredConstant] = resolve(formats.find(artifact.format).numbers)(artifact)
-    return found
+    try:
+        yield from resolve(formats.find(artifact.format).numbers)(artifact)
+    except MALFORMED as error:
+        what = f"its constants cannot be read: {type(error).__name__}: {error}"
+        raise BadArtifact(what, where=str(artifact.path), do="build it again") from error

@@ -26,7 +26,9 @@ from toolchain.build import build, produce, ship
 from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
 from toolchain.bundle.home import cache_home
+from toolchain.bundle.parity_report import ConstantsReport
 from toolchain.cli.main import main
+from toolchain.parity.constants import Compared
 from toolchain.recipes import recipes, targets
 
 TARGETS = ("ios", "android", "web")
@@ -269,6 +271,8 @@ def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "__init__", start)
     monkeypatch.setattr(Worker, "__exit__", lambda *arguments: None)
     monkeypatch.setattr(Worker, "convert", convert)
+    nothing = Compared(ConstantsReport(0, 0))
+    monkeypatch.setattr("toolchain.parity.constants.compare", lambda *arguments: nothing)
 
 
 @pytest.mark.usefixtures("without_converter")

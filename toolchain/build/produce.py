@@ -48,7 +48,8 @@ def prove(artifact: Artifact, prepared: Prepared) -> ParityReport:
 
     required: dict[str, None] = {}
     rows: list[ParityRow] = []
-    numbers = constants.compare(artifact, prepared.program)
+    with _of_our_making(artifact):
+        numbers = constants.compare(artifact, prepared.program)
     for name, reference in prepared.references.items():
         at = artifact.at(name) if name else artifact
         for backend, found in _prove(at, reference.result().of_file(numbers.lost)):
@@ -73,15 +74,22 @@ def _prove(artifact: Artifact, reference: Reference) -> Iterator[tuple[str, tupl
 
 @contextmanager
 def _opened(opener: Callable[[Artifact], Runner], artifact: Artifact) -> Iterator[Runner]:
-    try:
+    with _of_our_making(artifact):
         runner = opener(artifact)
-    except BadArtifact as error:  # of our own making: no input of the user's is to blame
-        what = f"the {artifact.format} converter wrote what does not run: {error.what}"
-        raise ConversionFailed(what, where=error.where, do=error.do) from error
     try:
         yield runner
     finally:
         runner.close()
+
+
+@contextmanager
+def _of_our_making(artifact: Artifact) -> Iterator[None]:
+    """A file that cannot be opened is the converter's fault: no input of the user's is to blame."""
+    try:
+        yield
+    except BadArtifact as error:
+        what = f"the {artifact.format} converter wrote what does not run: {error.what}"
+        raise ConversionFailed(what, where=error.where, do=error.do) from error
 
 
 def prove_unrounded(artifact: Artifact, reference: Reference) -> tuple[ParityRow, ...]:
