@@ -28,7 +28,7 @@ from toolchain.bundle import bundle
 from toolchain.bundle.home import cache_home
 from toolchain.bundle.parity_report import ConstantsReport
 from toolchain.cli.main import main
-from toolchain.parity.constants import Compared
+from toolchain.parity.constants import ComparedConstants
 from toolchain.recipes import recipes, targets
 
 TARGETS = ("ios", "android", "web")
@@ -271,7 +271,7 @@ def without_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "__init__", start)
     monkeypatch.setattr(Worker, "__exit__", lambda *arguments: None)
     monkeypatch.setattr(Worker, "convert", convert)
-    nothing = Compared(ConstantsReport(0, 0))
+    nothing = ComparedConstants(ConstantsReport(0, 0))
     monkeypatch.setattr("toolchain.parity.constants.compare", lambda *arguments: nothing)
 
 

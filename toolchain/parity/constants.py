@@ -42,7 +42,7 @@ Print = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedConstants:
     """What the constants of a file are, and the program's numbers that are not among them.
 
     A converter has taken those into others: its file rounds a product, not the factors.
@@ -52,7 +52,7 @@ class Compared:
     lost: frozenset[str] = frozenset()
 
 
-def compare(artifact: Artifact, program: Program) -> Compared:
+def compare(artifact: Artifact, program: Program) -> ComparedConstants:
     """The constants of a file beside the parameters and constants of the program that it is of.
 
     Raises BadArtifact for a file that is malformed.
@@ -100,7 +100,7 @@ def compare_numbers(
     constants: Iterable[StoredConstant],
     own: Mapping[str, np.ndarray],
     factors: tuple[float, ...] = (),
-) -> Compared:
+) -> ComparedConstants:
     """The same of constants and of a program's numbers, by name, and its own factors."""
     named: dict[Print, list[str]] = defaultdict(list)
     for name, array in own.items():
@@ -127,7 +127,7 @@ def compare_numbers(
             faults.append(ConstantFault(constant.name, layer_of(name), fault))
         else:
             folded += constant.array.size
-    return Compared(ConstantsReport(total, equal, folded, tuple(faults)), frozenset(lost))
+    return ComparedConstants(ConstantsReport(total, equal, folded, tuple(faults)), frozenset(lost))
 
 
 def layer_of(name: str) -> str:

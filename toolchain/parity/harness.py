@@ -26,7 +26,7 @@ from toolchain.bundle.parity_report import (
 )
 from toolchain.data.trunks import Cases
 from toolchain.parity import compare, constants, hints, metrics
-from toolchain.parity.constants import Compared
+from toolchain.parity.constants import ComparedConstants
 from toolchain.parity.hints import Evidence
 from toolchain.parity.reference import Reference, held_to_rounding
 from toolchain.parity.subject import Subject, golden, of_golden
@@ -204,7 +204,7 @@ def _questions(subject: Subject, choice: BackendChoice) -> tuple[Question, ...]:
     return tuple(question for question in asked if question == "accurate" or precise)
 
 
-def _constants(subject: Subject) -> Compared | None:
+def _constants(subject: Subject) -> ComparedConstants | None:
     """The numbers in the file beside the rounded program's; None where that is not known."""
     faithful = subject.reference.faithful
     if faithful is None or faithful.program is None:
