@@ -156,22 +156,22 @@ def judged(
 
 def _rounding_of(
     row: ParityRow, reference: Reference, of_file: Callable[[], Mapping[str, np.ndarray]]
-) -> Rounding:
+) -> OwnRounding:
     """What rounding explains of a row: as little as does, for each next thing takes time."""
-    case, found = row.case, Rounding(0.0, 0.0)
+    case, found = row.case, OwnRounding(0.0, 0.0)
     for times, ask in (
         (KERNELS, lambda: reference.roundings(case)),
         (HALVES, lambda: reference.roundings(case, as_stored=True) if reference.lost else {}),
         (HALVES, of_file),
     ):
         own = float(np.max(ask().get(row.output, 0.0)))
-        found = max(found, Rounding(times * own, own))
+        found = max(found, OwnRounding(times * own, own))
         if (row.error or 0.0) <= found.allowed:
             break
     return found
 
 
-class Rounding(NamedTuple):
+class OwnRounding(NamedTuple):
     """What an output may be off by, and what rounding was seen to move it by."""
 
     allowed: float
@@ -288,7 +288,7 @@ def _beside_noise(
 
 
 def _beside_rounding(
-    row: ParityRow, spec: TensorSpec, want: np.ndarray, got: Tensors, rounding: Rounding
+    row: ParityRow, spec: TensorSpec, want: np.ndarray, got: Tensors, rounding: OwnRounding
 ) -> ParityRow:
     """A failed row again, held to what rounding moves the program's own answer by.
 
