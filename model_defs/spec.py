@@ -60,6 +60,36 @@ class Postprocess:
     colour: Colour = "GRAY"
 
 
+LARGEST_ERROR = "max-abs-error"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of a task: its best value, and whether more is better."""
+
+    best: float
+    more: bool = True
+    worst: float = 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a limit lies between."""
+        return (self.worst, self.best) if self.more else (self.best, self.worst)
+
+    def allows(self, limit: float) -> bool:
+        least, most = self.bounds
+        return least < limit < most
+
+
+METRICS: Mapping[str, Measure] = {
+    **dict.fromkeys(("IoU", "boundary F", "agreement", "mean IoU"), Measure(1.0)),
+    **dict.fromkeys(("delta1", "ordinal", "CC", "crop", "SSIM", "hole SSIM"), Measure(1.0)),
+    **dict.fromkeys(("PSNR", "hole PSNR"), Measure(200.0)),
+    **dict.fromkeys(("AbsRel", "KL"), Measure(0.0, more=False, worst=float("inf"))),
+}
+"""The measures that may judge an output (`toolchain/parity/metrics.py` has their formulas)."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a model, in PyTorch's layout: `shape` is (1, C, H, W).
@@ -73,6 +103,10 @@ class TensorSpec:
     its numbers that may differ, from 0 (none) to below 1, and `low` and `high` of such an input
     are its least and its largest number.
 
+    Where the task's own measure is the better judge, an output names it: `metric="IoU",
+    limit=0.99` (METRICS) is what it has beside PyTorch's at least, or at most where less is
+    better. With a `tolerance` both have to hold, without one the measure alone decides.
+
     `sizes` are the heights and widths that an input may have, `shape`'s own first: one file then
     has an entry for each. Those of several inputs go together, the first with the first.
     """
@@ -84,7 +118,8 @@ class TensorSpec:
     low: float | None = None
     high: float | None = None
     tolerance: float | None = None
-    metric: str = "max-abs-error"
+    metric: str = LARGEST_ERROR
+    limit: float | None = None
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
     dtype: Dtype = "float32"
@@ -118,9 +153,35 @@ class TensorSpec:
                 raise BadSpec(f"tolerance {self.tolerance} is not positive and finite", where=where)
         else:
             self._check_whole(where)
+        self._check_metric(where)
         self._check_preprocess(where)
         if self.sizes:
             self._check_sizes(where)
+
+    @property
+    def measured(self) -> Measure | None:
+        """The measure that judges it; None where its largest error alone does."""
+        return METRICS[self.metric] if self.limit is not None else None
+
+    def _check_metric(self, where: str) -> None:
+        """METRICS names it as it is written there, in whatever case."""
+        known = {name.lower(): name for name in (LARGEST_ERROR, *METRICS)}
+        name = known.get(self.metric.lower())
+        if name is None:
+            raise BadSpec(
+                f"unknown metric '{self.metric}'", where=where, do=f"use {', '.join(METRICS)}"
+            )
+        object.__setattr__(self, "metric", name)
+        if (name == LARGEST_ERROR) == (self.limit is not None):
+            what = "a limit is of a metric" if self.limit is not None else f"{name} has no limit"
+            raise BadSpec(what, where=where, do='say both: metric="IoU", limit=0.99')
+        if self.limit is not None and not METRICS[name].allows(self.limit):
+            least, most = METRICS[name].bounds
+            raise BadSpec(
+                f"limit {self.limit} of {name} says nothing",
+                where=where,
+                do=f"give a number above {least:g} and below {most:g}",
+            )
 
     def _check_whole(self, where: str) -> None:
         """What is said of whole numbers: their bounds, and the share that may differ."""
@@ -272,7 +333,7 @@ class ModelSpec:
         if twice:
             raise BadSpec(f"tensor names used twice: {', '.join(twice)}", where=where)
         for tensor in self.outputs:
-            if tensor.tolerance is None:
+            if tensor.tolerance is None and tensor.limit is None:
                 raise BadSpec(
                     f"output '{tensor.name}' has no tolerance",
                     where=where,

@@ -153,7 +153,7 @@ def test_a_run_goes_on_where_it_was_stopped(
     assert judged == [2]
 
 
-@pytest.mark.parametrize("name", set(run.RECIPES))
+@pytest.mark.parametrize("name", sorted(set(run.RECIPES)))
 def test_the_recipes_of_the_run_leave_files_exact(name: str) -> None:
     """Nothing that a format computes otherwise: codes are numbers of float32."""
     assert not any(step.near for step in recipes.find(name).load())

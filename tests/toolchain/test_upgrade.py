@@ -52,8 +52,8 @@ def manifest_4() -> dict[str, Any]:
     """A manifest as mlship wrote it under schema 4: it asked one question."""
     data = contents().model_dump(mode="json")
     del data["golden_rounded"], data["parity"]["questions"], data["parity"]["constants"]
-    for row in data["parity"]["rows"]:
-        del row["question"]
+    for row in (*data["parity"]["rows"], *data["inputs"], *data["outputs"]):
+        del row["question" if "backend" in row else "limit"]
     return {**data, "schema": 4}
 
 

@@ -27,6 +27,7 @@ def not_of_rounding(report: ParityReport) -> bool:
 
 def mixed(prepared: Prepared, failed: set[str], say: Say) -> Recipe:
     """The recipe with more layers in float32; the same layers where none is left to try."""
+    from toolchain.parity.metrics import used
     from toolchain.recipes.mixed_precision import SHARES, mix
     from toolchain.recipes.sensitivity import Judge
 
@@ -37,7 +38,7 @@ def mixed(prepared: Prepared, failed: set[str], say: Say) -> Recipe:
         recipe,
         prepared.captured,
         prepared.program,
-        Judge(reference.cases, reference.expected),
+        Judge(reference.cases, reference.expected, used),
         failed,
         lambda done, total: say(prepared.name, f"{what}: {done} of {total} weighed"),
     )

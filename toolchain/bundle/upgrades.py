@@ -60,11 +60,14 @@ def _manifest_of_3(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manifest_of_4(data: dict[str, Any]) -> dict[str, Any]:
-    """Only one question was asked, and no constants were compared."""
+    """Only one question was asked, no constants were compared, and no measure judged an output."""
+    both = {
+        side: [{**tensor, "limit": None} for tensor in data[side]] for side in ("inputs", "outputs")
+    }
     parity = data["parity"]
     rows = [{**row, "question": "accurate"} for row in parity["rows"]]
     asked = {"questions": ["accurate"], "constants": None, "rows": rows}
-    return {**data, "schema": 5, "golden_rounded": [], "parity": {**parity, **asked}}
+    return {**data, "schema": 5, **both, "golden_rounded": [], "parity": {**parity, **asked}}
 
 
 MANIFEST: Mapping[int, Upgrade] = {

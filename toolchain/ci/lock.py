@@ -88,9 +88,9 @@ def spec_digest(
 def _said(tensor: TensorSpec) -> dict[str, Any]:
     """A tensor as locks have it: those from before there were other types say no float32.
 
-    And those from before there were sizes say nothing of them.
+    And those from before there were sizes, or limits of measures, say nothing of them.
     """
-    left = {"dtype": tensor.is_float, "sizes": not tensor.sizes}
+    left = {"dtype": tensor.is_float, "sizes": not tensor.sizes, "limit": tensor.limit is None}
     return {key: value for key, value in tensor.to_json().items() if not left.get(key)}
 
 

@@ -14,6 +14,7 @@ from converters.api import RoundsNumbers, Runner, Tensors
 from model_defs.errors import BackendUnavailable, MlshipError
 from model_defs.spec import TensorSpec
 from toolchain.bundle.parity_report import ParityRow, Question, Verdict
+from toolchain.parity.metrics import shortfall
 from toolchain.parity.reference import Reference
 from toolchain.parity.steps import LaterStep, Past
 
@@ -141,6 +142,8 @@ def judged(
     if question != "accurate" and spec.is_float:
         tolerance = max(tolerance, ULPS * reference.largest[spec.name])
     row = replace(compare(backend, case, spec, want, got, tolerance), question=question)
+    if question == "accurate" and spec.measured is not None and row.error is not None:
+        return _by_measure(row, spec, reference.cases[case], want, got)
     if row.verdict != "failed" or row.error is None:
         return row
     if not spec.is_float:
@@ -152,6 +155,21 @@ def judged(
     if question == "accurate":
         return _beside_noise(row, spec, got, moved)
     return _beside_rounding(row, spec, want, got, _rounding_of(row, reference, of_file))
+
+
+def _by_measure(
+    row: ParityRow, spec: TensorSpec, inputs: Tensors, want: np.ndarray, got: Tensors
+) -> ParityRow:
+    """The row judged by the task's own measure, beside its tolerance where it has one."""
+    error, allowed, words = shortfall(spec, inputs, want, got[spec.name])
+    if spec.tolerance is not None and error <= allowed:
+        share = (row.error or 0.0) / spec.tolerance
+        if row.verdict == "failed" or share > error / allowed:
+            return row  # the tolerance is nearer, or missed
+    row = replace(row, error=error, tolerance=allowed)
+    if not error <= allowed:
+        return replace(row, verdict="failed", note=words)
+    return row if row.verdict == "skipped" else replace(row, verdict="passed", note=words)
 
 
 def _rounding_of(
@@ -375,7 +393,8 @@ def tolerance_of(spec: TensorSpec, want: np.ndarray, question: Question) -> floa
     what it is where a net itself rounds by more. Of labels, it is a share.
     """
     if question == "accurate":
-        return float(spec.tolerance or 0.0)
+        measured = spec.tolerance is None and spec.limit is not None
+        return math.inf if measured else float(spec.tolerance or 0.0)
     return _rounding(want) if spec.is_float else LABELS
 
 

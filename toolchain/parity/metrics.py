@@ -1,7 +1,8 @@
 """Measures that fit what an output means: masks, depth, saliency, pictures.
 
-They say how much a difference matters; the verdict is the tolerance's alone. All take `want`
-(PyTorch's) and `got` as (1, C, H, W) float arrays of one shape, and are finite for finite ones.
+They say how much a difference matters; the verdict is the tolerance's, or the one's that the
+specification names (`shortfall`). All take `want` (PyTorch's) and `got` as (1, C, H, W) float
+arrays of one shape, and are finite for finite ones.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from converters.api import Tensors
 from model_defs.spec import TensorSpec
+from toolchain.recipes.sensitivity import of_tolerance
 
 EPSILON = 2.2204e-16
 """MATLAB's eps, which the saliency benchmarks add to avoid dividing by 0."""
@@ -57,6 +59,39 @@ def measure(
     seen = MetricInput(spec, want.astype(np.float64), got.astype(np.float64), inputs)
     values = {metric.name: metric.measure(seen) for metric in FAMILIES[family(spec)]}
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def shortfall(
+    spec: TensorSpec, inputs: Tensors, want: np.ndarray, got: np.ndarray
+) -> tuple[float, float, str]:
+    """How far the measure that a spec names is from its best, how far it may be, and in words.
+
+    Of decibels it is the root mean square error, as a share of the range. Not a number where the
+    measure does not apply to the output.
+    """
+    judge, limit = spec.measured, spec.limit
+    assert judge is not None
+    assert limit is not None
+    metric = next(m for found in FAMILIES.values() for m in found if m.name == spec.metric)
+    value = metric.measure(
+        MetricInput(spec, want.astype(np.float64), got.astype(np.float64), inputs)
+    )
+    if value is None:
+        return float("nan"), float("nan"), f"{spec.metric} does not apply to it"
+    side = "at least" if judge.more else "at most"
+    words = f"{spec.metric} {value:.4g}, {side} {limit:g}"
+    if metric.unit == "dB":
+        return 10 ** (-value / 20), 10 ** (-limit / 20), words
+    return abs(judge.best - value), abs(judge.best - limit), words
+
+
+def used(spec: TensorSpec, inputs: Tensors, got: np.ndarray, want: np.ndarray) -> float:
+    """How much of its tolerance an output uses up, or of what its measure may lose; see `Judge`."""
+    shares = [of_tolerance(spec, inputs, got, want)] if spec.tolerance is not None else []
+    if spec.measured is not None and np.isfinite(got).all():
+        error, allowed, _ = shortfall(spec, inputs, want, got)
+        shares.append(float(error / allowed))
+    return max((s if np.isfinite(s) else np.inf for s in shares), default=np.inf)
 
 
 def family(spec: TensorSpec) -> str:

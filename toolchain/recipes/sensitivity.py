@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from toolchain.passes.base import Pass
     from toolchain.recipes.recipes import Recipe
 
+Share = Callable[["TensorSpec", "Tensors", np.ndarray, np.ndarray], float]
+"""Of an output's specification, the inputs, what was computed, and what PyTorch answers."""
+
 LayerListener = Callable[[int, int], None]
 """Called with (layers measured, layers in all)."""
 
@@ -44,12 +47,25 @@ class LayerSensitivity:
         return asdict(self)
 
 
+def of_tolerance(spec: TensorSpec, inputs: Tensors, got: np.ndarray, want: np.ndarray) -> float:
+    """The largest error in tolerances; of labels, how many differ."""
+    if not spec.is_float:
+        differ = float((got != want).mean())
+        return differ / spec.tolerance if spec.tolerance else np.inf if differ else 0.0
+    share = float(np.abs(got - want).max()) / (spec.tolerance or 1.0)
+    return share if np.isfinite(share) else np.inf
+
+
 @dataclass(frozen=True)
 class Judge:
-    """PyTorch's answers, against which programs with other numbers are held."""
+    """PyTorch's answers, against which programs with other numbers are held.
+
+    `share` says how much of what an output may lose is used up (`parity.metrics.used`).
+    """
 
     cases: Mapping[str, Tensors]
     expected: Mapping[str, Tensors]
+    share: Share = of_tolerance
 
     def worst(self, program: Program) -> tuple[float, str]:
         """The largest error in tolerances, infinite if it is no number, and where it is."""
@@ -59,18 +75,9 @@ class Judge:
         for case, inputs in self.cases.items():
             outputs = runner.run(inputs)
             for spec in program.spec.outputs:
-                share = _share(spec, outputs[spec.name], self.expected[case][spec.name])
+                share = self.share(spec, inputs, outputs[spec.name], self.expected[case][spec.name])
                 found.append((share, f"'{spec.name}', case {case}"))
         return max(found)
-
-
-def _share(spec: TensorSpec, got: np.ndarray, want: np.ndarray) -> float:
-    """How much of an output's tolerance is used up; of labels, how many differ."""
-    if not spec.is_float:
-        differ = float((got != want).mean())
-        return differ / spec.tolerance if spec.tolerance else np.inf if differ else 0.0
-    share = float(np.abs(got - want).max()) / (spec.tolerance or 1.0)
-    return share if np.isfinite(share) else np.inf
 
 
 def list_layers(program: Program) -> tuple[str, ...]:
@@ -156,4 +163,5 @@ def explain(one: LayerSensitivity) -> str:
 def select_cases(judge: Judge, names: Iterable[str]) -> Judge:
     """The same with these cases alone."""
     kept = tuple(names)
-    return Judge({n: judge.cases[n] for n in kept}, {n: judge.expected[n] for n in kept})
+    cases = {n: judge.cases[n] for n in kept}
+    return replace(judge, cases=cases, expected={n: judge.expected[n] for n in kept})

@@ -11,6 +11,7 @@ from model_defs.errors import RecipeMismatch
 from toolchain.data import sequences
 from toolchain.data.trunks import Trunks
 from toolchain.evaluation.score import find_scorer
+from toolchain.parity.metrics import used
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.sensitivity import Judge, LayerSensitivity, measure
 
@@ -32,7 +33,7 @@ def measure_model(
     (name,) = lookup.expand(name)
     spec = lookup.load(name)
     program = capture(spec, recipe.weights_of(spec, weights))
-    judge = Judge(*sequences.unrolled(program, Trunks.of(spec).build_cases()))
+    judge = Judge(*sequences.unrolled(program, Trunks.of(spec).build_cases()), share=used)
     dropped = None
     if scenes:
         scorer = find_scorer(program, scenes)
