@@ -91,9 +91,10 @@ def factors_of(program: Program) -> tuple[float, ...]:
         literals = [float(one) for one in given]
         literals += [one for name, one in IMPLIED.items() if name in operation]
         if operation == "scaled_dot_product_attention":
-            literals.append(node.all_input_nodes[0].meta["val"].shape[-1] ** -0.5)
+            width = node.all_input_nodes[0].meta["val"].shape[-1]
+            literals += [width**-0.5, width**-0.25]  # the latter of queries and keys each
         found.update(dict.fromkeys([f for one in literals for f in (one, 1 / one if one else 1.0)]))
-    return (*found, *(one**0.5 for one in found if one > 0))
+    return tuple(found)
 
 
 def compare_numbers(
@@ -211,7 +212,7 @@ class _Lost:
         if not own[at]:
             return False
         factor = float(found[at] / own[at])
-        return self.knows(factor) and _is_near(found, own * np.float32(factor))
+        return self.knows(factor) and bool(_near(found, own * np.float32(factor)).all())
 
     def knows(self, factor: float) -> bool:
         """Whether a factor for all of a parameter is 1, or a product of two that the net has."""
@@ -252,43 +253,46 @@ def _as_folded(
         return (matrices[0], "all of its numbers are 0") if matrices else None
     for name, own in same.items():
         for right in layouts(own, stored.shape):
-            factors = _factors(stored, right)
-            if factors is None:
-                continue
-            single = [float(one.flat[0]) for one in factors if one.size == 1]
-            known = all(lost.has_factors(one.ravel()) for one in factors if one.size > 1)
-            if known and all(map(lost.knows, single)):
-                return name, ""
-            if len(single) == len(factors):
-                return name, f"its numbers are the program's times {np.prod(single):.6g}"
+            if (what := _as_product(stored, right, lost)) is not None:
+                return name, what
     return None
 
 
-def _factors(stored: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, ...] | None:
-    """What a parameter was multiplied with: one number, or one a channel; None where it was not."""
-    top = np.unravel_index(int(np.abs(own).argmax()), own.shape)
-    if not own[top]:
-        return None
-    single = np.float32(stored[top] / own[top])
-    whole = np.full([1] * own.ndim, single)
-    if _is_product(stored, own, whole):
-        return (whole,)
-    along = [axis for axis, size in enumerate(own.shape) if 1 < size < own.size]
-    for axis in along:
-        factors = _along(stored, own, axis)
-        if _is_product(stored, own, factors):
-            return (factors,)
+def _as_product(stored: np.ndarray, own: np.ndarray, lost: _Lost) -> str | None:
+    """What is wrong with a constant that is a parameter times factors; None where it is none."""
+    for factors in _factors(stored, own):
+        near = _near(stored, own * factors)
+        if float(near.mean()) < ALIKE:
+            continue
+        single = factors.size == 1
+        known = lost.knows(float(factors.flat[0])) if single else lost.has_factors(factors.ravel())
+        if not known and single:
+            return f"its numbers are the program's times {factors.flat[0]:.6g}"
+        if known and not near.all():
+            return _said_of(~near, stored, own * factors)
+        if known:
+            return ""
     return None
 
 
-def _along(stored: np.ndarray, own: np.ndarray, axis: int) -> np.ndarray:
-    """The factor of each channel, where its largest number is."""
-    mine, theirs = (np.moveaxis(one, axis, 0).reshape(own.shape[axis], -1) for one in (own, stored))
-    at = np.abs(mine).argmax(1)
-    rows = np.arange(len(at))
-    below = mine[rows, at]
-    factors = np.divide(theirs[rows, at], below, out=np.zeros_like(below), where=below != 0)
-    return factors.reshape([-1 if a == axis else 1 for a in range(own.ndim)])
+def _factors(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
+    """What a parameter may have been multiplied with: one number, or one for each channel.
+
+    The middle one of many: a few damaged numbers do not move it.
+    """
+    some = _some(stored.shape)
+    if not np.any(own[some]):
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        few = (stored[some] / own[some])[own[some] != 0]
+        single = np.full([1] * own.ndim, np.median(few), np.float32)
+        if float(_near(stored[some], own[some] * np.median(few)).mean()) >= ALIKE / 2:
+            yield single
+        for axis in (axis for axis, size in enumerate(own.shape) if 1 < size < own.size):
+            rest = tuple(a for a in range(own.ndim) if a != axis)
+            ratios = np.where(own != 0, stored / own, np.nan)
+            middle = np.nanmedian(ratios, axis=rest, keepdims=True)
+            yield np.nan_to_num(middle).astype(np.float32)
 
 
 def _share_of_equal(stored: np.ndarray, own: np.ndarray) -> float:
@@ -312,7 +316,10 @@ def _some(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 
 def _differing(stored: np.ndarray, own: np.ndarray) -> str:
     right = max(layouts(own, stored.shape), key=lambda one: int((stored == one).sum()))
-    wrong = ~(stored == right)
+    return _said_of(~(stored == right), stored, right)
+
+
+def _said_of(wrong: np.ndarray, stored: np.ndarray, right: np.ndarray) -> str:
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
     return (
         f"{int(wrong.sum())} of {stored.size} numbers differ, first at {list(first)}: "
@@ -320,12 +327,5 @@ def _differing(stored: np.ndarray, own: np.ndarray) -> str:
     )
 
 
-def _is_near(stored: np.ndarray, right: np.ndarray) -> bool:
-    return bool((np.abs(stored - right) <= HALF * np.abs(right) + TINY).all())
-
-
-def _is_product(stored: np.ndarray, own: np.ndarray, factors: np.ndarray) -> bool:
-    """Whether it is a parameter times factors, to rounding; asked of a few numbers first."""
-    some = _some(stored.shape)
-    few = _is_near(stored[some], own[some] * np.broadcast_to(factors, own.shape)[some])
-    return few and _is_near(stored, own * factors)
+def _near(stored: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(stored - right) <= HALF * np.abs(right) + TINY)
