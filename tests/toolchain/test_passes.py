@@ -222,12 +222,21 @@ class WithoutStatistics(Twice):
     [
         *(Twice, Reused, SharedNorm, SharedWeight, NormFirst, FunctionalConv, Subclass),
         *(WithoutStatistics, WeightReadElsewhere, NormReadElsewhere, ResultReturned, WrittenInto),
-        *(OverTokens, OldWeightNorm),
+        OverTokens,
     ],
 )
 def test_leaves_a_batchnorm_alone(kind: type[nn.Module]) -> None:
     before = program_of(kind())
     assert FoldBatchnorm()(before) is before
+
+
+def test_a_norm_of_weights_is_their_tensor_by_then() -> None:
+    before = program_of(OldWeightNorm())
+    assert [*dict(before.module.conv.named_parameters())] == ["bias", "weight"]
+    after = FoldBatchnorm()(before)
+    assert isinstance(after.module.norm, nn.Identity)
+    x = torch.rand(before.spec.inputs[0].shape)
+    torch.testing.assert_close(after.module(x), before.module(x))
 
 
 def test_rounds_weights_to_what_float16_stores() -> None:

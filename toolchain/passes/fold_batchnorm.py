@@ -109,7 +109,7 @@ def find_foldable_pairs(program: Program) -> list[tuple[str, str]]:
     pairs = [
         (maker, norm)
         for maker, norm in alone
-        # Of an old weight_norm the weight is no parameter: a hook computes it at each call.
+        # A hook or a property of the user's may compute the weight at each call.
         if layer(norm).running_mean is not None and isinstance(layer(maker).weight, nn.Parameter)
     ]
     graph = captured_of(program)
