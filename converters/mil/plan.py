@@ -30,6 +30,10 @@ MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 HALF_UNIT, HALF_LEAST = 2.0**-11, 2.0**-25
 """What rounding to fp16 moves a number by at most: as a share of it, and where it is subnormal."""
 
+HALF_SMALLEST = 2.0**-14
+"""The smallest number of fp16 that has all its digits."""
+FEW_DIGITS = 5
+
 COMPUTED: dict[str, torch.dtype] = {
     "bool": torch.bool,
     "fp16": torch.float32,
@@ -139,10 +143,16 @@ class Scope:
     def _nudged(self, value: Any, declared: Type) -> Any:
         single = isinstance(value, Tensor) and value.numel() == 1
         half = isinstance(declared, TensorType) and declared.dtype == "fp16"
-        if self.nudge is None or not (single and half):
+        if self.nudge is None or not (single and half) or _is_whole(float(value)):
             return value
         sign = torch.randint(2, value.shape, generator=self.nudge) * 2 - 1
         return value + sign * (value.abs() * HALF_UNIT).clamp(min=HALF_LEAST)
+
+
+def _is_whole(number: float) -> bool:
+    """Whether a number of fp16 has so few digits that it was not rounded: -1, 0.25, 6."""
+    digits = abs(math.frexp(number)[0]) * 2**FEW_DIGITS
+    return number == 0 or (abs(number) >= HALF_SMALLEST and digits == int(digits))
 
 
 def as_tensor(array: Any, declared: Type) -> Any:

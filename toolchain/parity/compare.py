@@ -182,7 +182,7 @@ def _rounding_of(
         (HALVES, lambda: reference.roundings(case, as_stored=True) if reference.lost else {}),
         (HALVES, of_file),
     ):
-        own = float(np.max(ask().get(row.output, 0.0)))
+        own = float(np.nan_to_num(np.max(ask().get(row.output, 0.0))))
         found = max(found, OwnRounding(times * own, own))
         if (row.error or 0.0) <= found.allowed:
             break

@@ -108,7 +108,8 @@ def show(parity: ParityRun) -> None:
     for outcome in parity.outcomes:
         subject = outcome.subject
         if subject.reference.name != "PyTorch":
-            click.echo(f"note: {subject.name} was compared with its {subject.reference.name}")
+            own = " It was judged by its own words." if subject.program is None else ""
+            click.echo(f"note: {subject.name} was compared with its {subject.reference.name}.{own}")
         if not outcome.report.rows:
             kind = subject.artifact.format
             known = ", ".join(b.name for b in backends.of_format(kind))
