@@ -12,7 +12,7 @@ from benchmarks.measure.units import bytes_text
 from toolchain.parity.harness import Example, Outcome
 from toolchain.parity.lines import Line, ran
 from toolchain.report import pictures
-from toolchain.report.parity_table import absences, failures, metric_text
+from toolchain.report.parity_table import absences, constants_text, failures, metric_text
 from toolchain.report.pictures import Tile
 from toolchain.report.render import render
 
@@ -44,6 +44,7 @@ def _section(outcome: Outcome) -> dict[str, Any]:
         "facts": _facts(outcome),
         "problems": failures(outcome),
         "lines": ran(outcome.report.rows),
+        "constants": constants_text(outcome.report),
         "absences": absences([outcome]),
         "worst": [_worst(outcome, example) for example in _shown(outcome)],
     }
@@ -91,7 +92,8 @@ def _share(example: Example) -> float:
 def _worst(outcome: Outcome, example: Example) -> tuple[str, list[Tile]]:
     """A title, and as pictures: the inputs, both outputs, what they differ by."""
     row, bundle = example.row, outcome.subject.bundle
-    title = f"{row.output} on {row.backend}, case {row.case}: {row.verdict}"
+    asked = "" if row.question == "accurate" else f", {row.question}"
+    title = f"{row.output} on {row.backend}{asked}, case {row.case}: {row.verdict}"
     inputs = [(spec, np.asarray(example.inputs[spec.name])) for spec in bundle.inputs]
     tiles = [
         Tile(pictures.of_tensor(spec, values), spec.name)

@@ -9,7 +9,7 @@ import click
 
 from converters import backends
 from toolchain.build.judge import ParityRun
-from toolchain.bundle.parity_report import asked_text
+from toolchain.bundle.parity_report import ParityReport, asked_text
 from toolchain.parity.compare import passing
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import Line, absent, lines, ran
@@ -74,6 +74,16 @@ def _cells(line: Line) -> tuple[str | Text, ...]:
     )
 
 
+def constants_text(report: ParityReport) -> str:
+    """`constants: 2,064,048 of 2,064,050 numbers are the program's to the bit`; '' if unknown."""
+    found = report.constants
+    if found is None:
+        return ""
+    folded = f", {found.folded:,} are in products" if found.folded else ""
+    whole = f"{found.equal:,} of {found.numbers:,} numbers"
+    return f"constants: {whole} are the program's to the bit{folded}"
+
+
 def failures(outcome: Outcome) -> list[str]:
     """What failed, a sentence for each backend and output, and what tolerance would have passed."""
     found = []
@@ -114,6 +124,8 @@ def show(parity: ParityRun) -> None:
             kind = subject.artifact.format
             known = ", ".join(b.name for b in backends.of_format(kind))
             click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
+        if said := constants_text(outcome.report):
+            click.echo(f"{subject.name}: {said}")
         for sentence in failures(outcome):
             click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
     show_unbuilt(parity.unbuilt)
