@@ -163,8 +163,12 @@ class Reference:
         """The same with some of the cases; the faithful one shares them where it did."""
         faithful = self.faithful
         if faithful is not None:
-            same = faithful.cases is self.cases
-            faithful = faithful._kept(cases if same else {c: faithful.cases[c] for c in cases})
+            own = faithful.cases
+            if own is self.cases:
+                faithful = faithful._kept(cases)
+            else:  # golden vectors have the rounded program's answers to some alone
+                left = {case: own[case] for case in cases if case in own}
+                faithful = faithful._kept(left or dict(islice(own.items(), 1)))
         return replace(self, cases=cases, faithful=faithful)
 
     def answer(self, inputs: Tensors) -> Tensors:

@@ -275,8 +275,9 @@ def _check_word(noun: str, ours: TensorSpec, theirs: TensorSpec, bundle: Bundle)
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields, those of a rule for pixels among them."""
+    """The fields, those of a rule for pixels among them, by its name where both have one."""
     found: dict[str, Any] = {}
     for name, value in fields.items():
-        found |= value if isinstance(value, dict) else {name: value}
+        for own, one in value.items() if isinstance(value, dict) else ((name, value),):
+            found[f"{own} of {name}" if own in fields and own != name else own] = one
     return {name: value for name, value in found.items() if value is not None}
