@@ -15,13 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from own_models import Two
+from torch import nn
 
 from converters.api import Artifact, Program
 from converters.capture import capture
 from converters.numbers import StoredConstant, stored_constants
 from model_defs import lookup
 from model_defs.errors import BadArtifact
+from model_defs.spec import ModelSpec, TensorSpec
 from tests.toolchain.layer_faults import LAYOUTS
 from toolchain.parity import constants
 from toolchain.parity.constants import compare_numbers
@@ -168,6 +171,39 @@ def test_a_factor_of_the_program_s_own_is_no_fault_and_any_other_is() -> None:
     assert compared([sixth, *rest], own, (1 / 6,)).faults == ()
     (fault,) = compared([sixth, *rest], own).faults
     assert fault.what.startswith("its numbers are the program's times 0.1666")
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_what_a_batchnorm_multiplies_by_is_a_factor_of_the_program_s(spread: float) -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(6)
+            variances = torch.linspace(0.001, 0.001 + spread, 6)
+            self.norm.running_var.copy_(variances)  # type: ignore[operator]
+            nn.init.uniform_(self.norm.weight, 0.5, 2.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(x)
+
+    taken = TensorSpec("x", (1, 6, 4, 4), "features", low=0, high=1)
+    given = TensorSpec("y", (1, 6, 4, 4), "features", tolerance=0.1)
+    program = capture(ModelSpec("normed", lambda: Normed().eval(), (taken,), (given,)))
+    own = constants.numbers_of(program)
+    root = 1 / np.sqrt(own["norm.running_var"] + 1e-5)
+    stored = [StoredConstant("gain", own["norm.weight"] * root)]
+    known = constants.factors_of(program), constants.scales_of(program)
+    report = compare_numbers(stored, own, *known).report
+    assert (report.folded, report.faults) == (6, ())
+    stored[0].array[2] *= np.float32(1.1)
+    (fault,) = compare_numbers(stored, own, *known).report.faults
+    assert fault.layer == "norm"
+    assert fault.what.startswith("1 of 6 numbers differ")
+
+
+def test_a_constant_of_one_number_or_none_is_left_alone() -> None:
+    report = compared([np.float32(3), np.zeros(0, np.float32), np.ones((1, 1), np.float32)], net())
+    assert (report.numbers, report.faults) == (2, ())
 
 
 def orders() -> Iterator[tuple[str, np.ndarray]]:

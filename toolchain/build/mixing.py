@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def failed_cases(built: Iterable[Built]) -> set[str]:
-    """The cases that failed on any target, without the sizes that they failed at."""
-    names = [case for one in built if one.report for case in one.report.failed_cases]
-    return {case_and_size(name)[0] for name in names}
+    """The cases that rounding failed on any target, without the sizes that they failed at."""
+    reports = [one.report for one in built if one.report and one.report.is_program]
+    return {case_and_size(name)[0] for report in reports for name in report.failed_cases}
 
 
 def not_of_rounding(report: ParityReport) -> bool:
     """Whether a file is wrong in another way than that its rounding costs too much."""
-    return not report.ok and not report.failed_cases
+    return not report.ok and not (report.is_program and report.failed_cases)
 
 
 def mixed(prepared: Prepared, failed: set[str], say: Say) -> Recipe:

@@ -160,14 +160,14 @@ class ParityReport:
 
     @property
     def failed_cases(self) -> list[str]:
-        """The cases in which an output is not accurate, each once; none where the file is no copy.
+        """The cases of which an output failed, each once."""
+        return list(dict.fromkeys(row.case for row in self.rows if row.verdict == "failed"))
 
-        What is not faithful, or was not unrounded either, is no matter of rounding.
-        """
+    @property
+    def is_program(self) -> bool:
+        """Whether the file computes its program: then what failed, failed of rounding."""
         failed = [row for row in self.rows if row.verdict == "failed"]
-        if self.wrong_constants or any(row.question != "accurate" for row in failed):
-            return []
-        return list(dict.fromkeys(row.case for row in failed))
+        return not self.wrong_constants and all(row.question == "accurate" for row in failed)
 
     @property
     def worst(self) -> ParityRow | None:

@@ -34,6 +34,8 @@ GATES = (3, 4)
 """Those of a GRU and of an LSTM."""
 SAMPLE = 512
 """Places that are looked at before all are."""
+SMALL = 0.05
+"""Numbers of a BatchNorm that are below it are its epsilon, and not its momentum."""
 IMPLIED = {"hard": 1 / 6, "gelu": 0.5, "silu": 1.0}
 """Factors of operations, by a part of their names."""
 
@@ -59,7 +61,8 @@ def compare(artifact: Artifact, program: Program) -> ComparedConstants:
     """
     from converters.numbers import stored_constants
 
-    return compare_numbers(stored_constants(artifact), numbers_of(program), factors_of(program))
+    known = factors_of(program), scales_of(program)
+    return compare_numbers(stored_constants(artifact), numbers_of(program), *known)
 
 
 def numbers_of(program: Program) -> dict[str, np.ndarray]:
@@ -97,12 +100,35 @@ def factors_of(program: Program) -> tuple[float, ...]:
     return tuple(found)
 
 
+def scales_of(program: Program) -> tuple[np.ndarray, ...]:
+    """What BatchNorms multiply channels by: 1 / sqrt(variance + epsilon), and that by a weight."""
+    from converters.graph.sources import operation_of
+    from converters.program_graph import captured_of
+
+    captured = captured_of(program)
+    found: list[np.ndarray] = []
+    for node in captured.operations:
+        if operation_of(node) != "batch_norm":
+            continue
+        names = {str(read.target): read for read in node.all_input_nodes if read.op == "get_attr"}
+        vectors = {name: captured.constant(read).detach().numpy() for name, read in names.items()}
+        variance = next((v for name, v in vectors.items() if name.endswith("running_var")), None)
+        epsilons = [one for one in node.args if isinstance(one, float) and one < SMALL]
+        if variance is None or not epsilons:
+            continue
+        roots = [1 / np.sqrt(variance + epsilon) for epsilon in epsilons]
+        weights = (v for name, v in vectors.items() if name.endswith("weight"))
+        found += [*roots, *(root * weight for weight in weights for root in roots)]
+    return tuple(found)
+
+
 def compare_numbers(
     constants: Iterable[StoredConstant],
     own: Mapping[str, np.ndarray],
     factors: tuple[float, ...] = (),
+    scales: tuple[np.ndarray, ...] = (),
 ) -> ComparedConstants:
-    """The same of constants and of a program's numbers, by name, and its own factors."""
+    """The same of constants and of a program's numbers, by name, its own factors and scales."""
     named: dict[Print, list[str]] = defaultdict(list)
     for name, array in own.items():
         named[fingerprint(array)].append(name)
@@ -123,7 +149,7 @@ def compare_numbers(
             faults.append(ConstantFault(constant.name, layer_of(names[0]), what))
     lost = {name: array for name, array in own.items() if name not in found}
     folded = 0
-    for constant, name, fault in _explained(others, _Lost(lost, factors)):
+    for constant, name, fault in _explained(others, _Lost(lost, factors, scales)):
         if fault:
             faults.append(ConstantFault(constant.name, layer_of(name), fault))
         else:
@@ -201,18 +227,30 @@ class _Lost:
 
     arrays: Mapping[str, np.ndarray]
     factors: tuple[float, ...]
+    scales: tuple[np.ndarray, ...]
 
-    def has_factors(self, found: np.ndarray) -> bool:
-        """Whether these factors, one of each channel, are a parameter's times one known number."""
-        rest = (array.ravel() for array in self.arrays.values() if array.size == found.size)
-        return any(self._is_times(found, own) for own in rest)
+    def matching(self, found: np.ndarray) -> np.ndarray | None:
+        """What most of these factors, one of each channel, are: a parameter's, or a norm's.
 
-    def _is_times(self, found: np.ndarray, own: np.ndarray) -> bool:
-        at = int(np.abs(own).argmax())
-        if not own[at]:
-            return False
-        factor = float(found[at] / own[at])
-        return self.knows(factor) and bool(_near(found, own * np.float32(factor)).all())
+        Times one number that the net knows. None where they are nobody's.
+        """
+        rest = (one.ravel() for one in (*self.arrays.values(), *self.scales))
+        same = (one for one in rest if one.size == found.size)
+        return next((m for m in (self._times(found, own) for own in same) if m is not None), None)
+
+    def _times(self, found: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+        nonzero = own != 0
+        if not nonzero.any():
+            return None
+        factor = float(np.median(found[nonzero] / own[nonzero]))
+        scaled = own * np.float32(factor)
+        alike = float(_near(found, scaled).mean()) >= ALIKE
+        return scaled if alike and self.knows(factor) else None
+
+    def knows_of(self, factor: float, shape: tuple[int, ...]) -> bool:
+        """Whether one factor is known, or is that of every channel of some axis."""
+        every = (np.full(size, factor, np.float32) for size in shape)
+        return self.knows(factor) or any(self.matching(one) is not None for one in every)
 
     def knows(self, factor: float) -> bool:
         """Whether a factor for all of a parameter is 1, or a product of two that the net has."""
@@ -226,9 +264,11 @@ def _explained(
     """Constants that some lost parameter looks like: which, and what is wrong; "" is folded."""
     left = dict(lost.arrays)
     for constant in sorted(others, key=lambda one: -one.array.size):
+        if constant.array.size < 2:
+            continue
         same = {name: own for name, own in left.items() if own.size == constant.array.size}
         found = _as_damaged(constant, same) or _as_folded(constant, same, lost)
-        if constant.array.size > 1 and found is not None:
+        if found is not None:
             left.pop(found[0])
             yield constant, *found
 
@@ -261,17 +301,17 @@ def _as_folded(
 def _as_product(stored: np.ndarray, own: np.ndarray, lost: _Lost) -> str | None:
     """What is wrong with a constant that is a parameter times factors; None where it is none."""
     for factors in _factors(stored, own):
-        near = _near(stored, own * factors)
-        if float(near.mean()) < ALIKE:
+        right: np.ndarray | None = own * factors
+        if factors.size == 1 and not lost.knows_of(float(factors.flat[0]), own.shape):
+            if _near(stored, own * factors).all():
+                return f"its numbers are the program's times {factors.flat[0]:.6g}"
             continue
-        single = factors.size == 1
-        known = lost.knows(float(factors.flat[0])) if single else lost.has_factors(factors.ravel())
-        if not known and single:
-            return f"its numbers are the program's times {factors.flat[0]:.6g}"
-        if known and not near.all():
-            return _said_of(~near, stored, own * factors)
-        if known:
-            return ""
+        if factors.size > 1:
+            matched = lost.matching(factors.ravel())
+            right = None if matched is None else own * matched.reshape(factors.shape)
+        if right is None or float((near := _near(stored, right)).mean()) < ALIKE:
+            continue
+        return "" if near.all() else _said_of(~near, stored, right)
     return None
 
 
@@ -288,9 +328,10 @@ def _factors(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
         single = np.full([1] * own.ndim, np.median(few), np.float32)
         if float(_near(stored[some], own[some] * np.median(few)).mean()) >= ALIKE / 2:
             yield single
-        for axis in (axis for axis, size in enumerate(own.shape) if 1 < size < own.size):
+        for axis in (axis for axis, size in enumerate(own.shape) if size > 1):
             rest = tuple(a for a in range(own.ndim) if a != axis)
-            ratios = np.where(own != 0, stored / own, np.nan)
+            some_at_all = (own != 0).any(axis=rest, keepdims=True)
+            ratios = np.where(own != 0, stored / own, np.where(some_at_all, np.nan, 0.0))
             middle = np.nanmedian(ratios, axis=rest, keepdims=True)
             yield np.nan_to_num(middle).astype(np.float32)
 

@@ -73,7 +73,8 @@ class Reference:
     rounding level. Its steps of sequences are each fed with its own state. `known_roundings` is
     what rounding was found to move by case and output, where the program itself is not known.
     `lost` are the numbers of the program that a file does not hold as they are: a converter made
-    them a part of others, which it rounded again.
+    them a part of others, which it rounded again. `shipped` is what the passes left, of which the
+    rounded `program` is a graph of one size where it holds more in float16.
     """
 
     cases: Cases
@@ -86,6 +87,7 @@ class Reference:
     faithful: Reference | None = None
     known_roundings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
+    shipped: Program | None = None
 
     @property
     def each(self) -> tuple[Reference, ...]:
@@ -130,7 +132,7 @@ class Reference:
     @property
     def emptied(self) -> Reference:
         """The same without its arrays and its program."""
-        return replace(self, cases={}, expected={}, program=None, faithful=None)
+        return replace(self, cases={}, expected={}, program=None, shipped=None, faithful=None)
 
     def only(self, case: str) -> Reference:
         """The same with one case: "" is the first, or of sequences the first that has a past.
@@ -284,9 +286,9 @@ def at(
     given, answers = _answered(program, cases)
     made = replace(default, cases=given, expected=answers, outputs=outputs, program=program)
     made = replace(made, faithful=None)
-    if default.faithful is None or default.faithful.program is None:
+    if default.faithful is None or default.faithful.shipped is None:
         return made
-    return _with_faithful(made, replace(default.faithful.program, spec=spec), cases)
+    return _with_faithful(made, replace(default.faithful.shipped, spec=spec), cases)
 
 
 def of_model(recipe: Recipe, captured: Program, cases: Cases) -> Reference:
@@ -325,15 +327,15 @@ def _with_faithful(made: Reference, shipped: Program, cases: Cases) -> Reference
     """The same with the reference of the rounded program, which answers on the same cases."""
     from converters.program_graph import stored
 
-    shipped = stored(shipped)
-    if made.program is shipped:
+    program = stored(shipped)
+    if made.program is program:
         given, answers = made.cases, made.expected
     else:
-        given, answers = _answered(shipped, cases)
+        given, answers = _answered(program, cases)
         if isinstance(made.expected, dict):
             answers = dict(answers)  # made now, for who waits for it
-    own = replace(made, cases=given, expected=answers, program=shipped, state={})
-    faithful = replace(own, name="the rounded program", question="faithful")
+    own = replace(made, cases=given, expected=answers, program=program, state={})
+    faithful = replace(own, shipped=shipped, name="the rounded program", question="faithful")
     return replace(made, faithful=faithful)
 
 
