@@ -122,7 +122,8 @@ def test_parity_judges_every_size(built: dict[str, Any]) -> None:
     result = mlship("parity", folder, "--backend", "litert", "--json")
     assert result.exit_code == 0, result.output
     (outcome,) = json.loads(result.stdout)
-    assert [row["case"] for row in outcome["rows"]] == ["photo", "noise", case_at("noise", SIZE)]
+    found = dict.fromkeys(row["case"] for row in outcome["rows"])
+    assert [*found] == ["photo", "noise", case_at("noise", SIZE)]
 
 
 def test_a_record_has_every_size(built: dict[str, Any], tmp_path: Path) -> None:
