@@ -34,10 +34,10 @@ def of_output(**rules: Any) -> Change:
 CHANGES: dict[str, tuple[Change, str]] = {
     "0..255": (of_input(std=[1.0] * 3), "std is (1.0, 1.0, 1.0), the model (255.0, 255.0, 255.0)"),
     "-1..1": (of_input(mean=[127.5] * 3, std=[127.5] * 3), "mean is (127.5"),
-    "BGR": (of_input(colour="BGR"), "colour is BGR, the model RGB"),
-    "nearest": (of_input(filter="nearest"), "filter is nearest, the model bilinear"),
-    "letterbox": (of_input(resize="letterbox"), "resize is letterbox, the model stretch"),
-    "another output range": (of_output(high=0.5), "high is 0.5, the model 1.0"),
+    "BGR": (of_input(colour="BGR"), "colour is 'BGR', the model 'RGB'"),
+    "nearest": (of_input(filter="nearest"), "filter is 'nearest', the model 'bilinear'"),
+    "letterbox": (of_input(resize="letterbox"), "resize is 'letterbox', the model 'stretch'"),
+    "another output range": (of_output(high=0.5), "high of postprocess is 0.5, the model 1.0"),
 }
 
 

@@ -12,6 +12,7 @@ from benchmarks.measure.timing.runtime import Runtime
 from converters.api import Artifact, Export, Port, Tensors
 from converters.contents import Item, tensor_item
 from converters.format import Backend, Format
+from converters.numbers import StoredConstant
 
 
 def convert(export: Export, directory: Path) -> Artifact:
@@ -57,6 +58,16 @@ def read(path: Path) -> Iterator[Item]:
         yield tensor_item(name, array, str(array.dtype), array.shape)
 
 
+def numbers(artifact: Artifact) -> Iterator[StoredConstant]:
+    """The floating-point initializers; those beside the file are not the artifact's."""
+    import onnx
+    from onnx import numpy_helper
+
+    for stored in onnx.load(artifact.path, load_external_data=False).graph.initializer:
+        if stored.data_type == onnx.TensorProto.FLOAT and not stored.external_data:
+            yield StoredConstant(stored.name, numpy_helper.to_array(stored))
+
+
 RUNTIMES = (
     Runtime(
         "toy-1",
@@ -77,6 +88,7 @@ TOY = Format(
     convert="toy_format:convert",
     open_runner="toy_format:ToyRunner",
     contents="toy_format:read",
+    numbers="toy_format:numbers",
     backends=(Backend("toy-onnxruntime", "ONNX Runtime", "toy_format:ToyRunner", 20),),
     runtimes="toy_format:RUNTIMES",
     packings=("gzip",),
