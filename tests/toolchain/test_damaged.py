@@ -159,7 +159,7 @@ def test_damage_in_such_a_product_is_seen(kind: str) -> None:
     elif kind == "a channel":
         folded[4] *= 1.5
     else:
-        folded = halved(own["fc.weight"] * 3)
+        folded = halved(own["fc.weight"] * 2)
     report = compared([folded, own["fc.bias"], own["norm.bias"]], own)
     assert [fault.layer for fault in report.faults] == ["fc"], report
 
@@ -167,10 +167,12 @@ def test_damage_in_such_a_product_is_seen(kind: str) -> None:
 def test_a_factor_of_the_program_s_own_is_no_fault_and_any_other_is() -> None:
     own = net()
     sixth = halved(own["fc.weight"] / 6)
+    fourth = own["fc.weight"] / 4
     rest = [own["fc.bias"], own["norm.bias"], own["norm.weight"]]
     assert compared([sixth, *rest], own, (1 / 6,)).faults == ()
-    (fault,) = compared([sixth, *rest], own).faults
-    assert fault.what.startswith("its numbers are the program's times 0.1666")
+    assert compared([fourth, *rest], own, (1 / 4,)).faults == ()
+    (fault,) = compared([fourth, *rest], own, (1 / 6,)).faults
+    assert fault.what == "its numbers are the program's times 0.25"
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5])
@@ -195,10 +197,6 @@ def test_what_a_batchnorm_multiplies_by_is_a_factor_of_the_program_s(spread: flo
     known = constants.factors_of(program), constants.scales_of(program)
     report = compare_numbers(stored, own, *known).report
     assert (report.folded, report.faults) == (6, ())
-    stored[0].array[2] *= np.float32(1.1)
-    (fault,) = compare_numbers(stored, own, *known).report.faults
-    assert fault.layer == "norm"
-    assert fault.what.startswith("1 of 6 numbers differ")
 
 
 def test_a_constant_of_one_number_or_none_is_left_alone() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ PRODUCTS = ("mul", "div")
 """Operations whose whole numbers are factors."""
 GATES = (3, 4)
 """Those of a GRU and of an LSTM."""
+MOST = 0.9
+"""The share of numbers that are a product's in one which was damaged."""
 SAMPLE = 512
 """Places that are looked at before all are."""
 SMALL = 0.05
@@ -303,16 +306,24 @@ def _as_product(stored: np.ndarray, own: np.ndarray, lost: _Lost) -> str | None:
     for factors in _factors(stored, own):
         right: np.ndarray | None = own * factors
         if factors.size == 1 and not lost.knows_of(float(factors.flat[0]), own.shape):
-            if _near(stored, own * factors).all():
+            if _is_damage(factors.flat[0]) and _near(stored, own * factors).all():
                 return f"its numbers are the program's times {factors.flat[0]:.6g}"
             continue
         if factors.size > 1:
             matched = lost.matching(factors.ravel())
             right = None if matched is None else own * matched.reshape(factors.shape)
-        if right is None or float((near := _near(stored, right)).mean()) < ALIKE:
+        # Of a vector that is nearly another norm's, nothing can be said.
+        least = MOST if max(own.shape) < own.size else 1.0
+        if right is None or float((near := _near(stored, right)).mean()) < least:
             continue
         return "" if near.all() else _said_of(~near, stored, right)
     return None
+
+
+def _is_damage(factor: float) -> bool:
+    """Whether an unknown factor is a sign or an exponent: others are a norm's that is not known."""
+    exponent = math.log2(abs(factor)) if factor else 0.5
+    return abs(exponent - round(exponent)) < HALF
 
 
 def _factors(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
