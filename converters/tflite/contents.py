@@ -22,22 +22,31 @@ def read(path: Path) -> Iterator[Item]:
     for entry in (model.Metadata(i) for i in range(model.MetadataLength())):
         count = model.Buffers(entry.Buffer()).DataLength()
         yield Item(entry.Name().decode(), "metadata", count)
+    for layer, index, tensor, data in constant_tensors(model):
+        shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+        own = (tensor.Name() or b"%d" % index).decode().split(";")[0].rpartition("/")[2]
+        name = own if layer is None else f"{layer}/{own}"
+        yield tensor_item(name, data, kinds[tensor.Type()], shape)
+
+
+def constant_tensors(model: Any) -> Iterator[tuple[str | None, int, Any, Any]]:
+    """Each buffer of numbers once: the layer that reads it, a tensor of it by its index, its bytes.
+
+    None is read by no operation.
+    """
     seen = set()
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        readers = readers_of(graph)
+        readers = _readers(graph)
         for index in range(graph.TensorsLength()):
             tensor = graph.Tensors(index)
             buffer = model.Buffers(tensor.Buffer())
             if tensor.Buffer() in seen or not buffer.DataLength():
                 continue
             seen.add(tensor.Buffer())
-            shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-            own = (tensor.Name() or b"%d" % index).decode().split(";")[0].rpartition("/")[2]
-            name = f"{readers[index]}/{own}" if index in readers else own
-            yield tensor_item(name, buffer.DataAsNumpy(), kinds[tensor.Type()], shape)
+            yield readers.get(index), index, tensor, buffer.DataAsNumpy()
 
 
-def readers_of(graph: Any) -> dict[int, str]:
+def _readers(graph: Any) -> dict[int, str]:
     """Tensor -> the layer whose operation reads it first; through a DEQUANTIZE, the next one."""
     names: dict[int, str] = {}
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Artifact
 from converters.numbers import StoredConstant
-from converters.tflite.contents import readers_of
+from converters.tflite.contents import constant_tensors
 from model_defs.errors import BadArtifact
 
 FLOATS = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
@@ -25,19 +25,11 @@ CODES = {
 def read(artifact: Artifact) -> Iterator[StoredConstant]:
     """Each buffer of floats, or of codes with a scale, once; of all signatures."""
     model = schema.Model.GetRootAs(artifact.path.read_bytes())
-    seen = set()
-    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        readers = readers_of(graph)
-        for index in range(graph.TensorsLength()):
-            tensor = graph.Tensors(index)
-            buffer = model.Buffers(tensor.Buffer())
-            if tensor.Buffer() in seen or not buffer.DataLength():
-                continue
-            seen.add(tensor.Buffer())
-            array = _numbers(tensor, buffer.DataAsNumpy())
-            if array is not None:
-                own = (tensor.Name() or b"%d" % index).decode()
-                yield StoredConstant(f"{readers.get(index, '')}/{own}".strip("/"), array)
+    for layer, index, tensor, data in constant_tensors(model):
+        array = _numbers(tensor, data)
+        if array is not None:
+            own = (tensor.Name() or b"%d" % index).decode()
+            yield StoredConstant(f"{layer or ''}/{own}".strip("/"), array)
 
 
 def _numbers(tensor: Any, data: np.ndarray) -> np.ndarray | None:

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.lowering import DEFAULT_VIA, Via
-from model_defs.errors import BadBundle, BadRecord
+from model_defs.errors import BadBundle, BadRecord, CannotWrite
 from model_defs.installation import FOLDER
 from model_defs.spec import said_state, size_name
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
-from toolchain.bundle.files import file_digest
+from toolchain.bundle.files import file_digest, write_whole
 from toolchain.bundle.home import cache_home
 from toolchain.bundle.parity_report import ParityRow
 from toolchain.recipes.targets import DEFAULT_COMPUTE, Target
@@ -146,7 +146,7 @@ def open_object(object_key: str) -> Bundle | None:
 
 def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Path) -> None:
     """Keep a copy of a sealed bundle. A cache that cannot be written is no error."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, CannotWrite):
         target = cache_home() / "objects" / object_key
         if not target.exists():
             partial = target.with_name(f"{object_key}.{uuid.uuid4().hex[:8]}")
@@ -161,7 +161,7 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
 
         digests = {str(path): file_digest(path) for path in sorted(inputs)}
         record = cache_record.CacheRecord(inputs=digests, key=object_key)
-        _write(_record(query), cache_record.text_of(record))
+        write_whole(_record(query), cache_record.text_of(record))
 
 
 def conversion_key(content: str, format_name: str, via: Via) -> str:
@@ -185,19 +185,12 @@ def store_conversion(conversion: str, rows: tuple[ParityRow, ...]) -> None:
     from toolchain.build import cache_record
 
     record = cache_record.ConversionRecord(key=conversion, rows=rows)
-    with contextlib.suppress(OSError):
-        _write(_conversion(conversion), cache_record.text_of(record))
+    with contextlib.suppress(CannotWrite):
+        write_whole(_conversion(conversion), cache_record.text_of(record))
 
 
 def _conversion(conversion: str) -> Path:
     return cache_home() / "conversions" / f"{conversion}.json"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(path)
 
 
 def keep_rejected(sealed: Bundle) -> Bundle | None:

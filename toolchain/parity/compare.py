@@ -29,8 +29,6 @@ COARSE = 1e-4
 """A net's own rounding from which on it is said, as a share of an output's largest number."""
 LABELS = 1e-4
 """The share of labels that rounding moves anywhere."""
-TWICE = 2.0
-"""Another rounding may move so many times the labels that one draw of it moves."""
 
 Seen = Callable[[ParityRow, Tensors, Tensors, Tensors], ParityRow]
 """Given a row, the inputs, PyTorch's outputs and the backend's, adds to the row."""
@@ -147,8 +145,11 @@ def judged(
     if row.verdict != "failed" or row.error is None:
         return row
     if not spec.is_float:
-        integers = question != "accurate" and reference.on_grids
-        share = TWICE * float(np.mean(moved())) if integers else 0.0
+        share = 0.0
+        if question != "accurate" and reference.on_grids:
+            from toolchain.quantization.tolerance import TWICE
+
+            share = TWICE * float(np.mean(moved()))
         if share > tolerance:
             row = replace(compare(backend, case, spec, want, got, share), question=question)
         return _beside_choices(row, want, got, np.asarray(moved()))

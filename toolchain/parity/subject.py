@@ -67,11 +67,6 @@ class Subject:
         """What the bundle was built with."""
         return recipes.of_manifest(self.bundle.manifest.recipe)
 
-    @property
-    def exact(self) -> bool:
-        """Whether its recipe promises float32's precision."""
-        return self.recipe.exact
-
 
 class Subjects:
     """Makes subjects of bundles; captures each model once, and runs it once on all its cases.
