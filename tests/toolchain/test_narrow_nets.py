@@ -44,8 +44,9 @@ def built(tmp_path: Path, request: pytest.FixtureRequest) -> list[Built]:
 
 @pytest.mark.parametrize("built", ["pconv"], indirect=True)
 def test_partial_convolutions_are_finite_in_float16_for_every_mask(built: list[Built]) -> None:
-    rows = [row for one in built if one.report for row in one.report.rows]
     assert {one.exit_code for one in built} == {0}
+    every = [row for one in built if one.report for row in one.report.rows]
+    rows = [row for row in every if row.question == "accurate"]
     assert {row.backend for row in rows} == BACKENDS
     masks = zoo.load("inpaint-pconv").cases
     assert masks == ("empty-mask", "full-mask", "one-pixel-mask", "border-mask")

@@ -28,7 +28,7 @@ def test_a_number_may_have_been_half_a_unit_away(number: float) -> None:
     assert max(found) - own <= max(HALF_UNIT * own, 2.0**-25) * 1.001
 
 
-@pytest.mark.parametrize("number", [-1.0, 0.0, 0.25, 6.0, 31.0])
+@pytest.mark.parametrize("number", [-1.0, 0.0, 0.25, 6.0, 31.0, float("-inf")])
 def test_a_number_of_few_digits_was_not_rounded(number: float) -> None:
     assert set(nudged(number)) == {number}
 
