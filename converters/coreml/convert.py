@@ -56,7 +56,6 @@ def convert(export: Export, directory: Path) -> Artifact:
     module = torch.jit.load(str(export.torchscript), map_location="cpu").eval()
     restore_names(module.forward.graph)
     layers = export.layers_by_value()
-    defects.refuse(module.inlined_graph, layers)
     path = directory / FILE
     model = _converted(module, export)
     try:

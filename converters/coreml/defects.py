@@ -1,7 +1,6 @@
-"""Known wrong conversions of coremltools 9.0, repaired or refused here and nowhere else.
+"""Known wrong conversions of coremltools 9.0, repaired here and nowhere else.
 
-Refused, before conversion (REFUSALS): operations that are converted into other ones in silence.
-Repaired (REPAIRS), by replacing the function that converts the operation:
+Each by replacing the function that converts the operation:
 
     reciprocal, c / x   became `inverse`, which is 1 / (x + 1e-4): 50 % off at x = 1e-4
     rsqrt               had an epsilon of 1e-12: 1e-6 in float32 is already off
@@ -28,19 +27,6 @@ import numpy as np
 
 from converters.api import Layers
 from converters.coreml.names import captured_name
-from model_defs.errors import UnsupportedOperation
-
-REFUSALS: dict[str, tuple[str, str]] = {
-    "aten::_upsample_bilinear2d_aa": (
-        "interpolate(..., antialias=True) would lose its antialias and give other numbers",
-        "use antialias=False, or a blur or average pooling before the resize",
-    ),
-    "aten::_upsample_bicubic2d_aa": (
-        "interpolate(..., antialias=True) would lose its antialias and give other numbers",
-        "use antialias=False, or a blur or average pooling before the resize",
-    ),
-}
-"""TorchScript operation -> what would go wrong, and what to do instead."""
 
 
 def operations(graph: Any) -> Iterator[Any]:
@@ -55,14 +41,6 @@ def source(node: Any, layers: Layers) -> str:
     """The line of the user's PyTorch that a TorchScript node came from, `file.py:12` or ''."""
     names = [captured_name(value) for value in node.outputs()]
     return next((str(layers[name]["source"]) for name in names if name in layers), "")
-
-
-def refuse(graph: Any, layers: Layers) -> None:
-    """UnsupportedOperation if an operation would be converted into another one in silence."""
-    for node in operations(graph):
-        if node.kind() in REFUSALS:
-            what, do = REFUSALS[node.kind()]
-            raise UnsupportedOperation(f"{node.kind()}: {what}", where=source(node, layers), do=do)
 
 
 def _reciprocal(context: Any, node: Any) -> None:

@@ -20,11 +20,13 @@ def adaptive_average(x: Tensor, output_size: Any) -> Tensor:
     wanted = [have if want is None else want for want, have in zip(sizes, spatial, strict=True)]
     for axis, (want, have) in enumerate(zip(wanted, spatial, strict=True)):
         if want != have:
-            place = axis - len(wanted)
-            x = torch.matmul(x.transpose(place, -1), _window_means(have, want).t()).transpose(
-                place, -1
-            )
+            x = mixed(x, axis - len(wanted), _window_means(have, want))
     return x
+
+
+def mixed(x: Tensor, place: int, shares: Tensor) -> Tensor:
+    """Each result on an axis a sum of what is on it; `shares` are (new size, size)."""
+    return torch.matmul(x.transpose(place, -1), shares.t()).transpose(place, -1)
 
 
 def _windows(have: int, want: int) -> list[range]:

@@ -18,6 +18,7 @@ from converters.graph import (
     places,
     pooling,
     recurrent,
+    resizing,
     sampling,
 )
 from converters.graph.decompose import Rule
@@ -272,38 +273,6 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = T
     return x.sort(dim=dim, descending=descending)[1]
 
 
-def nearest_by_scale(x: Tensor, size: Any, *scales: Any) -> Tensor:
-    """By a scale that is not the ratio of the sizes: the places, computed as PyTorch does."""
-    scales = tuple(scales[0]) if isinstance(scales[0], (list, tuple)) else scales
-    first = x.ndim - len(scales)
-    for axis, scale in enumerate(scales, first):
-        have = x.shape[axis]
-        want = int(have * scale) if size is None else size[axis - first]
-        if want == have:
-            continue
-        step = np.float32(1 / scale)
-        if len(scales) > 1 and want == 2 * have:
-            step = np.float32(0.5)
-        places = np.floor(np.arange(want, dtype=np.float32) * step).astype(np.int64)
-        x = x.index_select(axis, torch.from_numpy(np.minimum(places, have - 1)))
-    return x
-
-
-def nearest_exact(x: Tensor, size: Any, *scales: Any) -> Tensor:
-    """The pixel whose middle is nearest, of which Core ML has no mode: its places, computed."""
-    scales = tuple(scales[0]) if scales and isinstance(scales[0], (list, tuple)) else scales
-    first = x.ndim - len(scales if size is None else size)
-    for axis in range(first, x.ndim):
-        given = scales[axis - first] if axis - first < len(scales) else None
-        have = x.shape[axis]
-        want = int(have * (given or 1)) if size is None else size[axis - first]
-        step = np.float32(have / want if given is None else 1 / given)
-        places = np.floor((np.arange(want, dtype=np.float32) + np.float32(0.5)) * step)
-        index = np.minimum(places.astype(np.int64), have - 1)
-        x = x.index_select(axis, torch.from_numpy(index))
-    return x
-
-
 def _max_pool_of_core_ml(x: Tensor, *how: Any) -> Tensor:
     """Without dilation, of a batch."""
     slices = pooling.maximum_of_slices(2)
@@ -548,17 +517,6 @@ def _has_no_batch(node: fx.Node) -> bool:
     return bool(source.meta["val"].ndim == 3)
 
 
-def _scale_is_no_ratio(node: fx.Node) -> bool:
-    source: Any = node.args[0]
-    have, want = source.meta["val"].shape[2:], node.meta["val"].shape[2:]
-    scales: Any = node.args[2:]
-    if len(scales) == 1 and isinstance(scales[0], (list, tuple)):
-        scales = scales[0]
-    if len(scales) != len(have) or None in scales:
-        return False
-    return any(s != w / h for s, w, h in zip(scales, want, have, strict=True))
-
-
 def _has_two_spatial_axes(node: fx.Node) -> bool:
     return len(node.args[1]) == 4  # type: ignore[arg-type]
 
@@ -663,6 +621,8 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.take_along_dim: Rule(places.take_along, on_places=True),
     aten.unfold: Rule(windows),
     aten.zero: Rule(zero),
+    **{op: Rule(resizing.resized(op)) for op in resizing.NOT_HELD},
+    **{op: Rule(resizing.resized(op), resizing.goes_by_scale) for op in resizing.LINEAR},
 }
 """For every converter."""
 
@@ -697,9 +657,10 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.max_pool3d: Rule(_max_pool_of_volumes, _dilated_or_ceil),
     aten.numpy_T: Rule(reversed_axes),
     aten.pad: Rule(_pad_of_core_ml, _around_or_far),
-    aten._upsample_nearest_exact1d: Rule(nearest_exact),
-    aten._upsample_nearest_exact2d: Rule(nearest_exact),
-    aten.upsample_nearest1d: Rule(nearest_by_scale, _scale_is_no_ratio),
-    aten.upsample_nearest2d: Rule(nearest_by_scale, _scale_is_no_ratio),
+    **{op: Rule(resizing.resized(op)) for op in resizing.EXACT},
+    **{
+        op: Rule(resizing.resized_for_core_ml(op), resizing.differs)
+        for op in (*resizing.PICKING, *resizing.LINEAR)
+    },
 }
 """For coremltools alone."""

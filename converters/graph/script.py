@@ -56,7 +56,7 @@ class _Namer(fx.Interpreter):
     """Runs the graph while it is traced, and names what each node gives."""
 
     def named(self, *inputs: torch.Tensor) -> Any:
-        given = _apart(self.run(*inputs), inputs)
+        given = _apart(self.run(*inputs), inputs, _computed_outputs(self.graph))
         return given[0] if len(given) == 1 else given
 
     def run_node(self, n: fx.Node) -> Any:
@@ -71,17 +71,41 @@ class _Namer(fx.Interpreter):
         return result
 
 
-def _apart(given: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The outputs, each a value of its own that is no input: coremltools gives a value one name."""
+def _apart(
+    given: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], computed: Sequence[bool]
+) -> list[torch.Tensor]:
+    """The outputs, each a value of its own that is computed of an input, and is none.
+
+    coremltools gives a value one name, and takes no constant for an output; PyTorch traces no
+    graph that gives nothing else.
+    """
     found: list[torch.Tensor] = []
     seen: set[int] = set()
-    for one in given:
-        if id(one) in seen:
+    for one, is_computed in zip(given, computed, strict=True):
+        if not is_computed:
+            found.append(_constant(one, inputs[0]))
+        elif id(one) in seen:
             found.append(one * 1)
         else:
             found.append(one.reshape(one.shape) if any(one is x for x in inputs) else one)
         seen.add(id(one))
     return found
+
+
+def _constant(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A constant, computed of an input that changes nothing in it, whatever that holds."""
+    first = x.reshape(-1)[:1].float()
+    never = torch.logical_and(first > 0, first < 0).reshape([1] * value.ndim)
+    return torch.logical_or(value, never) if value.dtype is torch.bool else value + never.to(value)
+
+
+def _computed_outputs(graph: fx.Graph) -> list[bool]:
+    """Whether each output depends on an input."""
+    reached: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
+            reached.add(node)
+    return [one in reached for one in graph.output_node().args[0]]  # type: ignore[union-attr]
 
 
 def _name(tensor: torch.Tensor, name: str) -> None:

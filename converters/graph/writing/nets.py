@@ -254,45 +254,34 @@ def adaptive_pool(operation: str) -> Any:
 # --- resizing ----------------------------------------------------------------------------------
 
 
-def resize(mode: str, *, exact: bool = False, antialias: bool = False) -> Any:
-    """PyTorch's interpolate: by sizes, or by the scales that the user gave."""
+def resize(mode: str, *, exact: bool = False) -> Any:
+    """PyTorch's interpolate: by sizes, or to the nearest pixel by the scales that the user gave."""
 
     def write(e: Emission) -> str:
-        spatial = e.tensor().ndim - 2
-        corners = bool(e.arg(2, "align_corners", False)) if mode != "nearest" else False
-        factors = _factors(e, spatial)
         have, want = list(e.tensor().shape[2:]), list(e.result.shape[2:])
+        factors = _factors(e, len(have)) if mode == "nearest" else None
         if have == want and factors is None:
             return e.input()
         how: dict[str, Any]
-        if mode == "nearest" and factors and spatial > 1:
-            # PyTorch copies such an axis, or doubles it, whatever the scale.
-            sides = zip(factors, want, have, strict=True)
-            factors = [w / h if w in (h, 2 * h) else f for f, w, h in sides]
-        if mode == "linear" and factors:
-            # The same: it is copied where its size stays.
-            factors = [1.0 if w == h else f for f, w, h in zip(factors, want, have, strict=True)]
         if mode == "nearest":
             where = "half_pixel" if exact else "asymmetric"
             how = {"nearest_mode": "round_prefer_ceil" if exact else "floor"}
         else:
             # Not "pytorch_half_pixel": of a side of one pixel that takes the first, PyTorch a mean.
-            where = "align_corners" if corners else "half_pixel"
-            how = {"cubic_coeff_a": -0.5 if antialias else -0.75} if mode == "cubic" else {}
-        sizes = e.ints(*e.result.shape)
-        scales = ""
-        if (
-            factors is not None
-            and not corners
-            and any(f != w / h for f, w, h in zip(factors, want, have, strict=True))
-        ):
+            corners = e.arg(2, "align_corners", False)
+            where, how = "align_corners" if corners else "half_pixel", {}
+        if factors and len(have) > 1:
+            # PyTorch copies such an axis, or doubles it, whatever the scale.
+            sides = zip(factors, want, have, strict=True)
+            factors = [w / h if w in (h, 2 * h) else f for f, w, h in sides]
+        sizes, scales = e.ints(*e.result.shape), ""
+        if factors and any(f != w / h for f, w, h in zip(factors, want, have, strict=True)):
             scales, sizes = e.constant(np.array([1, 1, *factors], np.float32)), ""
         return e.emit(
             "Resize",
             *(e.input(), "", scales, sizes) if sizes else (e.input(), "", scales),
             mode=mode,
             coordinate_transformation_mode=where,
-            antialias=int(antialias) or None,
             **how,
         )
 

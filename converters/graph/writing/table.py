@@ -137,8 +137,6 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.rnn_tanh: recurrent.rnn("Tanh"),
     # pooling and resizing
     aten._adaptive_avg_pool2d: nets.adaptive_pool("AveragePool"),
-    aten._upsample_bicubic2d_aa: nets.resize("cubic", antialias=True),
-    aten._upsample_bilinear2d_aa: nets.resize("linear", antialias=True),
     aten._upsample_nearest_exact1d: nets.resize("nearest", exact=True),
     aten._upsample_nearest_exact2d: nets.resize("nearest", exact=True),
     aten.adaptive_avg_pool1d: nets.adaptive_pool("AveragePool"),
@@ -155,7 +153,6 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.max_pool2d: nets.max_pool(2),
     aten.max_pool2d_with_indices: nets.max_pool(2),
     aten.max_pool3d: nets.max_pool(3),
-    aten.upsample_bicubic2d: nets.resize("cubic"),
     aten.upsample_bilinear2d: nets.resize("linear"),
     aten.upsample_linear1d: nets.resize("linear"),
     aten.upsample_nearest1d: nets.resize("nearest"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "remainder_of_one": lambda x: torch.remainder(x, 1.0),
     "replicated": lambda x: F.pad(x, (10, 9, 6, 11), mode="replicate"),
     "rms_norm": lambda x: F.rms_norm(x * x * x, (9,), eps=1e-3),
+    "resized": lambda x: _resized(x, scale_factor=(1.3, 1.7), mode="bilinear"),
+    "resized_corners": lambda x: _resized(x, scale_factor=1.3, mode="bilinear", align_corners=True),
+    "resized_cubic": lambda x: _resized(x, (13, 4), mode="bicubic"),
+    "resized_down": lambda x: _resized(x, scale_factor=0.7, mode="bilinear"),
+    "resized_nearest_to_13": lambda x: _resized(x, scale_factor=1.3),
+    "resized_of_lines": lambda x: _resized(x[0], scale_factor=0.7, mode="linear"),
+    "resized_of_volumes": lambda x: _resized(_volume(x), scale_factor=1.3, mode="trilinear"),
+    "resized_nearest_of_volumes": lambda x: _resized(_volume(x), (3, 7, 9)),
+    "resized_once": lambda x: _resized(x, scale_factor=1.02, mode="bilinear"),
+    "resized_recomputed": lambda x: _resized(
+        x, scale_factor=1.3, mode="bilinear", recompute_scale_factor=True
+    ),
+    "resized_smoothly": lambda x: _resized(x, (4, 5), mode="bilinear", antialias=True),
+    "resized_smoothly_cubic": lambda x: _resized(
+        x, scale_factor=0.7, mode="bicubic", antialias=True
+    ),
     "roll": lambda x: x.roll(5),
     "sampled_bicubic": lambda x: _warped(x, "reflection", corners=False),
     "sampled_bicubic_corners": lambda x: _warped(x, "zeros", corners=True),
@@ -148,6 +165,10 @@ def _padded(x: Tensor) -> Tensor:
     """Axes before the last two, which Core ML pads with a constant alone."""
     y = F.pad(x[None], (0, 0, 1, 2, 2, 1), mode="replicate")
     return F.pad(y, (1, 1, 0, 0, 1, 3), mode="reflect")
+
+
+def _resized(x: Tensor, *how: Any, **more: Any) -> Tensor:
+    return F.interpolate(x, *how, **more)
 
 
 def _volume(x: Tensor) -> Tensor:
