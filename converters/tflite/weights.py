@@ -60,19 +60,25 @@ def _chosen(
 
     What is read together with codes of 8 bits stays float32, and in a mixed file what is read
     with a kernel that float16 does not hold exactly: XNNPACK takes no convolution that has a
-    float16 bias and another filter. One of 4 bits it does not take anyway.
+    float16 bias and another filter. One of 4 bits it does not take anyway. A constant that is an
+    output stays float32 likewise: XNNPACK cannot run a DEQUANTIZE that makes nothing else.
     """
     (graph,) = model.subgraphs
+    outputs = set(map(int, graph.outputs))
     arrays = {i: float32_constant(model, tensor) for i, tensor in enumerate(graph.tensors)}
     large = {i: array for i, array in arrays.items() if array is not None and array.ndim}
-    found = {i: (array, grid) for i, array in large.items() if (grid := place(array, grids))}
-    apart: set[int] = set()
+    found = {
+        i: (array, grid)
+        for i, array in large.items()
+        if i not in outputs and (grid := place(array, grids))
+    }
+    apart = set(outputs)
     for operator in graph.operators:
         read = set(map(int, operator.inputs)) & large.keys()
         # The largest constant that an operation reads is taken for its kernel.
         kernel = max(read, key=lambda i: large[i].size, default=-1)
         is_byte = any(found[i][1].dtype == "int8" for i in read & found.keys())
-        if is_byte or (mixed and read and not is_exact(large[kernel])):
+        if is_byte or read & outputs or (mixed and read and not is_exact(large[kernel])):
             apart |= read
     for index, array in large.items():
         if index not in found and index not in apart and is_half(array, precision):

@@ -93,6 +93,25 @@ def test_a_split_stays_in_the_partition(
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
 
 
+def test_a_constant_that_is_an_output_stays_float32(tmp_path: Path) -> None:
+    """XNNPACK runs no DEQUANTIZE of a constant that makes an output, and none but it."""
+
+    class Given(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            anchors = torch.linspace(0, 1, 12).half().float()
+            self.register_buffer("anchors", anchors.reshape(1, 3, 2, 2))
+            self.register_buffer("table", torch.ones(1, 3, 4, 4) / 4)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return self.anchors, x + self.table, x[..., :2, :2] * self.anchors
+
+    names = ["given", "y", "small"]
+    found = case(tmp_path, Given(), [torch.rand(1, 3, 4, 4)], names, precision="float16")
+    artifact = to_tflite(found.export, tmp_path)
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) == 0
+
+
 def test_a_constant_of_several_operations_stays_in_the_partition(tmp_path: Path) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:

@@ -19,6 +19,7 @@ from converters.formats import FORMATS, open_runner
 from converters.graph.captured import capture_graph
 from converters.graph.rules import FOR_CORE_ML
 from converters.graph.sampling import sample_bicubic
+from converters.graph.script import scripted
 from converters.graph.sources import packet_of
 from converters.processes.worker import Worker
 from model_defs.errors import BadModule
@@ -322,20 +323,40 @@ def test_core_ml_samples_bicubically_as_a_sum_of_pixels(
     assert torch.allclose(sample_bicubic(x, grid, 2, number, corners), want, atol=1e-5)
 
 
-class Twice(nn.Module):
-    """A value under two names, and an input that is an output."""
+class Given(nn.Module):
+    """A value under two names, an input that is an output, and what depends on no input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchors = nn.Parameter(KERNEL)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         y = x.relu()
-        return y, x, y
+        constants = self.anchors, torch.arange(7), torch.arange(5) > 2, torch.ones_like(x)
+        return y, x, y, *constants, self.anchors, x * torch.nan
 
 
-def test_a_package_gives_a_value_by_two_names(tmp_path: Path) -> None:
-    outputs = tuple(TensorSpec(f"y{i}", SHAPE, "features", tolerance=1e-3) for i in range(3))
-    spec = ModelSpec("twice", Twice, (TensorSpec("x", SHAPE, "features"),), outputs)
-    exported = export(Program(spec, Twice().eval()), tmp_path)
+def test_a_package_gives_inputs_constants_and_a_value_by_two_names(tmp_path: Path) -> None:
+    module, x = Given().eval(), example()
+    module.requires_grad_(False)
+    wanted = module(x)
+    outputs = tuple(
+        TensorSpec(f"y{i}", tuple(y.shape), "features", tolerance=1, dtype=str(y.dtype)[6:])  # type: ignore[arg-type]
+        for i, y in enumerate(wanted)
+    )
+    spec = ModelSpec("given", Given, (TensorSpec("x", SHAPE, "features"),), outputs)
+    exported = export(Program(spec, module), tmp_path)
     with Worker("coreml") as worker:
         runner = open_runner(worker.convert(exported, tmp_path))
-    got = runner.run({"x": example().numpy()})
-    for name, want in zip(("y0", "y1", "y2"), Twice()(example()), strict=True):
-        np.testing.assert_array_equal(got[name], want.numpy())
+    for fed in (x, x * torch.inf, x * torch.nan):  # constants are what they are, whatever comes in
+        got = runner.run({"x": fed.numpy()})
+        for spec_of, want in zip(outputs, module(fed), strict=True):
+            np.testing.assert_array_equal(got[spec_of.name], want.numpy())
+
+
+@pytest.mark.parametrize("value", [KERNEL, torch.arange(7), torch.arange(5) > 2])
+def test_a_net_that_no_input_reaches_is_traced(value: Tensor) -> None:
+    module = Masked(lambda x: value).eval()
+    captured = capture_graph(module, (example(),))
+    traced = scripted(captured, (example(),))
+    assert torch.equal(traced(example() * torch.nan), value)
