@@ -341,7 +341,7 @@ def test_a_package_gives_inputs_constants_and_a_value_by_two_names(tmp_path: Pat
     module.requires_grad_(False)
     wanted = module(x)
     outputs = tuple(
-        TensorSpec(f"y{i}", tuple(y.shape), "features", tolerance=1, dtype=str(y.dtype)[6:])  # type: ignore[arg-type]
+        TensorSpec(f"y{i}", tuple(y.shape), "features", tolerance=0.1, dtype=str(y.dtype)[6:])  # type: ignore[arg-type]
         for i, y in enumerate(wanted)
     )
     spec = ModelSpec("given", Given, (TensorSpec("x", SHAPE, "features"),), outputs)
