@@ -324,16 +324,6 @@ def test_the_layer_that_suffers_most_is_ranked_first() -> None:
     assert "case" in found[0].where
 
 
-def test_the_fewest_layers_are_spared() -> None:
-    program = program_of(Fragile())
-    judge, recipe = judged(program), recipes.find("fp16")
-    ranked = sensitivity.measure(program, recipe, judge)
-    goal = ranked[0].share / 2
-    kept = sensitivity.choose_kept(program, recipe, judge, ranked, goal)
-    assert list(kept) == ["first"]
-    assert sensitivity.choose_kept(program, recipe, judge, ranked, 1e9) == {}
-
-
 @pytest.mark.parametrize(("truth", "want"), [((0, 0, 1, 1), 2), ((1, 1, 1, 1), 0), ((0,) * 4, 3)])
 def test_the_first_number_of_which_it_holds(truth: tuple[int, ...], want: int) -> None:
     assert sensitivity.find_first(lambda n: bool(truth[n]), 3) == want

@@ -15,7 +15,7 @@ from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
 from toolchain.build.mixing import failed_cases, mixed, not_of_rounding
-from toolchain.build.prepare import Prepared, prepare
+from toolchain.build.prepare import Loaded, Prepared, load, prepare
 from toolchain.build.request import LARGE, BuildRequest, Built, destination, title
 from toolchain.build.unrounded import Unrounded
 from toolchain.bundle import bundle
@@ -60,9 +60,16 @@ def _build_model(model: str | ModelSpec, request: BuildRequest, say: Say) -> lis
 
 
 def _build_missing(
-    model: str | ModelSpec, request: BuildRequest, queries: Mapping[str, CacheQuery], say: Say
+    model: str | ModelSpec,
+    request: BuildRequest,
+    queries: Mapping[str, CacheQuery],
+    say: Say,
+    known: Loaded | None = None,
 ) -> list[Built]:
-    """Build what the cache does not have; all targets of the request take the same recipe."""
+    """Build what the cache does not have; all targets of the request take the same recipe.
+
+    `known` is the model, where another recipe of it was tried.
+    """
     from converters.processes.worker import Worker
     from toolchain.recipes.mixed_precision import may_mix
 
@@ -73,7 +80,7 @@ def _build_missing(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
         pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
         say(what, "capturing")
-        prepared = prepare(model, request, work, pool, say)
+        prepared = prepare(known or load(model, request), model, request, work, pool, say)
         say(what, "")
         for target in targets:
             bundle.check_destination(destination(request.out, prepared.name, target.name))
@@ -89,14 +96,14 @@ def _build_missing(
         built = [job.result() for job in jobs]
         if not may_mix(request.recipe, failed_cases(built)):
             return built
-        better = mixed(prepared, failed_cases(built), say)
+        better = mixed(prepared, built, say)
     if better.keep.keys() == request.recipe.keep.keys():
         return built
     # What is wrong whatever is rounded is not built again.
     done = [one for one in built if one.report is not None and not_of_rounding(one.report)]
     rest = tuple(t for t in targets if t.name not in {one.target for one in done})
     again = replace(request, recipe=better, targets=rest)
-    return [*done, *_build_missing(model, again, queries, say)]
+    return [*done, *_build_missing(model, again, queries, say, prepared.loaded)]
 
 
 def _build_target(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from converters import backends
 from converters.progress import Say
 from toolchain.build.prepare import Prepared
 from toolchain.build.request import Built
@@ -25,7 +26,14 @@ def not_of_rounding(report: ParityReport) -> bool:
     return not report.ok and not (report.is_program and report.failed_cases)
 
 
-def mixed(prepared: Prepared, failed: set[str], say: Say) -> Recipe:
+def computed_in_half(built: Iterable[Built]) -> bool:
+    """Whether what rounding failed on any target was computed in float16, not only stored so."""
+    reports = [one.report for one in built if one.report and one.report.is_program]
+    failed = {row.backend for report in reports for row in report.rows if row.verdict == "failed"}
+    return not all(backends.in_float32(name, "float16") for name in failed)
+
+
+def mixed(prepared: Prepared, built: Collection[Built], say: Say) -> Recipe:
     """The recipe with more layers in float32; the same layers where none is left to try."""
     from toolchain.parity.metrics import used
     from toolchain.recipes.mixed_precision import SHARES, mix
@@ -37,10 +45,10 @@ def mixed(prepared: Prepared, failed: set[str], say: Say) -> Recipe:
     better = mix(
         recipe,
         prepared.captured,
-        prepared.program,
         Judge(reference.cases, reference.expected, used),
-        failed,
-        lambda done, total: say(prepared.name, f"{what}: {done} of {total} weighed"),
+        failed_cases(built),
+        arithmetic=computed_in_half(built),
+        report=lambda done, total: say(prepared.name, f"{what}: {done} of {total} weighed"),
     )
     say(prepared.name, "")
     return better

@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A model before any recipe, which all recipes of one build begin with.
+
+    `weights` is the file that they were read from, `inputs` are all files that were read.
+    """
+
+    captured: Program
+    trunks: Trunks
+    weights: Path | None
+    inputs: frozenset[Path]
+
+
+@dataclass(frozen=True)
 class PreparedSize:
     """The same module at a further size: its export, and its reference."""
 
@@ -39,18 +52,17 @@ class PreparedSize:
 class Prepared:
     """A model before and after a recipe, exported; its reference is made while targets convert.
 
-    `inputs` are the files that were read for it. `pruned` says that the recipe chose weights with
-    fewer channels. `further` are the sizes beside the default, by their names.
+    `pruned` says that the recipe chose weights with fewer channels. `further` are the sizes beside
+    the default, by their names.
     """
 
     request: BuildRequest
-    captured: Program
+    loaded: Loaded
     program: Program
     records: tuple[PassRecord, ...]
     export: Export
     cases: tuple[str, ...]
     reference: Future[Reference]
-    inputs: frozenset[Path]
     model: ModelEntry
     pruned: bool
     further: Mapping[str, PreparedSize] = field(default_factory=dict)
@@ -58,6 +70,15 @@ class Prepared:
     @property
     def name(self) -> str:
         return self.program.spec.name
+
+    @property
+    def captured(self) -> Program:
+        return self.loaded.captured
+
+    @property
+    def inputs(self) -> frozenset[Path]:
+        """The files that were read for it."""
+        return self.loaded.inputs
 
     @property
     def recipe(self) -> Recipe:
@@ -96,26 +117,39 @@ class Prepared:
         }
 
 
+def load(model: str | ModelSpec, request: BuildRequest) -> Loaded:
+    """Capture a model as a request wants it; raises what that raises."""
+    from converters.capture import capture
+    from converters.sizes import with_sizes
+    from converters.stepping import with_state
+    from toolchain.data.trunks import Trunks
+
+    with cache.recording() as inputs:
+        spec = with_state(with_sizes(lookup.load(model), request.sizes), request.state)
+        file = request.recipe.weights_of(spec, request.weights)
+        captured = capture(spec, file, trust_pickle=request.trust_pickle)
+        trunks = Trunks.of(spec)
+    return Loaded(captured, trunks, file, frozenset(inputs))
+
+
 def prepare(
-    model: str | ModelSpec, request: BuildRequest, work: Path, pool: Executor, say: Say
+    loaded: Loaded,
+    model: str | ModelSpec,
+    request: BuildRequest,
+    work: Path,
+    pool: Executor,
+    say: Say,
 ) -> Prepared:
-    """Capture a model, run the request's recipe and export into `work`.
+    """Run the request's recipe on a model and export into `work`.
 
     Raises what these raise; what is refused of one target's export alone is in the export.
     """
-    from converters.capture import capture
     from converters.export import export_each
-    from converters.sizes import at, at_size, with_sizes
-    from converters.stepping import with_state
-    from toolchain.data.trunks import Trunks
+    from converters.sizes import at, at_size
     from toolchain.recipes import pass_report, pipeline
 
-    recipe = request.recipe
-    with cache.recording() as inputs:
-        spec = with_state(with_sizes(lookup.load(model), request.sizes), request.state)
-        file = recipe.weights_of(spec, request.weights)
-        captured = capture(spec, file, trust_pickle=request.trust_pickle)
-        trunks = Trunks.of(spec)
+    recipe, captured, file = request.recipe, loaded.captured, loaded.weights
+    spec, trunks = captured.spec, loaded.trunks
     say_of_model = functools.partial(say, title(model))
     evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
     if request.evaluator is not None:
@@ -145,13 +179,12 @@ def prepare(
     }
     return Prepared(
         request,
-        captured,
+        loaded,
         shipped,
         entries,
         exported,
         trunks.case_names,
         reference,
-        frozenset(inputs),
         _describe(captured, weights),
         pruned=file not in (request.weights, spec.weights),
         further=further,

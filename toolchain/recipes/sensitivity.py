@@ -71,13 +71,38 @@ class Judge:
         """The largest error in tolerances, infinite if it is no number, and where it is."""
         from converters.reference import ReferenceRunner
 
-        runner, found = ReferenceRunner(program), [(0.0, "")]
-        for case, inputs in self.cases.items():
-            outputs = runner.run(inputs)
-            for spec in program.spec.outputs:
-                share = self.share(spec, inputs, outputs[spec.name], self.expected[case][spec.name])
-                found.append((share, f"'{spec.name}', case {case}"))
-        return max(found)
+        runner, outputs = ReferenceRunner(program), program.spec.outputs
+        each = (self.of_case(case, outputs, runner.run(i)) for case, i in self.cases.items())
+        return max(each, default=(0.0, ""))
+
+    def of_case(self, case: str, outputs: Sequence[TensorSpec], got: Tensors) -> tuple[float, str]:
+        """The same of one case, and of what was computed of it."""
+        inputs, want = self.cases[case], self.expected[case]
+        return max(
+            (
+                self.share(spec, inputs, got[spec.name], want[spec.name]),
+                f"'{spec.name}', case {case}",
+            )
+            for spec in outputs
+        )
+
+    def moved(self, case: str, outputs: Sequence[TensorSpec], got: Tensors) -> float:
+        """The largest error in tolerances, or in widths of an output that has none."""
+        inputs, want = self.cases[case], self.expected[case]
+
+        def own(spec: TensorSpec) -> float:
+            width = float(np.ptp(want[spec.name])) or 1.0
+            known = spec if not spec.is_float or spec.tolerance else replace(spec, tolerance=width)
+            return of_tolerance(known, inputs, got[spec.name], want[spec.name])
+
+        return max(map(own, outputs))
+
+    def held_to(self, program: Program) -> Judge:
+        """The same cases, held to what this program makes of them."""
+        from converters.reference import ReferenceRunner
+
+        runner = ReferenceRunner(program)
+        return replace(self, expected={c: runner.run(i) for c, i in self.cases.items()})
 
 
 def list_layers(program: Program) -> tuple[str, ...]:
@@ -129,24 +154,6 @@ def _bytes(program: Program, layer: str) -> tuple[int, int]:
     return stored, sum(HALF.bytes(p.numel()) for p in own.values())
 
 
-def choose_kept(
-    program: Program, recipe: Recipe, judge: Judge, ranked: Sequence[LayerSensitivity], goal: float
-) -> dict[str, str]:
-    """The fewest layers, worst first, without which the recipe stays within the goal.
-
-    Layer -> why it is kept. All are in it where even that many do not do. The goal is a share
-    of the outputs' tolerances.
-    """
-    ready = _after(program, [step for step in recipe.load() if step.exact])
-
-    def within(count: int) -> bool:
-        keep = {one.layer: "" for one in ranked[:count]}
-        return judge.worst(_rounded(ready, replace(recipe, keep=keep)))[0] <= goal
-
-    count = find_first(within, len(ranked))
-    return {one.layer: explain(one) for one in ranked[:count]}
-
-
 def find_first(holds: Callable[[int], bool], most: int) -> int:
     """The smallest number up to `most` of which it holds, if it holds of all beyond; or `most`."""
     low, high = 0, most
@@ -157,6 +164,8 @@ def find_first(holds: Callable[[int], bool], most: int) -> int:
 
 
 def explain(one: LayerSensitivity) -> str:
+    if not np.isfinite(one.share):
+        return f"alone it leaves no numbers in {one.where}"
     return f"alone it moves {one.where}, by {one.share:.2g} of the tolerance"
 
 
