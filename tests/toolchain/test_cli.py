@@ -17,6 +17,7 @@ from model_defs.errors import ERRORS, worst_code
 from toolchain import cli
 from toolchain.cli.apply import APPLICATIONS
 from toolchain.cli.main import COMMANDS, main
+from toolchain.report import terminal
 
 ROWS = [
     (name, path)
@@ -149,3 +150,14 @@ def test_the_exit_code_of_many_is_the_worst(codes: list[int], worst: int) -> Non
 
 def test_an_unknown_command_is_wrong_input() -> None:
     assert CliRunner().invoke(main, ["biuld"]).exit_code == 2
+
+
+def test_progress_is_said_in_a_log_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter([0.0, 3.0, 12.0, 13.0, 25.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(seconds))
+    with terminal.progress() as say:
+        for stage in ("capturing", "1 of 9 weighed", "2 of 9 weighed", ""):
+            say("net", stage)
+    assert capsys.readouterr() == ("", "net: 1 of 9 weighed\n")

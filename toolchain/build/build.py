@@ -15,7 +15,7 @@ from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
 from toolchain.build.mixing import failed_cases, mixed, not_of_rounding
-from toolchain.build.prepare import Loaded, Prepared, load, prepare
+from toolchain.build.prepare import CapturedModel, Prepared, capture_model, prepare
 from toolchain.build.request import LARGE, BuildRequest, Built, destination, title
 from toolchain.build.unrounded import Unrounded
 from toolchain.bundle import bundle
@@ -64,7 +64,7 @@ def _build_missing(
     request: BuildRequest,
     queries: Mapping[str, CacheQuery],
     say: Say,
-    known: Loaded | None = None,
+    known: CapturedModel | None = None,
 ) -> list[Built]:
     """Build what the cache does not have; all targets of the request take the same recipe.
 
@@ -80,7 +80,7 @@ def _build_missing(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
         pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
         say(what, "capturing")
-        prepared = prepare(known or load(model, request), model, request, work, pool, say)
+        prepared = prepare(known or capture_model(model, request), model, request, work, pool, say)
         say(what, "")
         for target in targets:
             bundle.check_destination(destination(request.out, prepared.name, target.name))
@@ -103,7 +103,7 @@ def _build_missing(
     done = [one for one in built if one.report is not None and not_of_rounding(one.report)]
     rest = tuple(t for t in targets if t.name not in {one.target for one in done})
     again = replace(request, recipe=better, targets=rest)
-    return [*done, *_build_missing(model, again, queries, say, prepared.loaded)]
+    return [*done, *_build_missing(model, again, queries, say, prepared.before)]
 
 
 def _build_target(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class CapturedModel:
     """A model before any recipe, which all recipes of one build begin with.
 
     `weights` is the file that they were read from, `inputs` are all files that were read.
@@ -57,7 +57,7 @@ class Prepared:
     """
 
     request: BuildRequest
-    loaded: Loaded
+    before: CapturedModel
     program: Program
     records: tuple[PassRecord, ...]
     export: Export
@@ -73,12 +73,12 @@ class Prepared:
 
     @property
     def captured(self) -> Program:
-        return self.loaded.captured
+        return self.before.captured
 
     @property
     def inputs(self) -> frozenset[Path]:
         """The files that were read for it."""
-        return self.loaded.inputs
+        return self.before.inputs
 
     @property
     def recipe(self) -> Recipe:
@@ -117,7 +117,7 @@ class Prepared:
         }
 
 
-def load(model: str | ModelSpec, request: BuildRequest) -> Loaded:
+def capture_model(model: str | ModelSpec, request: BuildRequest) -> CapturedModel:
     """Capture a model as a request wants it; raises what that raises."""
     from converters.capture import capture
     from converters.sizes import with_sizes
@@ -129,11 +129,11 @@ def load(model: str | ModelSpec, request: BuildRequest) -> Loaded:
         file = request.recipe.weights_of(spec, request.weights)
         captured = capture(spec, file, trust_pickle=request.trust_pickle)
         trunks = Trunks.of(spec)
-    return Loaded(captured, trunks, file, frozenset(inputs))
+    return CapturedModel(captured, trunks, file, frozenset(inputs))
 
 
 def prepare(
-    loaded: Loaded,
+    before: CapturedModel,
     model: str | ModelSpec,
     request: BuildRequest,
     work: Path,
@@ -148,8 +148,8 @@ def prepare(
     from converters.sizes import at, at_size
     from toolchain.recipes import pass_report, pipeline
 
-    recipe, captured, file = request.recipe, loaded.captured, loaded.weights
-    spec, trunks = captured.spec, loaded.trunks
+    recipe, captured, file = request.recipe, before.captured, before.weights
+    spec, trunks = captured.spec, before.trunks
     say_of_model = functools.partial(say, title(model))
     evaluate: pass_report.Evaluate = pass_report.evaluate_nothing
     if request.evaluator is not None:
@@ -179,7 +179,7 @@ def prepare(
     }
     return Prepared(
         request,
-        loaded,
+        before,
         shipped,
         entries,
         exported,

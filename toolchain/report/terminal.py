@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from converters.progress import Say, silent
+from converters.progress import Say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,14 +56,32 @@ def styled(*parts: Styled) -> Text:
     return Text.assemble(*parts)
 
 
+EVERY = 10.0
+"""Seconds between two lines of progress in a log."""
+
+
+def _seldom() -> Say:
+    """Prints the stage that is begun, where the last line is long enough ago."""
+    last = time.monotonic()
+
+    def say(what: str, stage: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage and now - last >= EVERY:
+            last = now
+            print(f"{what}: {stage}", file=sys.stderr, flush=True)
+
+    return say
+
+
 @contextlib.contextmanager
 def progress() -> Iterator[Say]:
-    """Says what is being done, a line a bundle; silent when standard error is no terminal.
+    """Says what is being done on standard error, a line a bundle; an empty stage ends the line.
 
-    An empty stage ends the line.
+    Where that is no terminal, as in a log, a line is printed every ten seconds at most.
     """
     if not sys.stderr.isatty():
-        yield silent
+        yield _seldom()
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
