@@ -147,7 +147,8 @@ class CapturedGraph:
         own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         graph, root = self._copied(edit), {}
         for node in graph.find_nodes(op="get_attr"):
-            if own.keys() & node.meta.get(clean.MADE_OF, ()):
+            made_of = node.meta.get(clean.MADE_OF, {})
+            if not all(_equal(own[name], was) for name, was in made_of.items() if name in own):
                 return None
             name = str(node.target)
             root[name] = own[name] if name in own else self.constant(node)
@@ -186,6 +187,10 @@ class CapturedGraph:
                     tuple(n.name for n in reads),
                     weights,
                 )
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one is other or (one.dtype is other.dtype and torch.equal(one, other))
 
 
 class _Watched(fx.Interpreter):

@@ -173,7 +173,7 @@ def fold_constants(module: fx.GraphModule) -> None:
         name = decompose.keep(module, "_folded", kept)
         with graph.inserting_before(node):
             constant = graph.get_attr(name)
-        constant.meta = {**node.meta, "val": kept, MADE_OF: _made_of(node)}
+        constant.meta = {**node.meta, "val": kept, MADE_OF: _made_of(module, node)}
         node.replace_all_uses_with(constant)
     for node in reversed([n for n in values if n.op == "call_function"]):
         if not node.users:
@@ -181,21 +181,22 @@ def fold_constants(module: fx.GraphModule) -> None:
 
 
 MADE_OF = "mlship_made_of"
-"""Of a folded constant's node: the names of the tensors that it was computed from."""
+"""Of a folded constant's node: the tensors that it was computed from, by name."""
 
 
-def _made_of(node: fx.Node) -> frozenset[str]:
-    """The names of the tensors that a node computes with, directly or not."""
-    found: set[str] = set()
+def _made_of(module: fx.GraphModule, node: fx.Node) -> dict[str, torch.Tensor]:
+    """The tensors that a node computes with, directly or not."""
+    found: dict[str, torch.Tensor] = {}
     waiting, met = [node], {node}
     while waiting:
         one = waiting.pop()
         if one.op == "get_attr":
-            found |= {str(one.target)} | one.meta.get(MADE_OF, frozenset())
+            name = str(one.target)
+            found |= {name: decompose.attribute(module, name), **one.meta.get(MADE_OF, {})}
         new = [n for n in one.all_input_nodes if n not in met]
         met.update(new)
         waiting += new
-    return frozenset(found)
+    return found
 
 
 def _is_foldable(node: fx.Node, values: dict[fx.Node, Any]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Port
@@ -58,6 +59,7 @@ def stored(
     # In this order: `integers` makes codes of kernels that `weights` would store as float16, and
     # `trim` takes out the buffers that are empty by then.
     resolve_gelu(model)
+    repeat_biases(model)
     integers.compute(model, grids)
     model.signatureDefs = [
         schema.SignatureDefT(
@@ -69,6 +71,38 @@ def stored(
     weights.store(model, precision, grids, mixed=mixed)
     trim(model)
     return packed(model)
+
+
+def repeat_biases(model: schema.ModelT) -> None:
+    """Gives transposed convolutions a bias for each channel.
+
+    TFLite's converter takes a number that is added behind one for its bias, as it is; its kernel
+    takes no bias of one number.
+    """
+    (graph,) = model.subgraphs
+    kind = schema.BuiltinOperator.TRANSPOSE_CONV
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode != kind:
+            continue
+        if len(operator.inputs) < 4 or operator.inputs[3] < 0:
+            continue
+        bias = graph.tensors[operator.inputs[3]]
+        channels = int(graph.tensors[operator.inputs[1]].shape[0])
+        number = weights.float32_constant(model, bias)
+        if number is None or number.size == channels:
+            continue
+        data = np.full(channels, number.ravel()[0], np.float32).view(np.uint8)
+        model.buffers.append(schema.BufferT(data=data))
+        buffer = len(model.buffers) - 1
+        repeated = schema.TensorT(
+            shape=np.array([channels], np.int32),
+            type=bias.type,
+            buffer=buffer,
+            name=bias.name + b"/repeated",
+            hasRank=True,
+        )
+        graph.tensors.append(repeated)
+        operator.inputs = np.array([*operator.inputs[:3], len(graph.tensors) - 1], np.int32)
 
 
 def resolve_gelu(model: schema.ModelT) -> None:

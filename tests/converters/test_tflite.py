@@ -112,6 +112,23 @@ def test_a_constant_that_is_an_output_stays_float32(tmp_path: Path) -> None:
     assert worst(tflite_outputs(artifact, found.inputs), found.outputs) == 0
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_one_number_behind_a_transposed_convolution_is_a_bias_of_each_channel(
+    channels: int, tmp_path: Path
+) -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.ConvTranspose2d(3, channels, 3, stride=2, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (self.up(x) - 0.3).relu()
+
+    found = case(tmp_path, Shifted(), [torch.rand(1, 3, 4, 4)])
+    artifact = to_tflite(found.export, tmp_path)
+    assert worst(tflite_outputs(artifact, found.inputs), found.outputs) <= 1e-6
+
+
 def test_a_constant_of_several_operations_stays_in_the_partition(tmp_path: Path) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from converters.api import Program
 from converters.capture import capture
 from converters.encodings import Encoding
+from converters.program_graph import captured_of
 from model_defs.errors import BadModule, BadWeights, PassFailed
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.passes import PASSES
@@ -60,6 +61,8 @@ def kinds(program: Program) -> list[str]:
             nn.Sequential(nn.Unflatten(2, (2, 4)), nn.ConvTranspose3d(4, 6, 2, groups=2)),
             nn.BatchNorm3d(6),
         ),
+        # What fills it up comes before its bias, and so do the operations of its graph.
+        (nn.ConvTranspose2d(4, 6, 3, dilation=2, output_padding=1, bias=False), nn.BatchNorm2d(6)),
         (nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6, affine=False)),
         (nn.Sequential(nn.Flatten(1), nn.Linear(256, 6)), nn.BatchNorm1d(6)),
     ],
@@ -70,6 +73,7 @@ def kinds(program: Program) -> list[str]:
         "transposed-groups",
         "transposed-groups-1d",
         "transposed-groups-3d",
+        "transposed-filled",
         "no-affine",
         "linear",
     ],
@@ -79,6 +83,7 @@ def test_folds_a_batchnorm_into_its_layer(layer: nn.Module, norm: nn.Module) -> 
     after = FoldBatchnorm()(before)
     assert kinds(after) == [*kinds(before)[:-2], "Identity", "ReLU"]
     torch.testing.assert_close(after.module(X), before.module(X), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(captured_of(after).module(X)[0], after.module(X))
     assert FoldBatchnorm()(after) is after
 
 
@@ -228,6 +233,22 @@ class WithoutStatistics(Twice):
 def test_leaves_a_batchnorm_alone(kind: type[nn.Module]) -> None:
     before = program_of(kind())
     assert FoldBatchnorm()(before) is before
+
+
+def test_a_graph_is_handed_on_where_what_its_constants_are_of_stays() -> None:
+    class Scaled(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.weight * 2)
+
+    module = nn.Sequential(nn.Conv2d(4, 4, 3), Scaled(4, 4, 1, bias=False)).requires_grad_(False)
+    captured = captured_of(program_of(module))
+    first, second = copy.deepcopy(module), copy.deepcopy(module)
+    first[0].weight.mul_(2)
+    second[1].weight.mul_(2)
+    handed_on = captured.on(first)
+    assert handed_on is not None
+    torch.testing.assert_close(handed_on.module(X)[0], first(X))
+    assert captured.on(second) is None
 
 
 def test_a_norm_of_weights_is_their_tensor_by_then() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +33,7 @@ class FoldBatchnorm(Pass):
     def __call__(self, program: Program) -> Program:
         from torch import nn
 
-        from converters.program_graph import with_module
+        from converters.program_graph import captured_of, with_module
 
         pairs = find_foldable_pairs(program)
         if not pairs:
@@ -44,7 +44,17 @@ class FoldBatchnorm(Pass):
             _replace(module, producer, fused)
             _replace(module, norm, nn.Identity())
         module.requires_grad_(False)
+        known = captured_of(program)
+        if not all(_takes_a_bias(known, producer) for producer, _ in pairs):
+            return replace(program, module=module)  # captured again
         return with_module(program, module, partial(_without, pairs))
+
+
+def _takes_a_bias(graph: CapturedGraph, path: str) -> bool:
+    """Whether a layer's last operation is its own: a filled-up deconvolution adds a bias behind."""
+    last = graph.by_module[path][-1]
+    weight = last.args[1] if len(last.args) > 1 else None
+    return getattr(weight, "target", None) == f"{path}.weight"
 
 
 def _fuse(layer: Any, batchnorm: Any) -> nn.Module:

@@ -34,6 +34,8 @@ class Draw:
 Layer = Callable[[Tensor], Tensor]
 MOST = 4096
 """Elements that a value may have, so that hundreds of programs are quick."""
+DEPTH = (2, 7)
+"""Layers that are drawn for a network; what leaves the bounds is passed over."""
 STEADY = 20
 """How many times a layer may enlarge its input's error: beyond it float32 kernels part by right."""
 
@@ -327,7 +329,7 @@ def unlike_fresh(module: nn.Module) -> None:
         parameter.uniform_(-1, 1)
 
 
-def a_network(draw: Draw) -> tuple[Network, Tensor]:
+def a_network(draw: Draw, depth: tuple[int, int] = DEPTH) -> tuple[Network, Tensor]:
     """A network and its input; steps that would leave the bounds are passed over."""
     torch.manual_seed(draw.whole(0, 2**16))
     shape = (
@@ -340,7 +342,7 @@ def a_network(draw: Draw) -> tuple[Network, Tensor]:
     layers: list[Layer] = []
     y = x
     with torch.no_grad():
-        for kind in [draw.one_of(LAYERS) for _ in range(draw.whole(2, 7))]:
+        for kind in [draw.one_of(LAYERS) for _ in range(draw.whole(*depth))]:
             layer = kind(draw, y)
             if isinstance(layer, nn.Module):
                 layer.eval()
@@ -380,12 +382,12 @@ def _place(layer: Layer) -> str:
     return f"{layer.__qualname__}{line} {captured or ''}"
 
 
-def drawn(number: int, count: int) -> list[tuple[Network, Tensor]]:
+def drawn(number: int, count: int, depth: tuple[int, int] = DEPTH) -> list[tuple[Network, Tensor]]:
     """So many networks that have layers: the same for the same number."""
     draw = Draw(number)
     found: list[tuple[Network, Tensor]] = []
     while len(found) < count:
-        network, x = a_network(draw)
+        network, x = a_network(draw, depth)
         if network.layers:
             found.append((network, x))
     return found
