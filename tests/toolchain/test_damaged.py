@@ -111,8 +111,10 @@ def test_a_damaged_constant_is_named(name: str, target: str, known: Known, tmp_p
     artifact = known.artifact(target, tmp_path)
     values = known.program.module.get_parameter("middle.weight").detach().numpy()
     put(artifact, values, DAMAGES[name])
-    (fault,) = constants.compare(artifact, known.program).report.faults
+    found = constants.compare(artifact, known.program)
+    (fault,) = found.report.faults
     assert fault.layer == "middle"
+    assert "middle.weight" not in found.lost  # no product, whose rounding would be allowed for
     assert "is not the program's" in fault.sentence
 
 
@@ -217,6 +219,27 @@ def test_orders_that_converters_put_channels_in_are_no_fault(name: str, array: n
     assert compared([array], own).equal == 80
     (fault,) = compared([array[::-1].copy()], own).faults
     assert fault.what == "its numbers are in another order"
+
+
+@pytest.mark.parametrize(("name", "array"), list(orders()))
+def test_a_damaged_number_among_channels_in_another_order_is_named(
+    name: str, array: np.ndarray
+) -> None:
+    own = {"rnn.weight": np.random.default_rng(3).standard_normal((16, 5)).astype(np.float32)}
+    (fault,) = compared([one(lambda v: v * 2)(array)], own).faults
+    assert (fault.layer, fault.what[:25]) == ("rnn", "1 of 80 numbers differ, f")
+
+
+def test_a_negated_multiple_of_a_factor_of_the_program_s_is_a_fault() -> None:
+    own = net()
+    rest = [own["fc.bias"], own["norm.bias"], own["norm.weight"]]
+    (fault,) = compared([halved(own["fc.weight"] / -6), *rest], own, (1 / 6,)).faults
+    assert fault.what.startswith("its numbers are the program's times -0.1666")
+
+
+def test_of_parameters_that_are_one_number_nothing_is_said() -> None:
+    own = {"scale.weight": np.full(8, 0.5, np.float32)}
+    assert compared([np.ones(8, np.float32)], own).faults == ()
 
 
 def test_a_constant_of_no_parameter_is_no_fault() -> None:

@@ -69,6 +69,7 @@ def _check(
     rows: list[ParityRow] = []
     first = references[0]
     past, told = Past(first.state), set[str]()
+    failed: list[dict[str, OwnRounding]] = [{} for _ in references]
 
     def all_are(case: str, verdict: Verdict, note: str) -> None:
         past.keep(case, None)
@@ -94,9 +95,9 @@ def _check(
             continue
         past.keep(case, got)
         of_file = functools.cache(functools.partial(_moved, runner, inputs))
-        for one in references:
+        for one, known in zip(references, failed, strict=True):
             for spec in one.outputs:
-                row = judged(runner.backend, case, spec, one, got, of_file)
+                row = judged(runner.backend, case, spec, one, got, of_file, known)
                 later = again and inputs is not right and row.verdict == "failed"
                 if later and spec.name not in told:
                     told.add(spec.name)
@@ -124,10 +125,13 @@ def judged(
     reference: Reference,
     got: Tensors,
     of_file: Callable[[], Mapping[str, np.ndarray]] = dict,
+    failed: dict[str, OwnRounding] | None = None,
 ) -> ParityRow:
     """The row of one output of a case, held to a reference.
 
-    `of_file` is asked, where rounding has to explain it, what the file's own has moved.
+    `of_file` is asked, where rounding has to explain it, what the file's own has moved. `failed`
+    holds, by output, the rounding of a case that it did not explain: the output has failed, and
+    its further cases are held to that rounding, for each of their own takes several runs.
     """
     expected, question = reference.expected[case], reference.question
     want = expected[spec.name]
@@ -155,7 +159,11 @@ def judged(
         return _beside_choices(row, want, got, np.asarray(moved()))
     if question == "accurate":
         return _beside_noise(row, spec, got, moved)
-    return _beside_rounding(row, spec, want, got, _rounding_of(row, reference, of_file))
+    own = (failed or {}).get(spec.name) or _rounding_of(row, reference, of_file)
+    found = _beside_rounding(row, spec, want, got, own)
+    if found.verdict == "failed" and failed is not None:
+        failed[spec.name] = own
+    return found
 
 
 def _by_measure(

@@ -37,6 +37,10 @@ MOST = 0.9
 """The share of numbers that are a product's in one which was damaged."""
 SAMPLE = 512
 """Places that are looked at before all are."""
+FEW = 16
+"""... where all vectors of a size are looked at."""
+CHANNELS = 2**16
+"""More numbers than any axis has."""
 SMALL = 0.05
 """Numbers of a BatchNorm that are below it are its epsilon, and not its momentum."""
 IMPLIED = {"hard": 1 / 6, "gelu": 0.5, "silu": 1.0}
@@ -151,13 +155,15 @@ def compare_numbers(
             what = "its numbers are in another order"
             faults.append(ConstantFault(constant.name, layer_of(names[0]), what))
     lost = {name: array for name, array in own.items() if name not in found}
-    folded = 0
+    folded, damaged = 0, set[str]()
     for constant, name, fault in _explained(others, _Lost(lost, factors, scales)):
         if fault:
+            damaged.add(name)
             faults.append(ConstantFault(constant.name, layer_of(name), fault))
         else:
             folded += constant.array.size
-    return ComparedConstants(ConstantsReport(total, equal, folded, tuple(faults)), frozenset(lost))
+    report = ConstantsReport(total, equal, folded, tuple(faults))
+    return ComparedConstants(report, frozenset(lost) - damaged)
 
 
 def layer_of(name: str) -> str:
@@ -179,14 +185,18 @@ def is_laid_out(stored: np.ndarray, own: np.ndarray) -> bool:
     found = list(layouts(own, stored.shape))
     if any(np.array_equal(stored, one) for one in found):
         return True
-    return any(np.array_equal(stored, other) for one in found for other in _reordered(one, stored))
+    return any(
+        np.array_equal(stored, one.take(order, axis))
+        for one in found
+        for axis, order in _reorderings(one.shape)
+        if _same_channels(one, stored, axis)
+    )
 
 
-def _reordered(own: np.ndarray, stored: np.ndarray) -> Iterator[np.ndarray]:
-    """The numbers with the channels of one axis in the orders that converters put them in."""
-    for axis, size in enumerate(own.shape):
-        if size > 1 and _same_channels(own, stored, axis):
-            yield from (own.take(order, axis) for order in _orders(size))
+def _reorderings(shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    """The axes, with the orders of their channels that converters put them in."""
+    for axis, size in enumerate(shape):
+        yield from ((axis, order) for order in _orders(size))
 
 
 def _same_channels(own: np.ndarray, stored: np.ndarray, axis: int) -> bool:
@@ -196,7 +206,12 @@ def _same_channels(own: np.ndarray, stored: np.ndarray, axis: int) -> bool:
     )
 
 
-def _orders(size: int) -> Iterator[np.ndarray]:
+@functools.lru_cache(64)
+def _orders(size: int) -> tuple[np.ndarray, ...]:
+    return tuple(_orders_of(size))
+
+
+def _orders_of(size: int) -> Iterator[np.ndarray]:
     places = np.arange(size)
     for parts in (n for n in range(2, size) if size % n == 0):  # (C, r * r) or (r * r, C)
         yield places.reshape(parts, -1).T.ravel()
@@ -237,9 +252,27 @@ class _Lost:
 
         Times one number that the net knows. None where they are nobody's.
         """
-        rest = (one.ravel() for one in (*self.arrays.values(), *self.scales))
-        same = (one for one in rest if one.size == found.size)
-        return next((m for m in (self._times(found, own) for own in same) if m is not None), None)
+        own = self._likely(found)
+        return next((m for m in (self._times(found, one) for one in own) if m is not None), None)
+
+    def _likely(self, found: np.ndarray) -> np.ndarray:
+        """The vectors of this size that some of these numbers are one multiple of, as rows."""
+        vectors = self._vectors.get(found.size)
+        if vectors is None:
+            return np.empty((0, found.size), np.float32)
+        at = _some(found.shape)[0][:FEW]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(vectors[:, at] != 0, found[at] / vectors[:, at], np.inf)
+            alike = _near(ratios, np.median(ratios, axis=1, keepdims=True))
+        return np.asarray(vectors[alike.mean(axis=1) >= ALIKE / 2])
+
+    @functools.cached_property
+    def _vectors(self) -> dict[int, np.ndarray]:
+        """What a file does not hold and what norms multiply by: by size, as rows."""
+        every = defaultdict(list)
+        for one in (*self.arrays.values(), *self.scales):
+            every[one.size].append(one.ravel())
+        return {size: np.stack(rows) for size, rows in every.items() if size <= CHANNELS}
 
     def _times(self, found: np.ndarray, own: np.ndarray) -> np.ndarray | None:
         nonzero = own != 0
@@ -260,6 +293,12 @@ class _Lost:
         single = (1.0, *self.factors)
         return any(abs(factor - a * b) <= HALF * abs(a * b) for a in single for b in single)
 
+    def is_far_from(self, factor: float) -> bool:
+        """Whether a sign or an exponent is wrong: others may be a norm's that is not known."""
+        shares = (abs(factor / one) for one in (1.0, *self.factors) if factor and one)
+        exponents = [math.log2(share) for share in shares]
+        return any(abs(exponent - round(exponent)) < HALF for exponent in exponents)
+
 
 def _explained(
     others: Sequence[StoredConstant], lost: _Lost
@@ -267,13 +306,18 @@ def _explained(
     """Constants that some lost parameter looks like: which, and what is wrong; "" is folded."""
     left = dict(lost.arrays)
     for constant in sorted(others, key=lambda one: -one.array.size):
-        if constant.array.size < 2:
+        if not _has_looks(constant.array):
             continue
         same = {name: own for name, own in left.items() if own.size == constant.array.size}
         found = _as_damaged(constant, same) or _as_folded(constant, same, lost)
         if found is not None:
             left.pop(found[0])
             yield constant, *found
+
+
+def _has_looks(array: np.ndarray) -> bool:
+    """Whether an array may be told from others: of one number all over, only 0 says something."""
+    return array.size > 1 and (not array.any() or bool(np.ptp(array) > 0))
 
 
 def _as_damaged(constant: StoredConstant, same: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
@@ -294,7 +338,7 @@ def _as_folded(
     if not stored.any():
         matrices = [name for name, own in same.items() if own.ndim > 1 and stored.ndim > 1]
         return (matrices[0], "all of its numbers are 0") if matrices else None
-    for name, own in same.items():
+    for name, own in ((name, own) for name, own in same.items() if _has_looks(own)):
         for right in layouts(own, stored.shape):
             if (what := _as_product(stored, right, lost)) is not None:
                 return name, what
@@ -306,7 +350,7 @@ def _as_product(stored: np.ndarray, own: np.ndarray, lost: _Lost) -> str | None:
     for factors in _factors(stored, own):
         right: np.ndarray | None = own * factors
         if factors.size == 1 and not lost.knows_of(float(factors.flat[0]), own.shape):
-            if _is_damage(factors.flat[0]) and _near(stored, own * factors).all():
+            if lost.is_far_from(float(factors.flat[0])) and _near(stored, own * factors).all():
                 return f"its numbers are the program's times {factors.flat[0]:.6g}"
             continue
         if factors.size > 1:
@@ -318,12 +362,6 @@ def _as_product(stored: np.ndarray, own: np.ndarray, lost: _Lost) -> str | None:
             continue
         return "" if near.all() else _said_of(~near, stored, right)
     return None
-
-
-def _is_damage(factor: float) -> bool:
-    """Whether an unknown factor is a sign or an exponent: others are a norm's that is not known."""
-    exponent = math.log2(abs(factor)) if factor else 0.5
-    return abs(exponent - round(exponent)) < HALF
 
 
 def _factors(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
@@ -343,19 +381,30 @@ def _factors(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
             rest = tuple(a for a in range(own.ndim) if a != axis)
             some_at_all = (own != 0).any(axis=rest, keepdims=True)
             ratios = np.where(own != 0, stored / own, np.where(some_at_all, np.nan, 0.0))
-            middle = np.nanmedian(ratios, axis=rest, keepdims=True)
+            middle = np.nanmedian(ratios, axis=rest, keepdims=True) if rest else ratios
             yield np.nan_to_num(middle).astype(np.float32)
 
 
 def _share_of_equal(stored: np.ndarray, own: np.ndarray) -> float:
-    """The share of numbers that are equal in the layout where most are; 0 where few of some are."""
+    """The share of numbers that are equal where most are; 0 where few of some are."""
+    return max((float((stored == one).mean()) for one in _likely(stored, own)), default=0.0)
+
+
+def _likely(stored: np.ndarray, own: np.ndarray) -> Iterator[np.ndarray]:
+    """The layouts and orders of channels in which many of some numbers are equal."""
     some = _some(stored.shape)
-    likely = (
-        one
-        for one in layouts(own, stored.shape)
-        if float((stored[some] == one[some]).mean()) >= ALIKE / 2
-    )
-    return max((float((stored == one).mean()) for one in likely), default=0.0)
+    wanted = stored[some]
+    found = list(layouts(own, stored.shape))
+    yield from (one for one in found if _many(wanted == one[some]))
+    if np.ptp(own) == 0 or not _many(np.isin(wanted, own)):
+        return
+    for one, (axis, order) in itertools.product(found, _reorderings(stored.shape)):
+        if _many(wanted == one[(*some[:axis], order[some[axis]], *some[axis + 1 :])]):
+            yield one.take(order, axis)
+
+
+def _many(some: np.ndarray) -> bool:
+    return float(some.mean()) >= ALIKE / 2
 
 
 @functools.lru_cache(16)
@@ -367,7 +416,7 @@ def _some(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 
 
 def _differing(stored: np.ndarray, own: np.ndarray) -> str:
-    right = max(layouts(own, stored.shape), key=lambda one: int((stored == one).sum()))
+    right = max(_likely(stored, own), key=lambda one: int((stored == one).sum()))
     return _said_of(~(stored == right), stored, right)
 
 
