@@ -70,7 +70,7 @@ def is_wide(operation: Any, grids: Sequence[Encoding], known: dict[Any, bool]) -
 
 def _is_wide(operation: Any, grids: Sequence[Encoding], known: dict[Any, bool]) -> bool:
     inputs = [v for given in operation.inputs.values() for v in _listed(given)]
-    constants = [v.val for v in inputs if _is_large(v.val)]
+    constants = [v.val for v in inputs if _is_matrix(v.val)]
     if operation.op_type in KERNELS and constants:
         kernel = max(constants, key=np.size)
         return not is_exact(kernel) and place(kernel, grids) is None
@@ -130,5 +130,12 @@ def _is_kernel(const: Any) -> bool:
 
 
 def _is_large(value: Any) -> bool:
-    floats = isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float16)
-    return floats and value.size >= SMALLEST
+    return _are_floats(value) and value.size >= SMALLEST
+
+
+def _is_matrix(value: Any) -> bool:
+    return _are_floats(value) and (value.ndim > 1 or value.size >= SMALLEST)
+
+
+def _are_floats(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from toolchain.bundle.parity_report import ParityRow
 from toolchain.parity.compare import judged
 from toolchain.parity.metrics import FAMILIES, used
 from toolchain.parity.reference import Reference
+from toolchain.quantization import tolerance
 
 SHAPE = (1, 1, 16, 16)
 
@@ -112,3 +114,24 @@ def test_a_measure_that_says_nothing_is_refused(fields: dict[str, Any], said: st
 def test_a_measure_is_written_in_one_way() -> None:
     assert mask(metric="boundary f", limit=0.9).metric == "boundary F"
     assert mask(tolerance=0.1).metric == LARGEST_ERROR
+
+
+def test_a_case_says_something_of_a_file_although_no_tolerance_is_given() -> None:
+    """What rounding moves steep edges by is little beside the width of a mask."""
+    spec = mask(metric="IoU", limit=0.99)
+    rounding = {"photo": {"mask": 3e-5}}
+    held = Reference({"photo": {}}, {"photo": {"mask": scene()}}, (spec,), known_roundings=rounding)
+    held = replace(held, question="faithful")
+    moved = {"mask": scene() + np.float32(1e-4)}
+    assert judged("liar", "photo", spec, held, moved).verdict == "passed"
+    coarse = replace(held, known_roundings={"photo": {"mask": 0.02}})
+    row = judged("liar", "photo", spec, coarse, {"mask": scene() + np.float32(0.03)})
+    assert row.verdict == "skipped"
+
+
+def test_of_several_sizes_one_measure_is_kept() -> None:
+    one = (mask(metric="IoU", limit=0.99),)
+    assert tolerance.widest(one, one) == one
+    both = (mask(metric="IoU", limit=0.99, tolerance=0.1),)
+    wider = (replace(both[0], tolerance=0.2),)
+    assert tolerance.widest(both, wider) == wider

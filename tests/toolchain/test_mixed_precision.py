@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
 from torch import nn
 
 from converters import mil
@@ -25,7 +26,9 @@ from toolchain.build.request import BuildRequest
 from toolchain.bundle import bundle
 from toolchain.bundle.parity_report import ParityReport, ParityRow, Question, Verdict
 from toolchain.cli.main import main
+from toolchain.parity.metrics import used
 from toolchain.recipes import mixed_precision, recipes, targets
+from toolchain.recipes.half_run import HalfRun
 from toolchain.recipes.sensitivity import Judge
 
 NET = '''
@@ -65,11 +68,41 @@ class Loud(nn.Module):
         return self.last(self.down(self.up(image).relu())).sigmoid()
 
 
+class Few(nn.Module):
+    """Its kernels are so small that float16 makes the smaller file of them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.fine = nn.Conv2d(3, 4, 1)
+        self.last = nn.Conv2d(4, 1, 1)
+
+    def forward(self, image):
+        return self.last((self.fine(image) * 100).sin()).sigmoid()
+
+
+class Mask(nn.Module):
+    """A mask with edges as steep as a step: float16 moves a pixel on them far, and few pixels."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, image):
+        mask = self.last(self.up(image).relu())
+        return ((mask - mask.mean()) * 8000).sigmoid()
+
+
 image = TensorSpec("image", (1, 3, 24, 24), "image", low=0, high=1, preprocess=Preprocess())
 out = TensorSpec("out", (1, 1, 24, 24), "map", low=0, high=1, tolerance=0.002,
                  postprocess=Postprocess())
 fine = ModelSpec("fine", Fine, inputs=(image,), outputs=(out,))
 loud = ModelSpec("loud", Loud, inputs=(image,), outputs=(out,))
+few = ModelSpec("few", Few, inputs=(image,), outputs=(out,))
+measured = TensorSpec("mask", (1, 1, 24, 24), "mask", low=0, high=1, metric="IoU", limit=0.98)
+mask = ModelSpec("mask", Mask, inputs=(image,), outputs=(measured,))
 '''
 
 
@@ -133,6 +166,29 @@ def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> Non
     ]
     kinds = [conv.results[0].type.dtype for conv in convolutions]
     assert kinds == ["fp32", "fp16", "fp16"]
+
+
+def test_where_small_leaves_all_to_float16_it_is_mixed_as_well(folder: Path) -> None:
+    asked = ("build", f"{folder}/net.py:few", "--target", "ios", "--recipe", "small")
+    result = mlship(*asked, "--out", folder / "dist")
+    assert result.exit_code == 0, result.output
+    made = bundle.read(folder / "dist" / "few-ios")
+    assert list(made.manifest.recipe.keep) == ["fine"]
+
+
+def test_what_the_measure_of_a_mask_allows_stays_in_float16(folder: Path) -> None:
+    asked = ("build", f"{folder}/net.py:mask", "--target", "ios", "--out", folder / "dist")
+    result = mlship(*asked)
+    assert result.exit_code == 0, result.output
+    made = bundle.read(folder / "dist" / "mask-ios")
+    assert made.manifest.recipe.keep == {}
+    assert made.manifest.outputs[0].tolerance is None
+    program = capture(lookup.load(f"{folder}/net.py:mask"))
+    case = load_file(made.directory / "golden" / "photo.safetensors")
+    judge = Judge({"photo": case}, {"photo": case}, used)
+    moved = HalfRun(program, arithmetic=True).keeping(case, ())
+    assert np.abs(moved["mask"] - case["mask"]).max() > 0.03
+    assert judge.of_case("photo", program.spec.outputs, moved)[0] < 1
 
 
 class Prover:

@@ -407,7 +407,9 @@ def test_rounding_that_moves_the_program_itself_is_no_lie() -> None:
 def test_a_model_whose_own_output_is_not_finite_is_not_blamed_on_a_pass() -> None:
     program = program_of(nn.Conv2d(4, 6, 3))
     program.module.weight.data[2] = float("nan")
-    with pytest.raises(BadModule, match=r"PyTorch's own output 'y' is not finite: 36 of its 216"):
+    with pytest.raises(
+        BadModule, match=r"PyTorch's own output 'y' is not finite on case 'photo': 36 of its 216"
+    ):
         pipeline.run(program, (FoldBatchnorm(),))
 
 

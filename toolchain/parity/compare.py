@@ -27,6 +27,8 @@ HALVES = 4.0
 """The same of numbers that a file rounds to float16 again: by how much is known."""
 COARSE = 1e-4
 """A net's own rounding from which on it is said, as a share of an output's largest number."""
+SHARE_OF_WIDTH = 0.01
+"""What nobody sees of an output without a tolerance, as a share of its width."""
 LABELS = 1e-4
 """The share of labels that rounding moves anywhere."""
 
@@ -328,11 +330,20 @@ def _beside_rounding(
     again = compare(row.backend, row.case, spec, want, got, tolerance)
     said = f"this net's own rounding is {own:.2g}: smaller errors cannot be seen"
     coarse = own > COARSE * float(np.abs(want).max())
-    if again.verdict == "passed" and own > float(spec.tolerance or 0.0):
+    if again.verdict == "passed" and own > _visible(spec, want):
         again = replace(again, verdict="skipped", note=f"{said}, so that this case proves nothing")
     elif again.verdict == "passed" and coarse:
         again = replace(again, note=said)
     return replace(again, question=row.question)
+
+
+def _visible(spec: TensorSpec, want: np.ndarray) -> float:
+    """What the product may be off by; a share of its width where a measure alone judges it."""
+    if spec.tolerance is not None:
+        return spec.tolerance
+    if spec.low is not None and spec.high is not None:
+        return SHARE_OF_WIDTH * (spec.high - spec.low)
+    return SHARE_OF_WIDTH * float(np.ptp(want))
 
 
 def _beside_choices(row: ParityRow, want: np.ndarray, got: Tensors, moved: np.ndarray) -> ParityRow:

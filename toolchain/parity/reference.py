@@ -204,7 +204,7 @@ class Reference:
 
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
-    """The reference of what is being built, every answer made.
+    """The reference of what is being built, every answer made; BadModule for one that is NaN.
 
     `shipped` is the model after the recipe. Where a target computes in integers, its outputs may
     differ by more than the model says: by what rounding otherwise moves them.
@@ -212,7 +212,7 @@ def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) 
     from toolchain.quantization import tolerance
 
     made = _made(recipe, captured, shipped, cases, captured.spec.outputs)
-    expected, outputs = dict(made.expected), made.outputs
+    expected, outputs = _finite(made), made.outputs
     if recipe.integer:
         other = dict(_answered(tolerance.jittered(shipped), cases)[1])
         outputs = tolerance.widened(outputs, expected, other)
@@ -234,7 +234,7 @@ def of_build_at(
     from toolchain.quantization import tolerance
 
     made = at(default, spec.outputs, spec, cases)
-    expected, outputs = dict(made.expected), made.outputs
+    expected, outputs = _finite(made), made.outputs
     if recipe.integer:
         _check_scales(recipe, default, replace(made, expected=expected), captured)
         jittered = tolerance.jittered(replace(shipped, spec=spec))
@@ -242,6 +242,16 @@ def of_build_at(
         outputs = tolerance.widened(outputs, expected, other)
     made = replace(made, expected=expected, outputs=outputs)
     return _with_faithful(made, replace(shipped, spec=spec), cases)
+
+
+def _finite(made: Reference) -> dict[str, Tensors]:
+    """All answers; BadModule with the layer where one of them is no number."""
+    from toolchain.recipes.finite import check_finite
+
+    assert made.program is not None
+    for case, inputs in made.cases.items():
+        check_finite(made.program, case, inputs, made.expected[case])
+    return dict(made.expected)
 
 
 WORSE = 2.0

@@ -51,14 +51,22 @@ def _widened(
             float((expected[c][spec.name] != other[c][spec.name]).mean()) for c in expected
         )
         return replace(spec, tolerance=max(spec.tolerance or 0.0, min(TWICE * differ, MOST)))
+    if spec.tolerance is None:
+        return spec  # its measure alone judges it
     moved = (np.abs(expected[case][spec.name] - other[case][spec.name]).max() for case in expected)
-    return replace(spec, tolerance=max(spec.tolerance or 0.0, TWICE * float(max(moved))))
+    return replace(spec, tolerance=max(spec.tolerance, TWICE * float(max(moved))))
 
 
 def widest(*outputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """The first ones with the largest tolerance that each has among all: of several sizes one."""
+    """The first ones with the largest tolerance that each has among all: of several sizes one.
+
+    None where its measure alone judges an output.
+    """
     return tuple(
-        replace(same[0], tolerance=max(one.tolerance or 0.0 for one in same))
+        replace(
+            same[0],
+            tolerance=max((t for o in same if (t := o.tolerance) is not None), default=None),
+        )
         for same in zip(*outputs, strict=True)
     )
 

@@ -14,9 +14,10 @@ from converters.doubles import NOISE, roundings
 from converters.program_graph import tensors_of
 from converters.signature import outputs_of
 from model_defs.counting import counted
-from model_defs.errors import BadModule, PassFailed, during
+from model_defs.errors import PassFailed, during
 from toolchain.bundle.pass_record import PassRecord
 from toolchain.data import cases
+from toolchain.recipes.finite import check_finite
 from toolchain.recipes.pass_report import MODEL, Evaluate, evaluate_nothing, record_of
 
 if TYPE_CHECKING:
@@ -77,15 +78,9 @@ def _idle(step: Pass, program: Program) -> Program:
 
 
 def _check_model(program: Program, outputs: tuple[torch.Tensor, ...]) -> None:
-    for spec, output in zip(program.spec.outputs, outputs, strict=True):
-        finite = torch.isfinite(output)
-        if not finite.all():
-            wrong = f"{int((~finite).sum())} of its {output.numel()} values are NaN or infinite"
-            raise BadModule(
-                f"PyTorch's own output '{spec.name}' is not finite: {wrong}",
-                where=f"model '{program.spec.name}', before any pass",
-                do="correct forward, or the bounds (low, high) of the inputs that it is fed",
-            )
+    (case,) = cases.build(program.spec.inputs, ("photo",)).items()
+    own = {s.name: y.numpy() for s, y in zip(program.spec.outputs, outputs, strict=True)}
+    check_finite(program, *case, own)
 
 
 def _check(
