@@ -145,7 +145,7 @@ def tokens(draw: Draw, x: Tensor) -> Layer:
     rows, width = x.shape[2:]
     wide = draw.one_of([rows, draw.whole(1, 9)])
     linear = nn.Linear(width, wide, bias=draw.flag())
-    kind = draw.whole(0, 3)
+    kind = draw.whole(0, 3 if wide > 1 else 2)  # ONNX Runtime has no LayerNorm of one number
     if kind == 0:
         return Then(linear, nn.BatchNorm2d(x.shape[1]))
     if kind == 1:
@@ -175,14 +175,19 @@ def adaptive(draw: Draw, x: Tensor) -> Layer:
 
 
 def resize(draw: Draw, x: Tensor) -> Layer:
-    mode = draw.one_of(["nearest", "nearest-exact", "bilinear", "corners"])
-    align = True if mode == "corners" else None
-    kind = "bilinear" if mode == "corners" else mode
+    mode = draw.one_of(["nearest", "nearest-exact", "bilinear", "bilinear", "bicubic"])
+    how: dict[str, Any] = {"mode": mode}
+    if not mode.startswith("nearest"):
+        smooth = draw.one_of([False, False, True])
+        # Of a side of one pixel PyTorch's antialias makes shares that are none of its own.
+        how["antialias"] = smooth and min(x.shape[2:]) > 1
+        how["align_corners"] = draw.flag()
     if draw.flag():
         factor = draw.one_of([0.5, 0.7, 1.05, 1.3, 1.6, 2.0, 3.0, (1.3, 2.0)])
-        return lambda x: F.interpolate(x, scale_factor=factor, mode=kind, align_corners=align)
+        how["recompute_scale_factor"] = draw.one_of([None, None, True])
+        return lambda x: F.interpolate(x, scale_factor=factor, **how)
     size = (draw.whole(1, 12), draw.whole(1, 12))
-    return lambda x: F.interpolate(x, size, mode=kind, align_corners=align)
+    return lambda x: F.interpolate(x, size, **how)
 
 
 def pad(draw: Draw, x: Tensor) -> Layer:
@@ -236,7 +241,7 @@ def assignment(draw: Draw, x: Tensor) -> Layer:
         lambda y, x: y.transpose(2, 3)[:, :, ::step].add_(1),
         lambda y, x: y.__setitem__((..., places), 1.5),
         lambda y, x: y.__setitem__(x > 0, -0.25),
-        lambda y, x: y.index_add_(3, places, x[..., : len(places)], alpha=2),
+        lambda y, x: y.index_add_(3, places % x.shape[3], x[..., : len(places)], alpha=2),
         lambda y, x: y.masked_fill_(x < -0.5, 2.0),
         lambda y, x: y.diagonal(0, 2, 3).mul_(2),
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,7 @@ from converters import formats
 from converters.api import Export, Program, Tensors
 from converters.doubles import NOISE, roundings
 from converters.export import export
-from model_defs.errors import MlshipError
+from model_defs.errors import MlshipError, UnsupportedOperation
 from model_defs.spec import ModelSpec, TensorSpec
 from tests.converters.random_networks.warm import WarmConverter
 from toolchain.recipes import pipeline, recipes
@@ -34,11 +36,15 @@ KINDS = ("coreml", "tflite", "tfjs", ONNX)
 
 @dataclass(frozen=True)
 class Wrong:
-    """A net (by its place in the batch) that is not equal to PyTorch somewhere, and how."""
+    """A net (by its place in the batch) that is not equal to PyTorch somewhere, and how.
+
+    Or one that is `refused` as a user's is: with the operation, its line and what to do.
+    """
 
     place: int
     kind: str
     why: str
+    refused: bool = False
 
 
 class Several(nn.Module):
@@ -89,8 +95,15 @@ class Judge:
         self._coreml.close()
         self._tensorflow.close()
 
+    @property
+    def seconds(self) -> float:
+        """CPU seconds so far, of all processes."""
+        own = os.times()
+        ended = own.user + own.system + own.children_user + own.children_system
+        return ended + self._coreml.seconds + self._tensorflow.seconds
+
     def wrong(self, drawn: Sequence[Drawn], recipe: str = "fp32") -> list[Wrong]:
-        """Those that some format computes otherwise than PyTorch, or that cannot be made."""
+        """Those that some format computes otherwise than PyTorch, refuses, or cannot hold."""
         for warm in (self._coreml, self._tensorflow):
             if set(warm.formats) & set(self.kinds):
                 warm.prepare()
@@ -111,13 +124,14 @@ class Judge:
             with torch.no_grad():
                 results = program.module(*(drawn[place][1] for place in places))
             wanted = {f"y{i}": y.numpy() for i, y in enumerate(results)}
-            moved = roundings(program, feed, wanted)
-            for kind in kinds:
-                try:
-                    got = self._ran(kind, exported, feed)
-                except Exception as error:
+            with ThreadPoolExecutor(len(kinds)) as pool:  # they wait for processes of their own
+                waiting = [(kind, pool.submit(self._ran, kind, exported, feed)) for kind in kinds]
+                moved = roundings(program, feed, wanted)
+            for kind, running in waiting:
+                if error := running.exception():
                     found += self._halved(drawn, places, recipe, (kind,), kind, error)
                     continue
+                got = running.result()
                 for i, place in enumerate(places):
                     name = f"y{i}"
                     if why := apart(got[name], wanted[name], moved.get(name)):
@@ -131,11 +145,12 @@ class Judge:
         recipe: str,
         kinds: Sequence[str],
         step: str,
-        error: Exception,
+        error: BaseException,
     ) -> list[Wrong]:
         if len(places) == 1:
-            why = str(error) if isinstance(error, MlshipError) else repr(error)
-            return [Wrong(places[0], step, why)]
+            known = isinstance(error, MlshipError)
+            refused = isinstance(error, UnsupportedOperation) and bool(error.where and error.do)
+            return [Wrong(places[0], step, str(error) if known else repr(error), refused)]
         half = len(places) // 2
         parts = (places[:half], places[half:])
         return [wrong for part in parts for wrong in self._wrong(drawn, part, recipe, kinds)]
@@ -148,7 +163,9 @@ class Judge:
         folder.mkdir()
         warm = self._coreml if kind == "coreml" else self._tensorflow
         bare = dataclasses.replace(exported, graph=None)
-        runner = formats.open_runner(warm.convert(kind, bare, folder))
+        with warm.lock:
+            artifact = warm.convert(kind, bare, folder)
+        runner = formats.open_runner(artifact)
         try:
             return dict(runner.run(feed))
         finally:

@@ -12,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +23,7 @@ from converters import formats
 from converters.api import Artifact, Export
 from converters.format import resolve
 from converters.processes.worker import QUIET
-from model_defs.errors import ConversionFailed, MlshipError
+from model_defs.errors import ConversionFailed, MlshipError, UnsupportedOperation
 
 JOBS = 100
 """A process takes so many: TensorFlow keeps something of each."""
@@ -32,6 +34,10 @@ class WarmConverter:
 
     def __init__(self, *formats: str) -> None:
         self.formats = formats
+        self.lock = threading.Lock()
+        """Who converts holds it: a process does one thing after the other."""
+        self.seconds = 0.0
+        """Of CPU, of the process that runs."""
         self._process: subprocess.Popen[str] | None = None
         self._jobs = 0
 
@@ -51,7 +57,11 @@ class WarmConverter:
         )
 
     def convert(self, kind: str, export: Export, directory: Path) -> Artifact:
-        """The artifact of an export; ConversionFailed says what the converter said."""
+        """The artifact of an export.
+
+        Raises UnsupportedOperation where the converter refuses it; ConversionFailed with what
+        it says otherwise.
+        """
         self.prepare()
         assert self._process is not None
         assert self._process.stdin is not None
@@ -63,6 +73,10 @@ class WarmConverter:
         if not line:
             raise ConversionFailed(f"the {kind} converter ended: {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
+        self.seconds = answer["seconds"]
+        if "refused" in answer:
+            what, where, do = answer["refused"]
+            raise UnsupportedOperation(what, where=where, do=do)
         if "error" in answer:
             raise ConversionFailed(answer["error"])
         return Artifact.from_json(answer["artifact"], directory)
@@ -75,6 +89,7 @@ class WarmConverter:
                 assert pipe is not None
                 pipe.close()
             self._process = None
+            self.seconds = 0.0  # now it is a child's that has ended
 
     def __enter__(self) -> WarmConverter:
         return self
@@ -95,7 +110,8 @@ def main() -> None:
     for name in sys.argv[1:]:
         resolve(formats.find(name).preload)()
     for line in sys.stdin:
-        print(json.dumps(_served(json.loads(line))), file=answer, flush=True)
+        found = {**_served(json.loads(line)), "seconds": time.process_time()}
+        print(json.dumps(found), file=answer, flush=True)
 
 
 def _served(job: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +120,8 @@ def _served(job: dict[str, Any]) -> dict[str, Any]:
         return {
             "artifact": convert(Export.from_json(job["export"]), Path(job["directory"])).to_json()
         }
+    except UnsupportedOperation as error:
+        return {"refused": [error.what, error.where, error.do]}
     except MlshipError as error:
         return {"error": str(error)}
     except Exception:  # a converter may raise anything
