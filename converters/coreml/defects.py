@@ -11,6 +11,7 @@ Each by replacing the function that converts the operation:
                         that lies beyond the data, where the stride exceeds the kernel
     conv_transpose      in groups was multiplied by the scales of other channels, where a product or
                         a batch norm behind it was folded in; in 3 dimensions that failed
+    mean, amax ...      over all axes, of what was transposed, ended a pass with KeyError 'axes'
     fake_quantize       had no converter: quantize, then dequantize, which Core ML runs in integers
 
 Each has a test that fails without it. Avoided by converting TorchScript, not PyTorch's exported
@@ -164,9 +165,24 @@ def _multiplies(original: Callable[..., bool]) -> Callable[..., bool]:
     return transform
 
 
+def _reduces(original: Callable[..., None]) -> Callable[..., None]:
+    """Lets no transpose pass a reduction of all axes, which names none."""
+
+    def init(self: Any, **given: Any) -> None:
+        op = given["op"]
+        if "axes" in op.inputs:
+            original(self, **given)
+        else:
+            super(type(self), self).__init__(**given)
+            self.axes_var, self.axes_op = None, op  # which is no constant
+
+    return init
+
+
 def repair() -> None:
     """Puts our converters of the operations above in place of coremltools'; once is enough."""
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+    from coremltools.converters.mil.mil.passes.defs import optimize_repeat_ops
     from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
 
     for name, convert in (
@@ -188,3 +204,6 @@ def repair() -> None:
         original = kind._try_to_transform
         if original.__module__ != __name__:
             kind._try_to_transform = staticmethod(_multiplies(original))
+    reduction = optimize_repeat_ops._TransformReduceMean
+    if reduction.__init__.__module__ != __name__:
+        reduction.__init__ = _reduces(reduction.__init__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,16 +23,14 @@ def judge() -> Iterator[Judge]:
         yield found
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        2,
-    ],
-)
-def test_a_batch_of_random_networks(number: int, judge: Judge) -> None:
-    record = run.judged(number, judge)
-    assert record["nets"] == run.SIZE
-    assert not record["wrong"], json.dumps(record["wrong"], indent=1)
+@pytest.mark.parametrize("number", [151, 153])
+def test_a_hundred_random_networks(
+    number: int, judge: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one to three layers each, after two recipes: `make slow` takes 3000 of up to seven."""
+    record = run.judged(number, judge, size=100, depth=(1, 3))
+    assert record["nets"] == 100
+    assert run.summary([record]) == 0, capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +115,41 @@ def test_of_a_batch_the_net_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(judging, "_onnx_runtime", lies)
     with Judge((judging.ONNX,)) as judge:
-        found = {(one.place, one.kind): one.why for one in judge.wrong(batch)}
+        found = {(one.place, one.kind): one for one in judge.wrong(batch)}
     assert found.keys() == {(1, "export"), (2, judging.ONNX)}
-    assert "pinv" in found[1, "export"]
-    assert "is " in found[2, judging.ONNX]
+    assert "pinv" in found[1, "export"].why
+    assert found[1, "export"].refused
+    assert "is " in found[2, judging.ONNX].why
+    assert not found[2, judging.ONNX].refused
+
+
+class Product(nn.Module):
+    """What our writer has an operation for, and Core ML's converter none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.prod()
+
+
+def test_a_converter_s_refusal_has_its_line_and_what_to_do(judge: Judge) -> None:
+    x = torch.rand(1, 1, 4, 4) + 1
+    (found,) = judge.wrong([(Network([torch.relu]), x), (Network([Product()]).eval(), x)])
+    assert (found.place, found.kind, found.refused) == (1, "coreml", True)
+    assert "aten::prod" in found.why
+    assert "test_random_networks.py:" in found.why
+
+
+@pytest.mark.parametrize(
+    ("wrong", "refused", "code"),
+    [(0, 0, 0), (1, 0, 1), (0, 3, 0), (0, 4, 1)],
+)
+def test_a_refusal_is_no_failure_until_there_are_too_many(
+    wrong: int, refused: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = {"wrong": [{}] * wrong, "refused": [{}] * refused}
+    assert run.summary([{"nets": 200, "cpu": 100.0, **faults}]) == code
+    said = capsys.readouterr().out
+    assert f"{wrong} times wrong, {refused} times refused" in said
+    assert "0.50 CPU seconds each" in said
 
 
 def test_a_run_goes_on_where_it_was_stopped(
@@ -132,7 +160,8 @@ def test_a_run_goes_on_where_it_was_stopped(
     def record(number: int, judge: Judge) -> dict[str, object]:
         judged.append(number)
         wrong = [{"batch": number}] if number == 2 else []
-        return {"batch": number, "nets": 20, "seconds": 1.0, "wrong": wrong}
+        times = {"seconds": 90.0, "cpu": 60.0}
+        return {"batch": number, "nets": 20, **times, "wrong": wrong, "refused": []}
 
     def ran(*arguments: str) -> int:
         monkeypatch.setattr("sys.argv", ["run", "--state", str(state), *arguments])
@@ -146,7 +175,9 @@ def test_a_run_goes_on_where_it_was_stopped(
         file.write('\n{"batch": 2, "ne')  # stopped while it was written
     assert ran("--batches", "4") == 1
     assert judged == [2, 3]
-    assert "4/4 batch 3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1/2 batch 0: 20 networks, all right, 90.0 s (60.0 of CPU); 2 min left" in said
+    assert "4/4 batch 3" in said
     assert ran("--batches", "4") == 1
     assert judged == []
     assert ran("--only", "2", "--batches", "4") == 1

@@ -138,6 +138,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "padded_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), value=-1.5),
     "reflected_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), mode="reflect"),
     "smallest_and_largest": lambda x: torch.add(*x.aminmax(dim=2), alpha=2),
+    "reduced_of_transposed": lambda x: _reduced(x.transpose(2, 3)),
     "taken": lambda x: x.take(torch.tensor([[3, -1], [50, 7]])),
     "taken_along": lambda x: x.take_along_dim(ORDER[:, :1], 1),
     "taken_apart": lambda x: x[:, PLACES, :, torch.tensor([-1, 1])],
@@ -166,6 +167,13 @@ def _padded(x: Tensor) -> Tensor:
     """Axes before the last two, which Core ML pads with a constant alone."""
     y = F.pad(x[None], (0, 0, 1, 2, 2, 1), mode="replicate")
     return F.pad(y, (1, 1, 0, 0, 1, 3), mode="reflect")
+
+
+def _reduced(x: Tensor) -> Tensor:
+    """By all of its numbers, whatever the order of its axes."""
+    y = x * 1.5
+    parts = y.mean(), y.sum() / 100, y.amax(), y.min(), y.std(), y.norm() / 10
+    return (y + sum(parts) + y.amax(keepdim=True)).transpose(2, 3)
 
 
 def _resized(x: Tensor, *how: Any, **more: Any) -> Tensor:
