@@ -170,10 +170,14 @@ def test_a_recipe_of_codes_is_mixed_where_float16_breaks_it(folder: Path) -> Non
 
 def test_where_small_leaves_all_to_float16_it_is_mixed_as_well(folder: Path) -> None:
     asked = ("build", f"{folder}/net.py:few", "--target", "ios", "--recipe", "small")
-    result = mlship(*asked, "--out", folder / "dist")
-    assert result.exit_code == 0, result.output
-    made = bundle.read(folder / "dist" / "few-ios")
-    assert list(made.manifest.recipe.keep) == ["fine"]
+    for _ in ("built", "cached"):
+        result = mlship(*asked, "--out", folder / "dist")
+        assert result.exit_code == 0, result.output
+        assert "note: few-ios: 1 layer is not rounded: fine (mlship inspect" in result.stdout
+        assert "kernels are left to float16" in result.stdout
+    (found,) = json.loads(mlship(*asked, "--out", folder / "dist", "--json").stdout)
+    assert list(found["keep"]) == ["fine"]
+    assert "kernels are left to float16" in found["notes"][0]
 
 
 def test_what_the_measure_of_a_mask_allows_stays_in_float16(folder: Path) -> None:

@@ -115,6 +115,27 @@ def test_rounding_is_no_change_and_more_than_the_tolerance_is() -> None:
     assert shot(base, base + 0.03).state == "changed"
 
 
+@pytest.mark.parametrize(
+    ("tolerance", "flipped", "state"),
+    [(None, 1, "same"), (None, 3, "changed"), (0.02, 1, "changed"), (0.9, 1, "same")],
+)
+def test_a_picture_is_judged_by_the_measure_of_its_output(
+    tolerance: float | None, flipped: int, state: str
+) -> None:
+    size = (1, 1, 4, 16)
+    spec = TensorSpec(
+        "mask", size, "mask", low=0, high=1, metric="IoU", limit=0.95, tolerance=tolerance
+    )
+    before = np.zeros(size)
+    before[..., 4:12] = 1.0
+    after = before.copy()
+    after[0, 0, :flipped, 4] = 0.2
+    (check,) = checks([one := Snapshot("two", "photo.mask", spec, before, after)])
+    assert one.state == state
+    assert "IoU at least 0.95" in check.allowed
+    assert ("at most" in check.allowed) == (tolerance is not None)
+
+
 def test_another_size_is_a_change() -> None:
     one = shot(np.zeros((1, 1, 4, 6)), np.zeros((1, 1, 6, 4)))
     assert one.state == "changed"

@@ -28,6 +28,7 @@ from toolchain.ci import golden
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project
 from toolchain.ci.verdicts import Cause, Verdict
+from toolchain.parity.metrics import shortfall
 from toolchain.parity.subject import Subject
 
 FOLDER = "snapshots"
@@ -78,7 +79,34 @@ class Snapshot:
             return "gone"
         if self.before is None:
             return "new"
-        return "same" if self.difference <= self.tolerance else "changed"
+        return "same" if self._is_same else "changed"
+
+    @property
+    def _is_same(self) -> bool:
+        """By the task's measure where the output names one, and by its tolerance where it has one.
+
+        A measure that asks for the model's inputs says nothing of a picture.
+        """
+        near = self.difference <= self.tolerance
+        if self.spec is None or self.spec.measured is None or np.isinf(self.difference):
+            return near
+        assert self.before is not None
+        assert self.after is not None
+        error, allowed, _ = shortfall(self.spec, {}, self.before, self.after)
+        if np.isnan(error):
+            return near
+        return error <= allowed and (near or self.spec.tolerance is None)
+
+    @property
+    def allowed(self) -> str:
+        """What may differ, in words."""
+        if self.spec is None:
+            return ""
+        measure = self.spec.measured
+        most = f"at most {self.tolerance:.2g}" if self.spec.tolerance or not measure else ""
+        side = "at least" if measure and measure.more else "at most"
+        own = f"{self.spec.metric} {side} {self.spec.limit:g}" if measure else ""
+        return ", ".join(filter(None, (most, own)))
 
 
 def of_model(subject: Subject, folder: Path) -> list[Snapshot]:
@@ -132,12 +160,11 @@ def checks(snapshots: Iterable[Snapshot]) -> Iterator[Check]:
     for one in snapshots:
         why = SIZE if _resized(one) else WHY[one.state]
         why = why.format(difference=one.difference, share=_share(one))
-        allowed = f"at most {one.tolerance:.2g}" if one.spec else ""
         shown = "" if one.state in ("new", "gone") else f"{one.difference:.2g}"
         verdict = VERDICTS[one.state]
         cause = CAUSES[one.state]
         name = f"picture {one.name}"
-        yield Check(one.model, name, "picture", verdict, "", shown, allowed, cause, why)
+        yield Check(one.model, name, "picture", verdict, "", shown, one.allowed, cause, why)
 
 
 VERDICTS: Mapping[State, Verdict] = {

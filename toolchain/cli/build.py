@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
     from toolchain.recipes.pass_report import MakeEvaluator
 
+NAMED = 6
+"""So many layers are named in a note."""
+
 
 @command
 @click.argument("model", required=False)
@@ -153,6 +156,8 @@ def _built_json(built: Any) -> dict[str, Any]:
         "artifact_bytes": built.bundle.artifact_bytes if built.bundle else None,
         "parity": built.report.to_json() if built.report else None,
         "problems": list(built.problems),
+        "notes": _notes(built) if built.bundle else [],
+        "keep": dict(built.bundle.manifest.recipe.keep) if built.bundle else {},
         "error": {"what": error.what, "where": error.where, "do": error.do} if error else None,
     }
 
@@ -167,6 +172,9 @@ def _show_built(built: list[Any]) -> None:
     for note in dict.fromkeys(n for b in built if b.bundle for n in _notes(b)):
         click.echo(f"note: {note}")
     for b in built:
+        if b.bundle and (kept := _kept(b)):
+            click.echo(f"note: {b.model}-{b.target}: {kept}")
+    for b in built:
         if b.error is not None:
             click.echo(f"{b.model}-{b.target}: ", nl=False, err=True)
             print_error(b.error, as_json=False)
@@ -176,6 +184,17 @@ def _show_built(built: list[Any]) -> None:
 
 def _notes(built: Any) -> list[str]:
     return list(built.bundle.manifest.all_notes)
+
+
+def _kept(built: Any) -> str:
+    """Which layers a recipe was asked to round, and did not."""
+    layers = [*built.bundle.manifest.recipe.keep]
+    if not layers:
+        return ""
+    more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
+    count = "1 layer is" if len(layers) == 1 else f"{len(layers)} layers are"
+    why = f"mlship inspect {built.bundle.directory} --why"
+    return f"{count} not rounded: {', '.join(layers[:NAMED])}{more} ({why})"
 
 
 def _show_failure(built: Any) -> None:
