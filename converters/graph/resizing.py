@@ -19,21 +19,19 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from converters.graph.pooling import mixed
 from converters.graph.sources import packet_of
+from model_defs.errors import UnsupportedOperation
 
 aten: Any = torch.ops.aten
 
 PICKING = (aten.upsample_nearest1d, aten.upsample_nearest2d)
 EXACT = (aten._upsample_nearest_exact1d, aten._upsample_nearest_exact2d)
-"""Of the pixel whose middle is nearest, of which Core ML has no mode."""
+"""Of the pixel whose middle is nearest, which Core ML has no mode for, and others round."""
 LINEAR = (aten.upsample_linear1d, aten.upsample_bilinear2d)
 OF_VOLUMES = (aten.upsample_nearest3d, aten._upsample_nearest_exact3d)
 NEAREST = (*PICKING, *EXACT, *OF_VOLUMES)
 """Those of which each result is one number of the input; they take no align_corners."""
-NOT_HELD = (
-    *OF_VOLUMES,
-    *(aten.upsample_trilinear3d, aten.upsample_bicubic2d),
-    *(aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa),
-)
+SMOOTH = (aten._upsample_bilinear2d_aa, aten._upsample_bicubic2d_aa)
+NOT_HELD = (*OF_VOLUMES, aten.upsample_trilinear3d, aten.upsample_bicubic2d, *SMOOTH)
 """What no format holds, or one of them takes for another."""
 
 
@@ -137,9 +135,28 @@ def resized(op: Any) -> Callable[..., Tensor]:
 
     def run(x: Tensor, *given: Any) -> Tensor:
         wanted = asked(op, x.shape, given)
+        if op in SMOOTH and wanted.want[1] == 1 < wanted.want[0]:
+            raise UnsupportedOperation(
+                "interpolate(..., antialias=True) to a width of 1 repeats the first row in PyTorch",
+                do="take the mean over the width, x.mean(3, keepdim=True), then resize the height",
+            )
         for axis in range(len(wanted.have)):
             x = wanted.along(axis, x)
         return x
+
+    return run
+
+
+def nearest_exact(op: Any) -> Callable[..., Tensor]:
+    """As PICKING where that takes the same pixels: by whole numbers, as users do."""
+    nearest = PICKING[EXACT.index(op)]
+
+    def run(x: Tensor, *given: Any) -> Tensor:
+        wanted = asked(op, x.shape, given)
+        if wanted.by_ratio:
+            found: Tensor = nearest.default(x, wanted.want)
+            return found
+        return resized(op)(x, *given)
 
     return run
 

@@ -621,6 +621,7 @@ ALWAYS: Mapping[Any, Rule] = {
     aten.take_along_dim: Rule(places.take_along, on_places=True),
     aten.unfold: Rule(windows),
     aten.zero: Rule(zero),
+    **{op: Rule(resizing.nearest_exact(op)) for op in resizing.EXACT},
     **{op: Rule(resizing.resized(op)) for op in resizing.NOT_HELD},
     **{op: Rule(resizing.resized(op), resizing.goes_by_scale) for op in resizing.LINEAR},
 }
@@ -657,7 +658,6 @@ FOR_CORE_ML: Mapping[Any, Rule] = {
     aten.max_pool3d: Rule(_max_pool_of_volumes, _dilated_or_ceil),
     aten.numpy_T: Rule(reversed_axes),
     aten.pad: Rule(_pad_of_core_ml, _around_or_far),
-    **{op: Rule(resizing.resized(op)) for op in resizing.EXACT},
     **{
         op: Rule(resizing.resized_for_core_ml(op), resizing.differs)
         for op in (*resizing.PICKING, *resizing.LINEAR)

@@ -40,9 +40,14 @@ def user_line(node: fx.Node) -> str:
 def working_on(node: fx.Node) -> Iterator[None]:
     """Whatever is raised within, as a refusal of this operation with its line."""
     step = f"writing operation {operation_of(node)} for a converter"
-    do = "write it with other operations"
-    with during(step, UnsupportedOperation, where=user_line(node), do=do):
-        yield
+    where, do = user_line(node), "write it with other operations"
+    with during(step, UnsupportedOperation, where=where, do=do):
+        try:
+            yield
+        except UnsupportedOperation as error:
+            raise UnsupportedOperation(
+                error.what, where=error.where or where, do=error.do or do
+            ) from error
 
 
 def line_of_stack(stack: Sequence[traceback.FrameSummary]) -> str:

@@ -11,13 +11,19 @@ from converters.lowering.graph import Node
 from converters.lowering.value import Value
 
 
-def folded(node: Node, inputs: Sequence[Value | None]) -> dict[str, Value]:
-    """The outputs of a node, all of whose inputs are constants."""
+def folded(node: Node, inputs: Sequence[Value | None]) -> dict[str, Value] | None:
+    """The outputs of a node, all of whose inputs are constants; None where ONNX's reference has
+    no implementation of it alone, as of GroupNormalization."""
     from onnx.reference import ReferenceEvaluator  # loads every operation's reference: slow
+    from onnx.reference.op_run import RuntimeContextError
 
     given = zip(node.inputs, inputs, strict=True)
     feed = {name: value.logical for name, value in given if value is not None}
-    results = ReferenceEvaluator(_proto(node)).run(None, feed)
+    try:
+        evaluator = ReferenceEvaluator(_proto(node))
+    except RuntimeContextError:
+        return None
+    results = evaluator.run(None, feed)
     return {
         name: Value.of(np.asarray(result))
         for name, result in zip(node.outputs, results, strict=True)

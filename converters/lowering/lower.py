@@ -89,7 +89,9 @@ def _lowered(
     """The values of a node's outputs."""
     inputs = tuple(values[name] if name else None for name in node.inputs)
     if inputs and all(value is None or value.is_constant for value in inputs):
-        return folded(node, inputs)
+        known = folded(node, inputs)
+        if known is not None:
+            return known
     emit = OPERATIONS.get(node.op) or OWN.get(node.op)
     if emit is None:
         do = INSTEAD.get(node.op, OTHERWISE)

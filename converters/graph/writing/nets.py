@@ -254,7 +254,7 @@ def adaptive_pool(operation: str) -> Any:
 # --- resizing ----------------------------------------------------------------------------------
 
 
-def resize(mode: str, *, exact: bool = False) -> Any:
+def resize(mode: str) -> Any:
     """PyTorch's interpolate: by sizes, or to the nearest pixel by the scales that the user gave."""
 
     def write(e: Emission) -> str:
@@ -264,8 +264,7 @@ def resize(mode: str, *, exact: bool = False) -> Any:
             return e.input()
         how: dict[str, Any]
         if mode == "nearest":
-            where = "half_pixel" if exact else "asymmetric"
-            how = {"nearest_mode": "round_prefer_ceil" if exact else "floor"}
+            where, how = "asymmetric", {"nearest_mode": "floor"}
         else:
             # Not "pytorch_half_pixel": of a side of one pixel that takes the first, PyTorch a mean.
             corners = e.arg(2, "align_corners", False)

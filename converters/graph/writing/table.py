@@ -137,8 +137,6 @@ WRITERS: Mapping[Any, Callable[[Emission], Any]] = {
     aten.rnn_tanh: recurrent.rnn("Tanh"),
     # pooling and resizing
     aten._adaptive_avg_pool2d: nets.adaptive_pool("AveragePool"),
-    aten._upsample_nearest_exact1d: nets.resize("nearest", exact=True),
-    aten._upsample_nearest_exact2d: nets.resize("nearest", exact=True),
     aten.adaptive_avg_pool1d: nets.adaptive_pool("AveragePool"),
     aten.adaptive_avg_pool2d: nets.adaptive_pool("AveragePool"),
     aten.adaptive_avg_pool3d: nets.adaptive_pool("AveragePool"),

@@ -66,6 +66,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "max_pool_ceil_padded": lambda x: F.max_pool2d(x, 2, 4, 1, ceil_mode=True),
     "max_pool_list": lambda x: F.max_pool2d(x, 3, 2, padding=[0], ceil_mode=True),  # type: ignore[arg-type]
     "max_pool_of_volumes": lambda x: F.max_pool3d(x[:, None], 2, 3, ceil_mode=True),
+    "nearest_exact_to_fewer": lambda x: F.interpolate(x, (7, 4), mode="nearest-exact"),
     "nearest_of_1.05": lambda x: F.interpolate(x, scale_factor=1.05) * 2,
     "nearest_of_1.3": lambda x: F.interpolate(x, scale_factor=1.3),
     "nearest_of_1.6": lambda x: F.interpolate(x, scale_factor=1.6),
@@ -138,6 +139,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "padded_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), value=-1.5),
     "reflected_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), mode="reflect"),
     "smallest_and_largest": lambda x: torch.add(*x.aminmax(dim=2), alpha=2),
+    "norm_of_a_constant": lambda x: x + F.group_norm(torch.full_like(x, 0.5).cumsum(3), 2),
     "reduced_of_transposed": lambda x: _reduced(x.transpose(2, 3)),
     "taken": lambda x: x.take(torch.tensor([[3, -1], [50, 7]])),
     "taken_along": lambda x: x.take_along_dim(ORDER[:, :1], 1),

@@ -178,15 +178,14 @@ def resize(draw: Draw, x: Tensor) -> Layer:
     mode = draw.one_of(["nearest", "nearest-exact", "bilinear", "bilinear", "bicubic"])
     how: dict[str, Any] = {"mode": mode}
     if not mode.startswith("nearest"):
-        smooth = draw.one_of([False, False, True])
-        # Of a side of one pixel PyTorch's antialias makes shares that are none of its own.
-        how["antialias"] = smooth and min(x.shape[2:]) > 1
+        how["antialias"] = draw.one_of([False, False, True])
         how["align_corners"] = draw.flag()
     if draw.flag():
         factor = draw.one_of([0.5, 0.7, 1.05, 1.3, 1.6, 2.0, 3.0, (1.3, 2.0)])
         how["recompute_scale_factor"] = draw.one_of([None, None, True])
         return lambda x: F.interpolate(x, scale_factor=factor, **how)
-    size = (draw.whole(1, 12), draw.whole(1, 12))
+    # To a width of one pixel PyTorch's antialias repeats the first row, and is refused.
+    size = (draw.whole(1, 12), draw.whole(2 if how.get("antialias") else 1, 12))
     return lambda x: F.interpolate(x, size, **how)
 
 

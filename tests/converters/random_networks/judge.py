@@ -132,7 +132,10 @@ class Judge:
                     found += self._halved(drawn, places, recipe, (kind,), kind, error)
                     continue
                 got = running.result()
+                beyond = misread(exported.onnx) if kind == ONNX else set[int]()
                 for i, place in enumerate(places):
+                    if i in beyond:
+                        continue
                     name = f"y{i}"
                     if why := apart(got[name], wanted[name], moved.get(name)):
                         found.append(Wrong(place, kind, why))
@@ -170,6 +173,22 @@ class Judge:
             return dict(runner.run(feed))
         finally:
             runner.close()
+
+
+def misread(path: Path) -> set[int]:
+    """The nets of a file that ONNX Runtime 1.23 computes otherwise than ONNX says.
+
+    It divides the last windows of an average pool wrongly where padding counts, and one axis is
+    padded while the other is not.
+    """
+    import onnx
+
+    uneven = []
+    for node in onnx.load(path).graph.node:
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "AveragePool" and given.get("count_include_pad") and 0 in given["pads"]:
+            uneven.append(node.name)
+    return {int(name.split("/")[2]) for name in uneven}
 
 
 def _onnx_runtime(path: Path, feed: Tensors) -> dict[str, np.ndarray]:
