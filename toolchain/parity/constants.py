@@ -323,8 +323,11 @@ def _has_looks(array: np.ndarray) -> bool:
 def _as_damaged(constant: StoredConstant, same: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
     """The parameter most of whose numbers a constant still has, and which it has not."""
     shares = {name: _share_of_equal(constant.array, own) for name, own in same.items()}
-    name = max(shares, key=lambda one: shares[one], default="")
-    return (name, _differing(constant.array, same[name])) if shares.get(name, 0) >= ALIKE else None
+    # Zeros are in any spread or pruned kernel: of a bias of nothing else they say little.
+    least = {name: MOST if np.ptp(own) == 0 else ALIKE for name, own in same.items()}
+    likely = [name for name in shares if shares[name] >= least[name]]
+    name = max(likely, key=lambda one: shares[one], default="")
+    return (name, _differing(constant.array, same[name])) if likely else None
 
 
 def _as_folded(

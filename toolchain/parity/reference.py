@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,14 @@ class Answers(Mapping[str, Tensors]):
         return len(self._cases)
 
 
+class _Rounding(NamedTuple):
+    """What rounding moves, of a program and inputs, which are kept: they are known by address."""
+
+    program: Program
+    inputs: Tensors
+    moved: Mapping[str, np.ndarray | float]
+
+
 @dataclass(frozen=True)
 class Reference:
     """A model's inputs by case, what PyTorch expects of each, and what outputs may differ by.
@@ -88,6 +96,10 @@ class Reference:
     known_roundings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
     shipped: Program | None = None
+    _seen: dict[tuple[int, int, frozenset[str]], _Rounding] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """What rounding was seen to move, for all files that are held to a program."""
 
     @property
     def each(self) -> tuple[Reference, ...]:
@@ -132,7 +144,8 @@ class Reference:
     @property
     def emptied(self) -> Reference:
         """The same without its arrays and its program."""
-        return replace(self, cases={}, expected={}, program=None, shipped=None, faithful=None)
+        bare = replace(self, cases={}, expected={}, program=None, shipped=None, faithful=None)
+        return replace(bare, _seen={})
 
     def only(self, case: str) -> Reference:
         """The same with one case: "" is the first, or of sequences the first that has a past.
@@ -192,15 +205,20 @@ class Reference:
         from converters.doubles import roundings
         from toolchain.quantization import tolerance
 
-        inputs, own = self.cases[case], self.expected[case]
         if self.program is None:
             return self.known_roundings.get(case, {})
-        if not self.on_grids:
-            half = as_stored and self.program.precision == "float16"
-            lost = self.lost if half else frozenset()
-            return roundings(self.program, inputs, own, lost)
-        other = replace(self, program=tolerance.jittered(self.program)).answer(inputs)
-        return tolerance.moved_numbers(own, other)
+        inputs, own = self.cases[case], self.expected[case]
+        half = as_stored and self.program.precision == "float16"
+        lost = self.lost if half else frozenset()
+        key = (id(self.program), id(inputs), lost)
+        if key not in self._seen:
+            if self.on_grids:
+                other = replace(self, program=tolerance.jittered(self.program)).answer(inputs)
+                moved = tolerance.moved_numbers(own, other)
+            else:
+                moved = roundings(self.program, inputs, own, lost)
+            self._seen[key] = _Rounding(self.program, inputs, moved)
+        return self._seen[key].moved
 
 
 def of_build(recipe: Recipe, captured: Program, shipped: Program, cases: Cases) -> Reference:
