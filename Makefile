@@ -23,9 +23,10 @@ test: setup-test  ## set up, then run all tests
 quick: setup-test  ## the tests that build no net, for the loop while you work
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m quick $(ARGS)
 
-slow: setup-test  ## the tests with thousands of random cases, and 3000 random networks (an hour)
+slow: setup-test  ## the tests with thousands of random cases, 3000 random networks, 50 deep ones
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)
 	$(BIN)/python -m tests.converters.random_networks
+	$(BIN)/python -m tests.converters.random_networks.deep
 
 check: setup-test  ## lint, types, import direction
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
 from converters.api import Program, Tensors
+from converters.numbers import LITERALS
 from converters.program_graph import tensors_of
 from converters.signature import returned
 
@@ -67,6 +69,31 @@ class PickingOtherwise(TorchFunctionMode):
         return scores + self._sign * noise * (NOISE * torch.finfo(SINGLE).eps * size + tie)
 
 
+SUMS = ("add", "sub", "rsub")
+
+
+class AddingCoarsely(TorchFunctionMode):
+    """Numbers of the code that are added are off by what float16 rounds them by.
+
+    So they are in a file whose converter makes a bias of them: conv(x) + 0.3.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._sign = -1 if seed % 2 else 1
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func.__name__.partition(".")[0].strip("_") in SUMS:
+            args = [self._moved(one) for one in args]
+        return func(*args, **(kwargs or {}))
+
+    def _moved(self, one: Any) -> Any:
+        coarse = isinstance(one, float) and float(np.float16(one)) != one
+        return one * (1 + self._sign * torch.finfo(HALF).eps / 2) if coarse else one
+
+
 def _is_picked(args: Sequence[Any], found: Any) -> bool:
     """Whether these are places of floats: `max` may be the larger of two numbers, too."""
     places = found if isinstance(found, Tensor) else found[1]
@@ -115,7 +142,8 @@ def roundings(
 ) -> dict[str, np.ndarray]:
     """How far rounding moves each number of the outputs on these inputs, at the most that was seen.
 
-    `coarse` are parameters that a file does not hold themselves, but a product of, in float16.
+    `coarse` are parameters that a file does not hold themselves, but a product of, in float16, and
+    `LITERALS` where it holds sums of the code's own numbers.
 
     Seen are `own`, the outputs of float32, and those of `DRAWS` copies whose weights are rounded
     otherwise, and which pick others among equals (`PickingOtherwise`); all beside float64. An
@@ -144,7 +172,8 @@ def roundings(
 def _rounded(
     program: Program, inputs: Tensors, seed: int, coarse: Collection[str]
 ) -> dict[str, np.ndarray]:
-    with PickingOtherwise(seed):
+    adding = AddingCoarsely(seed) if LITERALS in coarse else contextlib.nullcontext()
+    with PickingOtherwise(seed), adding:
         return _answers(program, nudged(program.module, seed, coarse), inputs)
 
 

@@ -16,6 +16,10 @@ from model_defs.errors import BadArtifact
 MALFORMED = (OSError, ValueError, TypeError, KeyError, IndexError, struct.error)
 """What reading a file raises that is not of its format."""
 
+LITERALS = "the code's own numbers"
+"""Among names of parameters: what code adds or subtracts that is none, of which files make arrays.
+"""
+
 
 @dataclass(frozen=True)
 class StoredConstant:

@@ -12,6 +12,8 @@ Each by replacing the function that converts the operation:
     conv_transpose      in groups was multiplied by the scales of other channels, where a product or
                         a batch norm behind it was folded in; in 3 dimensions that failed
     mean, amax ...      over all axes, of what was transposed, ended a pass with KeyError 'axes'
+    x.mT @ x            where the product is transposed, too, became x @ x: a pass that takes out
+                        transposes in pairs put one before both factors
     fake_quantize       had no converter: quantize, then dequantize, which Core ML runs in integers
 
 Each has a test that fails without it. Avoided by converting TorchScript, not PyTorch's exported
@@ -179,6 +181,30 @@ def _reduces(original: Callable[..., None]) -> Callable[..., None]:
     return init
 
 
+def _keeps_apart(original: Callable[..., None]) -> Callable[..., None]:
+    """Takes out no transposes where some operation reads a value, and the same one transposed."""
+
+    def verify(self: Any) -> None:
+        original(self)
+        if any(_reads_both(op) for op in self.block.operations):
+            self.transpose_op_to_cancel_ops.clear()
+
+    return verify
+
+
+def _reads_both(operation: Any) -> bool:
+    read: set[Any] = set()
+    for given in operation.inputs.values():
+        read.update(given if isinstance(given, (list, tuple)) else [given])
+    return len({_untransposed(one) for one in read}) < len(read)
+
+
+def _untransposed(value: Any) -> Any:
+    while getattr(value, "op", None) is not None and value.op.op_type == "transpose":
+        value = value.op.inputs["x"]
+    return value
+
+
 def repair() -> None:
     """Puts our converters of the operations above in place of coremltools'; once is enough."""
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
@@ -207,3 +233,7 @@ def repair() -> None:
     reduction = optimize_repeat_ops._TransformReduceMean
     if reduction.__init__.__module__ != __name__:
         reduction.__init__ = _reduces(reduction.__init__)
+    transposes = optimize_repeat_ops._TransposeOptimization
+    verify = transposes._verify_cancellable_transposes
+    if verify.__module__ != __name__:
+        transposes._verify_cancellable_transposes = _keeps_apart(verify)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from converters.api import Tensors
 from converters.capture import capture
 from converters.doubles import DRAWS, PickingOtherwise, call, roundings
+from converters.numbers import LITERALS
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle.parity_report import ParityRow
 from toolchain.parity import compare
@@ -197,3 +198,26 @@ def test_rounding_moves_what_divides_rounding_by_rounding() -> None:
         moved.append(roundings(program, given, reference.answer(given))["y"].max())
     assert moved[0] > 1e-3
     assert moved[1] < 1e-4
+
+
+class Shifted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7 - (x + 0.3) - 0.25 + 2
+
+
+@pytest.mark.parametrize(("coarse", "least", "most"), [((), 0, 1e-6), ((LITERALS,), 3e-4, 2e-3)])
+def test_numbers_that_code_adds_are_moved_by_float16_where_files_hold_arrays_of_them(
+    coarse: tuple[str, ...], least: float, most: float
+) -> None:
+    """1.7 and 0.3 alone: float16 has 0.25 and 2, and all others are parameters."""
+    module = Shifted().eval()
+    shape = (1, 1, 2, 2)
+    spec = ModelSpec(
+        "shifted",
+        lambda: module,
+        (TensorSpec("x", shape, "map"),),
+        (TensorSpec("y", shape, "map", tolerance=0.1),),
+    )
+    x = torch.zeros(shape)
+    moved = roundings(capture(spec), {"x": x.numpy()}, {"y": module(x).numpy()}, coarse)["y"]
+    assert least <= moved.max() <= most

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.converters.random_networks import __main__ as run
 from tests.converters.random_networks import judge as judging
+from tests.converters.random_networks.deep import RECIPES, Alarms, deep_network
 from tests.converters.random_networks.draw import LAYERS, Layer, Network, described, drawn, steady
 from tests.converters.random_networks.judge import Judge, Several, apart
 from toolchain.recipes import recipes
@@ -188,6 +189,26 @@ def test_a_run_goes_on_where_it_was_stopped(
 def test_the_recipes_of_the_run_leave_files_exact(name: str) -> None:
     """Nothing that a format computes otherwise: codes are numbers of float32."""
     assert not any(step.near for step in recipes.find(name).load())
+
+
+def test_a_deep_network_raises_no_alarm_in_float32_and_float16() -> None:
+    """Of 20 to 25 layers: `make slow` takes 50 of 20 to 200."""
+    network, x = deep_network(6, (20, 25))
+    assert len(network.layers) >= 20
+    with Alarms() as alarms:
+        assert [red for recipe in RECIPES for red in alarms.of(network, x, recipe)] == []
+
+
+def test_norms_of_deep_networks_are_far_from_fresh_ones() -> None:
+    networks = [deep_network(number, (20, 25))[0] for number in (1, 2)]
+    norms = [m for net in networks for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    deviations = torch.cat([m.running_var for m in norms])
+    means = torch.cat([m.running_mean for m in norms])
+    assert deviations.min() < 0.1
+    assert deviations.max() > 10
+    assert means.min() < -4
+    assert means.max() > 4
+    assert described(networks[0]) == described(deep_network(1, (20, 25))[0])
 
 
 def test_several_networks_keep_their_inputs() -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from converters.api import Artifact, Program
 from converters.capture import capture
-from converters.numbers import StoredConstant, stored_constants
+from converters.numbers import LITERALS, StoredConstant, stored_constants
 from model_defs import lookup
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
@@ -278,3 +278,23 @@ def test_codes_of_a_channel_are_what_they_stand_for(tmp_path: Path) -> None:
     artifact = Artifact(tmp_path, "tfjs", "float16", (), ())
     (found,) = stored_constants(artifact)
     np.testing.assert_array_equal(found.array, [[0.5, -1.0], [0.75, 1.0]])
+
+
+def test_a_spread_kernel_and_one_number_in_common_are_no_damage() -> None:
+    """More than half of a kernel that is spread are zeros, as all of a fresh bias are."""
+    spread = np.zeros((1, 3, 3), np.float32)
+    spread[:, ::2, ::2] = 0.5, 0.75
+    own = {"norm.bias": np.zeros(9, np.float32), "bn.weight": np.array([2, 0.125], np.float32)}
+    assert compared([spread, np.array([2, 0.75], np.float32)], own).faults == ()
+    wrong = np.zeros(16, np.float32)
+    wrong[3] = 1
+    (fault,) = compared([wrong], {"norm.bias": np.zeros(16, np.float32)}).faults
+    assert fault.what == "1 of 16 numbers differ, first at [3]: 1, not 0"
+
+
+def test_what_code_adds_may_be_rounded_where_a_file_has_an_array_of_it() -> None:
+    own = {"conv.weight": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)}
+    constants = [StoredConstant("k", own["conv.weight"])]
+    assert compare_numbers(constants, own).lost == frozenset()
+    bias = StoredConstant("b", np.full(3, np.float16(0.3), np.float32))
+    assert compare_numbers([*constants, bias], own).lost == {LITERALS}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.numbers import LITERALS
 from toolchain.bundle.parity_report import ConstantFault, ConstantsReport
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ Print = tuple[int, int, int]
 class ComparedConstants:
     """What the constants of a file are, and the program's numbers that are not among them.
 
-    A converter has taken those into others: its file rounds a product, not the factors.
+    A converter has taken those into others: its file rounds a product, not the factors. `LITERALS`
+    is among the `lost` where there are arrays of no parameter: a number that the code adds behind
+    a convolution is a bias, one for each channel.
     """
 
     report: ConstantsReport
@@ -156,14 +159,18 @@ def compare_numbers(
             faults.append(ConstantFault(constant.name, layer_of(names[0]), what))
     lost = {name: array for name, array in own.items() if name not in found}
     folded, damaged = 0, set[str]()
-    for constant, name, fault in _explained(others, _Lost(lost, factors, scales)):
+    explained = list(_explained(others, _Lost(lost, factors, scales)))
+    for constant, name, fault in explained:
         if fault:
             damaged.add(name)
             faults.append(ConstantFault(constant.name, layer_of(name), fault))
         else:
             folded += constant.array.size
     report = ConstantsReport(total, equal, folded, tuple(faults))
-    return ComparedConstants(report, frozenset(lost) - damaged)
+    rounded = frozenset(lost) - damaged
+    if sum(constant.array.size > 1 for constant in others) > len(explained):
+        rounded |= {LITERALS}
+    return ComparedConstants(report, rounded)
 
 
 def layer_of(name: str) -> str:
@@ -323,8 +330,10 @@ def _has_looks(array: np.ndarray) -> bool:
 def _as_damaged(constant: StoredConstant, same: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
     """The parameter most of whose numbers a constant still has, and which it has not."""
     shares = {name: _share_of_equal(constant.array, own) for name, own in same.items()}
-    # Zeros are in any spread or pruned kernel: of a bias of nothing else they say little.
-    least = {name: MOST if np.ptp(own) == 0 else ALIKE for name, own in same.items()}
+    # Zeros are in any spread or pruned kernel: of a bias of nothing else they say little. One
+    # number in common is chance: there are only so many of float16.
+    chance = 1.5 / constant.array.size
+    least = {n: MOST if np.ptp(own) == 0 else max(ALIKE, chance) for n, own in same.items()}
     likely = [name for name in shares if shares[name] >= least[name]]
     name = max(likely, key=lambda one: shares[one], default="")
     return (name, _differing(constant.array, same[name])) if likely else None

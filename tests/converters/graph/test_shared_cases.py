@@ -53,6 +53,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "fold": lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), (10, 9), 3, padding=1, stride=2),
     "gather_of_fewer": lambda x: x.gather(3, torch.tensor([[3, 1], [0, 8]]).expand(1, 2, 2, 2)),
     "instance_norm_stats": lambda x: F.instance_norm(x, *STATISTICS, use_input_stats=False),
+    "gram": lambda x: _gram(x[:, :, :9]) + _gram(x[:, :, :9].transpose(2, 3)).transpose(2, 3),
     "index_add": lambda x: x.index_add(1, PLACES, x[:, 2:], alpha=2).index_add(
         3, torch.tensor([8, 0, 8]), x[..., :3]
     ),
@@ -139,6 +140,7 @@ CASES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "padded_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), value=-1.5),
     "reflected_and_cut": lambda x: F.pad(x, (-1, 2, 1, -2), mode="reflect"),
     "smallest_and_largest": lambda x: torch.add(*x.aminmax(dim=2), alpha=2),
+    "kernels_of_a_constant": lambda x: _of_a_constant(torch.full_like(x, 0.5).cumsum(3)) + x.mean(),
     "norm_of_a_constant": lambda x: x + F.group_norm(torch.full_like(x, 0.5).cumsum(3), 2),
     "reduced_of_transposed": lambda x: _reduced(x.transpose(2, 3)),
     "taken": lambda x: x.take(torch.tensor([[3, -1], [50, 7]])),
@@ -176,6 +178,20 @@ def _reduced(x: Tensor) -> Tensor:
     y = x * 1.5
     parts = y.mean(), y.sum() / 100, y.amax(), y.min(), y.std(), y.norm() / 10
     return (y + sum(parts) + y.amax(keepdim=True)).transpose(2, 3)
+
+
+def _of_a_constant(x: Tensor) -> Tensor:
+    weight = KERNEL[:, :1]
+    y = F.conv_transpose2d(x, weight, None, 2, 1, 1, groups=4, dilation=2)
+    y = F.avg_pool2d(F.conv2d(y, weight, groups=4, stride=2), 2, 1, 1)
+    return F.interpolate(F.max_pool2d(y, 2, 1, 1), (5, 7), mode="bilinear") / 10
+
+
+def _gram(x: Tensor) -> Tensor:
+    """A value beside itself transposed, as factors, terms and parts."""
+    turned = x.transpose(2, 3)
+    product = torch.matmul(x, turned).transpose(2, 3) / 9
+    return (product + x + turned.relu()) * torch.cat([turned, x], 1)[:, 2:6].transpose(2, 3)
 
 
 def _resized(x: Tensor, *how: Any, **more: Any) -> Tensor:
