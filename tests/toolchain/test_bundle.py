@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -139,6 +143,122 @@ def test_another_builds_stage_is_not_swept(tmp_path: Path) -> None:
     with bundle.staging(tmp_path / "out") as first, bundle.staging(tmp_path / "out") as second:
         assert first.is_dir()
         assert second.is_dir()
+
+
+def test_there_is_always_a_bundle_while_another_takes_its_place(tmp_path: Path) -> None:
+    """A thread looks all the time: old or new, never none and never half of one."""
+    out = tmp_path / "out"
+    make(out, b"0")
+    ended, seen = threading.Event(), set[bytes]()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.add((out / "tiny.bin").read_bytes())
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for number in range(40):
+            make(out, b"%d" % number)
+        ended.set()
+        looking.result()
+    assert len(seen) > 1
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_kill_at_any_line_leaves_the_old_or_the_new(tmp_path: Path, can_exchange: bool) -> None:
+    """In children of this process, killed at each line of what publishes a bundle."""
+    out = tmp_path / "out"
+    make(out, b"old")
+    ended = False
+    for steps in range(200):
+        child = os.fork()
+        if not child:
+            _killed_after(steps, out, can_exchange)
+        _, status = os.waitpid(child, 0)
+        if can_exchange:
+            assert bundle.read(out).artifact_bytes == 3
+        else:
+            with bundle.staging(out):
+                assert bundle.read(out).artifact_bytes == 3
+        if ended := status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    assert ended
+    assert (out / "tiny.bin").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def _killed_after(steps: int, out: Path, can_exchange: bool) -> None:
+    def traced(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal steps
+        if Path(frame.f_code.co_filename).name in ("bundle.py", "files.py"):
+            steps -= event == "line"
+            if steps < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return traced
+
+    if not can_exchange:
+        bundle.exchange = lambda one, other: False  # type: ignore[assignment]
+    try:
+        with bundle.staging(out) as stage:
+            (stage / "tiny.bin").write_bytes(b"new")
+            bundle.seal(stage, contents())
+            sys.settrace(traced)
+            bundle.publish(stage, out)
+            sys.settrace(None)
+    finally:
+        sys.settrace(None)
+        os._exit(0 if sys.exc_info()[0] is None else 1)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "golden/mine.txt", ".hidden"])
+def test_files_of_the_user_in_a_bundle_are_named_and_left(tmp_path: Path, name: str) -> None:
+    make(tmp_path / "out", b"old")
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(CannotWrite, match=f"a file that is not its own is in the way: {name}"):
+        make(tmp_path / "out")
+    assert mine.read_text() == "mine"
+    assert (tmp_path / "out" / "tiny.bin").read_bytes() == b"old"
+
+
+def test_files_that_come_while_it_is_built_are_left_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, b"old")
+    with pytest.raises(CannotWrite, match=r"mine\.txt"), bundle.staging(out) as stage:
+        (stage / "tiny.bin").write_bytes(b"new")
+        bundle.seal(stage, contents())
+        (out / "mine.txt").write_text("mine")
+        bundle.publish(stage, out)
+    assert (out / "mine.txt").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"schema": 5, "files": {}}', "mine", "[" * 100000])
+def test_a_folder_with_another_manifest_is_left_alone(tmp_path: Path, text: str) -> None:
+    """manifest.json is the name of a web app's, of an extension's, too."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / bundle.MANIFEST).write_text(text)
+    (tmp_path / "out" / "index.html").write_text("mine")
+    with pytest.raises(CannotWrite, match="may be no bundle of ours"):
+        make(tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").read_text() == "mine"
+
+
+def test_a_link_to_a_bundle_is_no_bundle(tmp_path: Path) -> None:
+    make(tmp_path / "real", b"old")
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    with pytest.raises(CannotWrite, match="in the way"):
+        make(tmp_path / "out")
+    assert (tmp_path / "real" / "tiny.bin").read_bytes() == b"old"
+
+
+def test_a_damaged_bundle_of_ours_is_built_anew(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    truncate(tmp_path / "out")
+    assert make(tmp_path / "out").artifact_bytes == 7
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

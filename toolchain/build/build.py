@@ -19,6 +19,7 @@ from toolchain.build.prepare import CapturedModel, Prepared, capture_model, prep
 from toolchain.build.request import LARGE, BuildRequest, Built, destination, title
 from toolchain.build.unrounded import Unrounded
 from toolchain.bundle import bundle
+from toolchain.bundle.files import writing
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
@@ -89,11 +90,12 @@ def _build_missing(
         unrounded = Unrounded(prepared, work)
         jobs = [
             turns.submit(
-                _build_target, prepared, unrounded, t, workers[t.name], queries[t.name], say
+                _build_target, prepared, unrounded, t, workers[t.name], queries[t.name], stack, say
             )
             for t in targets
         ]
-        built = [job.result() for job in jobs]
+        # What a build shipped appears together: a kill before this leaves all that was there.
+        built = [_published(one, request.out) for one in [job.result() for job in jobs]]
         if not may_mix(request.recipe, failed_cases(built)):
             return built
         better = mixed(prepared, built, say)
@@ -112,9 +114,13 @@ def _build_target(
     target: Target,
     worker: Worker,
     query: CacheQuery,
+    stages: ExitStack,
     say: Say,
 ) -> Built:
-    """Convert what was prepared, prove it and ship it; an error is this target's alone."""
+    """Convert what was prepared, prove and seal it; an error is this target's alone.
+
+    What passed waits in its stage, which goes with `stages`, to be published.
+    """
     from converters import formats
 
     name, out = prepared.name, prepared.request.out
@@ -130,7 +136,8 @@ def _build_target(
     say(what, "converting")
     try:
         formats.prepare_runner(target.format)
-        with bundle.staging(where) as stage:
+        stage = stages.enter_context(bundle.staging(where))
+        with writing(where):
             artifact = produce.convert(prepared, target, worker, stage, say)
             say(what, "proving")
             report = produce.prove(artifact, prepared)
@@ -140,7 +147,6 @@ def _build_target(
                 rejected = cache.keep_rejected(sealed)
                 return Built(name, target.name, report=report, rejected=rejected)
             cache.store(query, prepared.inputs, key, sealed.directory)
-            shipped = bundle.publish(stage, where)
     except MlshipError as error:
         return Built(name, target.name, error=error)
     except Exception as error:  # ours, or a runtime's: no reason to lose the other targets
@@ -149,4 +155,15 @@ def _build_target(
         return Built(name, target.name, error=defect)
     finally:
         say(what, "")
-    return Built(name, target.name, shipped, report)
+    return Built(name, target.name, sealed, report)
+
+
+def _published(built: Built, out: Path) -> Built:
+    """What passed, moved from its stage to where it ships."""
+    if built.bundle is None or built.cached:
+        return built
+    where = destination(out, built.model, built.target)
+    try:
+        return replace(built, bundle=bundle.publish(built.bundle.directory, where))
+    except MlshipError as error:
+        return replace(built, bundle=None, error=error)

@@ -20,13 +20,17 @@ from typing import TYPE_CHECKING
 
 from model_defs.errors import BadBundle, CannotWrite, UnknownName
 from model_defs.spec import size_names
-from toolchain.bundle.files import MANIFEST, file_digest, files_below, writing
+from toolchain.bundle.files import MANIFEST, exchange, file_digest, files_below, writing
 
 if TYPE_CHECKING:
     from converters.api import Artifact
     from model_defs.spec import TensorSpec
     from toolchain.bundle.manifest import Contents, Manifest
     from toolchain.bundle.parity_report import ParityReport
+
+
+SOME = 3
+"""Files that an error names."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,8 @@ def staging(destination: Path) -> Iterator[Path]:
     with writing(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         _sweep(destination)
-        lock = FileLock(stage.with_suffix(".lock"))
+        # Of no thread: what one thread of a build staged, another publishes and lets go of.
+        lock = FileLock(stage.with_suffix(".lock"), thread_local=False)
         with lock:
             stage.mkdir()
             try:
@@ -172,14 +177,29 @@ def staging(destination: Path) -> Iterator[Path]:
 
 
 def check_destination(destination: Path) -> None:
-    """CannotWrite where something that is not a bundle is in the way."""
-    is_bundle = (destination / MANIFEST).is_file()
-    empty = destination.is_dir() and not any(destination.iterdir())
-    if (destination.exists() or destination.is_symlink()) and not is_bundle and not empty:
+    """CannotWrite unless nothing is there, an empty folder, or a bundle and no file but its own."""
+    if destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir()):
+        return
+    if not (destination.exists() or destination.is_symlink()):
+        return
+    do = "move it away, or choose another folder with --out"
+    where = str(destination)
+    if destination.is_symlink() or not (destination / MANIFEST).is_file():
+        raise CannotWrite("something that is not a bundle is in the way", where=where, do=do)
+    try:
+        listed = read_manifest(destination).manifest.files
+    except BadBundle as error:
+        what = f"something is in the way that may be no bundle of ours: {error.what}"
+        raise CannotWrite(what, where=where, do=do) from error
+    found = {path.relative_to(destination).as_posix() for path in files_below(destination)}
+    if foreign := sorted(found - listed.keys() - {MANIFEST}):
+        names = ", ".join(foreign[:SOME]) + (", ..." if len(foreign) > SOME else "")
         raise CannotWrite(
-            "something that is not a bundle is in the way",
-            where=str(destination),
-            do="move it away, or choose another folder with --out",
+            f"a bundle with {len(foreign)} files that are not its own is in the way: {names}"
+            if len(foreign) > 1
+            else f"a bundle with a file that is not its own is in the way: {names}",
+            where=where,
+            do="move them out of the bundle, or choose another folder with --out",
         )
 
 
@@ -201,10 +221,21 @@ def _sweep(destination: Path) -> None:
 
 
 def publish(stage: Path, destination: Path) -> Bundle:
-    """Move a sealed stage to its destination; the bundle that was there goes afterwards."""
-    old = stage.with_suffix(".old")
-    if destination.exists():
-        destination.rename(old)
-    stage.rename(destination)
-    shutil.rmtree(old, ignore_errors=True)
+    """Put a sealed stage in the place of what is at its destination, in one step.
+
+    Where the system can exchange two folders there is always one of them, the old or the new.
+    Elsewhere a kill between two renames leaves the old one aside, which `staging` brings back.
+    Raises CannotWrite where somebody else's files have come there since.
+    """
+    check_destination(destination)
+    with writing(destination):
+        if not destination.exists():
+            stage.rename(destination)
+        elif exchange(stage, destination):
+            shutil.rmtree(stage, ignore_errors=True)
+        else:
+            old = stage.with_suffix(".old")
+            destination.rename(old)
+            stage.rename(destination)
+            shutil.rmtree(old, ignore_errors=True)
     return read_manifest(destination)
