@@ -39,7 +39,7 @@ async function start() {
     browser.on('disconnected', () => reject(new Crash('Chromium ended')));
   });
   crashed.catch(() => {});
-  await page.goto(`${server.origin}/`);
+  await page.goto(server.page);
 }
 
 // What the page answers, or the news of its end, whichever comes first.

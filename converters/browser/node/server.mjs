@@ -1,8 +1,10 @@
 // The only server that the page can reach: its own files, the shared models, and one slot each
-// for the tensors that go in and come out.
+// for the tensors that go in and come out. Every path begins with a word that only the page which
+// was opened knows, so that no other program or page of this machine is answered.
 
+import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import { readFile } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,12 +25,17 @@ const HEADERS = {
   'Cache-Control': 'no-store',
 };
 
+// How much a page may send of one run's tensors.
+const MOST_BYTES = 2 ** 31;
+
 class NotFound extends Error {}
+class Refused extends Error {}
 
 export class Server {
   #scripts = new Map();
   #shared = new Map();
   #next = 1;
+  #word = randomBytes(16).toString('hex');
   inputs = Buffer.alloc(0);
   outputs = Buffer.alloc(0);
 
@@ -40,6 +47,7 @@ export class Server {
     return new Promise((resolve) => {
       http.listen(0, '127.0.0.1', () => {
         server.origin = `http://127.0.0.1:${http.address().port}`;
+        server.page = `${server.origin}/${server.#word}/`;
         resolve(server);
       });
     });
@@ -60,49 +68,73 @@ export class Server {
   }
 
   async #answer(request, response) {
-    const url = new URL(request.url, this.origin);
-    if (url.origin !== this.origin) {
-      response.writeHead(403, { Connection: 'close' }).end();
-      return;
-    }
     try {
-      const [type, body] = await this.#body(request, url.pathname);
+      const [type, body] = await this.#body(request, this.#asked(request));
       response.writeHead(200, { ...HEADERS, 'Content-Type': type }).end(body);
     } catch (error) {
+      if (error instanceof Refused) {
+        response.writeHead(403, { Connection: 'close' }).end();
+        return;
+      }
       const missing = error instanceof NotFound || error.code === 'ENOENT' || error.code === 'EISDIR';
       response.writeHead(missing ? 404 : 500, HEADERS).end(String(error.message));
     }
   }
 
-  async #body(request, pathname) {
-    const [room, ...rest] = pathname.slice(1).split('/');
-    const name = decodeURIComponent(rest.join('/'));
+  // The path that is asked for, in parts, decoded; Refused unless our own page asks.
+  #asked(request) {
+    const { host, origin } = request.headers;
+    if (`http://${host}` !== this.origin || ![undefined, this.origin].includes(origin)) throw new Refused();
+    let parts;
+    try {
+      parts = new URL(request.url, this.origin).pathname.slice(1).split('/').map(decodeURIComponent);
+    } catch {
+      throw new Refused();
+    }
+    if (parts.shift() !== this.#word) throw new Refused();
+    return parts;
+  }
+
+  async #body(request, [room, ...rest]) {
+    const name = rest.join('/');
     if (room === '') return this.#file(path.join(HERE, 'frame'), 'page.html');
     if (room === 'frame') return this.#file(path.join(HERE, 'frame'), 'frame.html');
     if (room === 'script') return ['text/javascript', await this.#script(name)];
     if (room === 'inputs') return ['application/octet-stream', this.inputs];
-    if (room === 'outputs') return ['text/plain', await this.#keep(request)];
+    if (room === 'outputs' && request.method === 'POST') return ['text/plain', await this.#keep(request)];
     if (room === 'model') return this.#model(rest[0], rest.slice(1).join('/'));
-    if (room in RUNTIMES) return this.#file(RUNTIMES[room], name);
-    throw new NotFound(`there is nothing at ${pathname}`);
+    if (Object.hasOwn(RUNTIMES, room)) return this.#file(RUNTIMES[room], name);
+    throw new NotFound(`there is nothing at ${room}/${name}`);
   }
 
   #model(id, name) {
     const shared = this.#shared.get(id);
     if (shared === undefined) throw new NotFound(`there is no model ${id}`);
-    return name ? this.#file(shared, decodeURIComponent(name)) : this.#file(path.dirname(shared), path.basename(shared));
+    return name ? this.#file(shared, name) : this.#file(path.dirname(shared), path.basename(shared));
+  }
+
+  // Where a name leads in a folder, links followed: NotFound where that is outside.
+  async #inside(folder, name) {
+    if (name.includes('\0')) throw new NotFound('a name with a null character');
+    const file = await realpath(path.resolve(folder, name));
+    if (!file.startsWith((await realpath(folder)) + path.sep)) throw new NotFound(`${name} is outside`);
+    return file;
   }
 
   async #file(folder, name) {
-    const file = path.resolve(folder, name);
-    if (!file.startsWith(path.resolve(folder) + path.sep)) throw new NotFound(`${name} is outside`);
+    const file = await this.#inside(folder, name);
     const type = TYPES[path.extname(file)] ?? 'application/octet-stream';
     return [type, await readFile(file)];
   }
 
   async #keep(request) {
     const parts = [];
-    for await (const part of request) parts.push(part);
+    let size = 0;
+    for await (const part of request) {
+      size += part.length;
+      if (size > MOST_BYTES) throw new Error('more bytes than any run has');
+      parts.push(part);
+    }
     this.outputs = Buffer.concat(parts);
     return '';
   }
@@ -110,7 +142,7 @@ export class Server {
   // A backend's script and all that it imports as one file.
   async #script(name) {
     if (!this.#scripts.has(name)) {
-      const entry = path.join(HERE, 'frame', name);
+      const entry = await this.#inside(path.join(HERE, 'frame'), name);
       const options = { bundle: true, write: false, format: 'esm', target: 'es2022', logLevel: 'silent' };
       const made = await build({ entryPoints: [entry], ...options });
       this.#scripts.set(name, made.outputFiles[0].contents);

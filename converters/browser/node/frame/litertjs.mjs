@@ -2,10 +2,10 @@
 
 import { loadAndCompile, loadLiteRt, Tensor } from '@litertjs/core';
 
-import { fetchBytes, serve } from './serve.mjs';
+import { at, fetchBytes, serve } from './serve.mjs';
 
 export async function start() {
-  await loadLiteRt(new URL('/litert/', location.href).href);
+  await loadLiteRt(at('litert/'));
   serve({ load });
   return 'XNNPACK on WebAssembly';
 }

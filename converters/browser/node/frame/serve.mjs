@@ -5,6 +5,11 @@
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
 
+// All that the server answers lies below the page, which is above a frame.
+export function at(path) {
+  return new URL(`../${path}`, location).href;
+}
+
 export function size(shape) {
   return shape.reduce((product, n) => product * n, 1);
 }
@@ -31,18 +36,18 @@ export function serve(engine) {
   const models = new Map();
   Object.assign(window.backend, {
     async open({ id, entry }) {
-      const model = await engine.load(`/model/${id}`, entry);
+      const model = await engine.load(at(`model/${id}`), entry);
       models.set(id, model);
       return { inputs: model.inputs, outputs: model.outputs };
     },
     async run({ id, tensors }) {
-      const results = await models.get(id).run(split(await fetchBytes('/inputs'), tensors));
+      const results = await models.get(id).run(split(await fetchBytes(at('inputs')), tensors));
       const body = new Blob(results.map((r) => r.values));
-      await fetch('/outputs', { method: 'POST', body });
+      await fetch(at('outputs'), { method: 'POST', body });
       return results.map(({ name, dtype, shape }) => ({ name, dtype, shape }));
     },
     async time({ id, tensors, runs }) {
-      const arrays = split(await fetchBytes('/inputs'), tensors);
+      const arrays = split(await fetchBytes(at('inputs')), tensors);
       const times = [];
       for (let i = 0; i < runs; i++) {
         const start = performance.now();

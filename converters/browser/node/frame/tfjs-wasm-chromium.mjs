@@ -4,9 +4,10 @@ import { getThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { env } from '@tensorflow/tfjs-core';
 
 import { serveOn } from './graph_model.mjs';
+import { at } from './serve.mjs';
 
 export async function start() {
-  setWasmPaths('/tfjs/');
+  setWasmPaths(at('tfjs/'));
   for (const feature of ['SIMD', 'MULTITHREAD']) {
     const has = await env().getAsync(`WASM_HAS_${feature}_SUPPORT`);
     if (!has) throw new Error(`WebAssembly has no ${feature} support`);
