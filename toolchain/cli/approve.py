@@ -8,6 +8,7 @@ import click
 
 from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT, REPORT, REPORTS
+from toolchain.report import plain
 
 
 @command
@@ -27,7 +28,7 @@ def approve(models: tuple[str, ...], project: Path, report: Path | None, as_json
         print_json([{"picture": f, "was": s} for f, s in accepted])
     else:
         for file, state in accepted:
-            click.echo(f"{'removed' if state == 'gone' else 'approved'} {file} ({state})")
+            plain.say(f"{'removed' if state == 'gone' else 'approved'} {file} ({state})")
         if not accepted:
-            click.echo("nothing to approve: every picture is as its golden one")
+            plain.say("nothing to approve: every picture is as its golden one")
     return 0

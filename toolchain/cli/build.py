@@ -15,6 +15,7 @@ from toolchain.bundle.compute import Compute
 from toolchain.cli.command import command, print_error, print_json
 from toolchain.cli.options import EXAMPLE, SIZES, TRUST_PICKLE
 from toolchain.recipes import recipes, targets
+from toolchain.report import plain
 
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
@@ -170,13 +171,13 @@ def _show_built(built: list[Any]) -> None:
         terminal.show(build_table.case_table(rows))
     terminal.show(build_table.build_table(built))
     for note in dict.fromkeys(n for b in built if b.bundle for n in _notes(b)):
-        click.echo(f"note: {note}")
+        plain.say(f"note: {note}")
     for b in built:
         if b.bundle and (kept := _kept(b)):
-            click.echo(f"note: {b.model}-{b.target}: {kept}")
+            plain.say(f"note: {b.model}-{b.target}: {kept}")
     for b in built:
         if b.error is not None:
-            click.echo(f"{b.model}-{b.target}: ", nl=False, err=True)
+            plain.say(f"{b.model}-{b.target}: ", nl=False, err=True)
             print_error(b.error, as_json=False)
         elif b.bundle is None:
             _show_failure(b)
@@ -198,9 +199,9 @@ def _kept(built: Any) -> str:
 
 
 def _show_failure(built: Any) -> None:
-    click.secho(f"{built.model}-{built.target} is not equal to PyTorch", fg="red", err=True)
+    plain.say(f"{built.model}-{built.target} is not equal to PyTorch", fg="red", err=True)
     for problem in built.report.problems:
-        click.echo(f"  {problem}", err=True)
-    click.echo("  no bundle was written; an older one, if any, was left as it was", err=True)
+        plain.say(f"  {problem}", err=True)
+    plain.say("  no bundle was written; an older one, if any, was left as it was", err=True)
     if built.rejected is not None:
-        click.echo(f"  to see which layer: mlship blame {built.rejected.directory}", err=True)
+        plain.say(f"  to see which layer: mlship blame {built.rejected.directory}", err=True)

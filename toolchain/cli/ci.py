@@ -9,6 +9,7 @@ import click
 
 from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT, REPORT, REPORTS
+from toolchain.report import plain
 
 
 @command
@@ -62,8 +63,8 @@ def _say(ran: object, folder: Path, as_json: bool) -> None:
         terminal.show(ci_text.terminal_table(ran))
         for check in ci_text.worse(ran):
             colour = {"failed": "red", "warned": "yellow"}.get(check.verdict)
-            click.secho(check.sentence, fg=colour, err=check.verdict == "failed")
-        click.echo(f"{ci_text.headline(ran)}; see {folder / 'report.html'}")
+            plain.say(check.sentence, fg=colour, err=check.verdict == "failed")
+        plain.say(f"{ci_text.headline(ran)}; see {folder / 'report.html'}")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in ci_text.workflow_commands(ran):
             click.echo(line, err=as_json)

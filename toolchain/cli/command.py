@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from model_defs.errors import REPORT_IT, InternalError, MlshipError, said
+from toolchain.report import plain
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked, "
@@ -39,7 +40,7 @@ def command(function: Callable[..., int]) -> click.Command:
             print_error(error, as_json)
             code = error.exit_code
         except KeyboardInterrupt:
-            click.echo("stopped: nothing half-written was left", err=True)
+            plain.say("stopped: nothing half-written was left", err=True)
             code = 130
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own ways to end
@@ -60,7 +61,7 @@ def print_result(data: Any, text: str, as_json: bool) -> int:
     if as_json:
         print_json(data)
     else:
-        click.echo(text)
+        plain.say(text)
     return 0
 
 
@@ -81,5 +82,5 @@ def print_error(error: MlshipError, as_json: bool) -> None:
         body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}
         print_json({"ok": False, "error": body})
     else:
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        plain.say("error: ", fg="red", bold=True, nl=False, err=True)
+        plain.say(str(error), err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli.command import command, print_json
+from toolchain.report import plain
 
 
 @command
@@ -23,6 +24,6 @@ def init(folder: Path, as_json: bool) -> int:
         print_json([str(path) for path in written])
     else:
         for path in written:
-            click.echo(f"wrote {path}")
-        click.echo("next: mlship ci --update-baseline")
+            plain.say(f"wrote {path}")
+        plain.say("next: mlship ci --update-baseline")
     return 0

@@ -8,6 +8,7 @@ import click
 
 from toolchain.cli.command import command, print_json
 from toolchain.cli.options import PROJECT
+from toolchain.report import plain
 
 
 @command
@@ -29,12 +30,12 @@ def verify(project: Path, rebuild: bool, as_json: bool) -> int:
         for one in bad:
             name = f"{one.bundle}: " if one.bundle else ""
             said = f"{name}{one.what} is not as locked: {one.found}, not {one.locked}"
-            click.secho(said, fg="red", err=True)
+            plain.say(said, fg="red", err=True)
         for one in skipped:
             said = f"{one.bundle}: {one.what} is not compared: {one.note}"
-            click.secho(said, fg="yellow", err=True)
+            plain.say(said, fg="yellow", err=True)
         how = "built again, " if rebuild else ""
         more = f", {len(skipped)} not compared" if skipped else ""
         good = len(findings) - len(bad) - len(skipped)
-        click.echo(f"{how}{good} of {len(findings)} as locked{more}")
+        plain.say(f"{how}{good} of {len(findings)} as locked{more}")
     return 1 if bad else 0

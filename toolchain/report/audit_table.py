@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from toolchain.debug.audit import Audited
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,15 +20,15 @@ def show(audited: Sequence[Audited]) -> None:
         if one.findings:
             terminal.show(_table(one, cases))
             for advice in dict.fromkeys(f"{f.kind}: {f.advice}" for f in one.findings):
-                click.echo(advice)
+                plain.say(advice)
         else:
-            click.echo(f"{one.subject.name}: nothing overflows or vanishes in float16, {cases}")
+            plain.say(f"{one.subject.name}: nothing overflows or vanishes in float16, {cases}")
         if one.note:
-            click.echo(f"note: {one.note}")
+            plain.say(f"note: {one.note}")
         for hint in one.hints:
-            click.echo(f"placement hint: {hint}")
+            plain.say(f"placement hint: {hint}")
         for warning in one.warnings:
-            click.echo(f"warning: {warning}")
+            plain.say(f"warning: {warning}")
 
 
 def _table(one: Audited, cases: str) -> Table:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from benchmarks.measure.units import ms_text
 from toolchain.bench.against import Change
 from toolchain.bench.run import BenchRow, BenchRun
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 from toolchain.report.build_table import show_unbuilt
 
 if TYPE_CHECKING:
@@ -29,11 +27,11 @@ def show(ran: BenchRun, changes: Sequence[Change]) -> None:
             terminal.show(_layers(row))
     for row in ran.rows:
         if row.skipped:
-            click.echo(f"skipped: {row.key}: {row.skipped}")
+            plain.say(f"skipped: {row.key}: {row.skipped}")
         if row.failed:
-            click.secho(f"{row.key} does not run: {row.failed}", fg="red", err=True)
+            plain.say(f"{row.key} does not run: {row.failed}", fg="red", err=True)
     for change in changes:
-        click.secho(str(change), fg="red" if change.worse else None, err=change.worse)
+        plain.say(str(change), fg="red" if change.worse else None, err=change.worse)
     show_unbuilt(ran.unbuilt)
 
 

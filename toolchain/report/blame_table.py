@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from toolchain.debug.blame import BackendBlame, Blame, LayerError
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,9 +21,9 @@ def show(blamed: Sequence[Blame], top: int) -> None:
             if backend.layers:
                 terminal.show(_layers(one, backend, top))
             else:
-                click.echo(f"{backend.backend}: skipped, {backend.skipped}")
+                plain.say(f"{backend.backend}: skipped, {backend.skipped}")
         for sentence in verdict(one):
-            click.secho(sentence, fg=None if one.exit_code == 0 else "red")
+            plain.say(sentence, fg=None if one.exit_code == 0 else "red")
 
 
 def verdict(one: Blame) -> list[str]:

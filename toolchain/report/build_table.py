@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from benchmarks.measure.units import bytes_text
 from toolchain.build.request import Built
 from toolchain.bundle.parity_report import ParityReport, ParityRow, Question
 from toolchain.parity.lines import lines
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +45,7 @@ def show_unbuilt(results: Iterable[Built]) -> None:
     """Say of each what it was not built for, on standard error."""
     for built in results:
         reason = built.error or "; ".join(built.report.problems if built.report else ())
-        click.secho(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
+        plain.say(f"{built.model}-{built.target} was not built: {reason}", fg="red", err=True)
 
 
 def parity_summary(built: Built) -> str:

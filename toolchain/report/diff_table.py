@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from benchmarks.measure import machine
 from benchmarks.measure.budgets import LIMITS
 from toolchain.ci.differences import Difference
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 from toolchain.report.ci_text import MOST_LAYERS, side, tables
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ def show(found: Sequence[Difference]) -> None:
     terminal.show(terminal.styled((str(machine.this()), "dim")))
     for one in found:
         if one.before is not None and one.before.artifact == one.after.artifact:
-            click.echo(f"{one.after.bundle}: the same artifact, byte for byte")
+            plain.say(f"{one.after.bundle}: the same artifact, byte for byte")
         else:
             terminal.show(_figures(one), *_layers(one))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from converters import backends
 from toolchain.build.judge import ParityRun
 from toolchain.bundle.parity_report import ParityReport, asked_text
@@ -14,7 +12,7 @@ from toolchain.parity.compare import passing
 from toolchain.parity.harness import Outcome
 from toolchain.parity.lines import Line, absent, lines, ran
 from toolchain.parity.metrics import FAMILIES
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 from toolchain.report.build_table import show_unbuilt
 
 if TYPE_CHECKING:
@@ -114,18 +112,18 @@ def show(parity: ParityRun) -> None:
     if any(outcome.report.rows for outcome in parity.outcomes):
         terminal.show(parity_table(parity.outcomes))
     for sentence in absences(parity.outcomes):
-        click.echo(sentence)
+        plain.say(sentence)
     for outcome in parity.outcomes:
         subject = outcome.subject
         if subject.reference.name != "PyTorch":
             own = " It was judged by its own words." if subject.program is None else ""
-            click.echo(f"note: {subject.name} was compared with its {subject.reference.name}.{own}")
+            plain.say(f"note: {subject.name} was compared with its {subject.reference.name}.{own}")
         if not outcome.report.rows:
             kind = subject.artifact.format
             known = ", ".join(b.name for b in backends.of_format(kind))
-            click.echo(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
+            plain.say(f"note: {subject.name} is {kind}, which runs on {known}", err=True)
         if said := constants_text(outcome.report):
-            click.echo(f"{subject.name}: {said}")
+            plain.say(f"{subject.name}: {said}")
         for sentence in failures(outcome):
-            click.secho(f"{subject.name}: {sentence}", fg="red", err=True)
+            plain.say(f"{subject.name}: {sentence}", fg="red", err=True)
     show_unbuilt(parity.unbuilt)

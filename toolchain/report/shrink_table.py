@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from benchmarks.measure.units import bytes_text
-from toolchain.report import terminal
+from toolchain.report import plain, terminal
 from toolchain.search.search import EvaluatedPlan
 from toolchain.search.shrink import Shrunk
 
@@ -26,13 +24,13 @@ def show(shrunk: Shrunk) -> None:
         made.add_row(*cells, layers, style=style)
     terminal.show(made)
     if shrunk.problem:
-        click.secho(shrunk.problem, fg="red", err=True)
-        click.echo("no bundle was written", err=True)
+        plain.say(shrunk.problem, fg="red", err=True)
+        plain.say("no bundle was written", err=True)
         return
     for built in shrunk.built:
         if built.bundle:
-            click.echo(f"{built.bundle.directory}: {built.bundle.artifact_bytes:,} bytes")
-    click.echo(f"bound by {shrunk.binding}")
+            plain.say(f"{built.bundle.directory}: {built.bundle.artifact_bytes:,} bytes")
+    plain.say(f"bound by {shrunk.binding}")
 
 
 def _rows(shrunk: Shrunk) -> Sequence[EvaluatedPlan]:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.progress import Say
 
@@ -31,9 +31,17 @@ def show(*tables: Table | Text | str) -> None:
     """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    from toolchain.report import plain
+
+    class Plain(Console):
+        """Shows names and cells as the text that they are; what is `styled` is a text already."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(plain.as_text(text), **options)
+
+    console = Plain(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=160)
+        console = Plain(highlight=False, markup=False, emoji=False, width=160)
     for table in tables:
         console.print(table)
 
@@ -53,7 +61,10 @@ def styled(*parts: Styled) -> Text:
     """A cell of texts, each with its own style or none."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    from toolchain.report import plain
+
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((plain.as_text(text), style) for text, style in pairs))
 
 
 EVERY = 10.0
@@ -62,6 +73,8 @@ EVERY = 10.0
 
 def _seldom() -> Say:
     """Prints the stage that is begun, where the last line is long enough ago."""
+    from toolchain.report import plain
+
     last = time.monotonic()
 
     def say(what: str, stage: str) -> None:
@@ -69,7 +82,7 @@ def _seldom() -> Say:
         now = time.monotonic()
         if stage and now - last >= EVERY:
             last = now
-            print(f"{what}: {stage}", file=sys.stderr, flush=True)
+            plain.say(f"{what}: {stage}", err=True)
 
     return say
 

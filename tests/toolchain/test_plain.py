@@ -1,0 +1,50 @@
+"""What names and files hold is shown as text: no cursor moves, and no CI server is commanded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from toolchain.cli.main import main
+from toolchain.report import plain, terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\n::error::b", "a\n: :error::b"),
+        ("  ::set-output name=x::y", "  : :set-output name=x::y"),
+        ("##vso[task.setvariable]x", "# #vso[task.setvariable]x"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\rb", "a\\x0db"),
+        ("model::depth at 3", "model::depth at 3"),
+        ("größe\tin\npx", "größe\tin\npx"),
+    ],
+)
+def test_a_text_acts_on_nothing(text: str, shown: str) -> None:
+    assert plain.as_text(text) == shown
+
+
+def test_cells_and_styles_are_plain_too(capsys: pytest.CaptureFixture[str]) -> None:
+    table = terminal.table("a title", "name")
+    table.add_row("x\x1b[31m\n::error::cell")
+    table.add_row(terminal.styled("\n::error::", ("styled\x1b", "red")))
+    terminal.show(table, "::error::line")
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert not [line for line in shown.splitlines() if line.strip().startswith("::")]
+    assert "[31m" in shown
+
+
+@pytest.mark.parametrize("option", [(), ("--backend", "mil")])
+def test_a_file_s_name_commands_no_log(option: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "a\n::error::b\x1b"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{")
+    result = CliRunner().invoke(main, ["parity", str(folder), *option])
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
+    assert not [line for line in result.output.splitlines() if line.strip().startswith("::")]
+    assert ": :error::b" in result.output

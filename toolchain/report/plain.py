@@ -1,0 +1,28 @@
+"""Lines for people: what any file or name holds is shown as text, and nothing acts on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from benchmarks.measure.templates import legible
+
+COMMAND = re.compile(r"^(\s*)(::|##)", re.MULTILINE)
+"""How a line begins that the runner of GitHub or Azure takes for a command, after spaces too."""
+
+
+def as_text(text: str) -> str:
+    r"""A text that moves no cursor and is no command of a CI server's log.
+
+    Control characters are spelled, as `\x1b`, ends of lines and tabs stay; what a line would begin
+    a command with is taken apart.
+    """
+    seen = legible(text).replace("\r", r"\x0d")
+    return COMMAND.sub(lambda found: f"{found[1]}{' '.join(found[2])}", seen)
+
+
+def say(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print a line on standard output or, with `err`, standard error; `style` is click's."""
+    click.secho(as_text(str(text)), err=err, nl=nl, **style)
