@@ -15,6 +15,7 @@
     ├── BadConfig               an mlship.toml that says what cannot be meant
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
+    ├── BadPath                 a path that no system call takes
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
     ├── UnsupportedOption       a recipe, compute units or a lowering that a target does not have
     ├── TrainingDiverged        exit code 1: a loss that is no longer a finite number
@@ -155,6 +156,10 @@ class BadRecord(MlshipError):
 
 class BadCheckpoint(MlshipError):
     """A training to resume that is not there, damaged, in the way, or of other settings."""
+
+
+class BadPath(MlshipError):
+    """A path that no system call takes: too long, with a null character, links in a circle."""
 
 
 class CannotWrite(MlshipError):

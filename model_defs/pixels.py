@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "area": Image.Resampling.BOX,
 }
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What is read of what Pillow knows: nothing that runs another program (EPS starts Ghostscript)."""
+READABLE = "pass a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file"
 MOST_PIXELS = 200_000_000
 
 
@@ -50,7 +54,9 @@ def open_cutout(path: Path) -> np.ndarray:
 
 def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise BadPicture("not a picture, but no file at all", where=str(path), do=READABLE)
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BadPicture(
                     f"the picture has {image.width} x {image.height} pixels",
@@ -59,9 +65,7 @@ def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.nda
                 )
             return np.asarray(convert(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
-        raise BadPicture(
-            "not a picture that can be read", where=str(path), do="pass a PNG, JPEG or WebP file"
-        ) from error
+        raise BadPicture("not a picture that can be read", where=str(path), do=READABLE) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadPicture(f"the picture cannot be read: {error}", where=str(path)) from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,3 +167,35 @@ class TestFiles:
 def test_a_tensor_without_preprocessing_takes_no_picture() -> None:
     with pytest.raises(BadSpec, match="takes no picture"):
         to_tensor(picture(), replace(SPEC, preprocess=None))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_pictures_of_these_formats_are_read(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.picture"
+    Image.new("RGB", (5, 3), (200, 100, 50)).save(path, format)
+    assert open_picture(path).shape == (3, 5, 3)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(ran) print\n%%EOF\n"
+
+
+@pytest.mark.parametrize("content", [EPS, b"", b"text", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_picture_of_these_is_refused_and_not_run(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*args: Any, **options: Any) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(BadPicture) as caught:
+        open_picture(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(BadPicture, match="no file at all"):
+            open_picture(path)

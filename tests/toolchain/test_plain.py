@@ -48,3 +48,12 @@ def test_a_file_s_name_commands_no_log(option: tuple[str, ...], tmp_path: Path) 
     assert "\x1b" not in result.output
     assert not [line for line in result.output.splitlines() if line.strip().startswith("::")]
     assert ": :error::b" in result.output
+
+
+@pytest.mark.parametrize("command", ["parity", "inspect", "size", "verify", "blame", "bench"])
+@pytest.mark.parametrize("path", ["x" * 300, "/".join(["folder"] * 900), "a\0b"])
+def test_a_path_that_no_system_takes_is_an_error(command: str, path: str) -> None:
+    result = CliRunner().invoke(main, [command, path])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.output.startswith(("error: ", "Usage: "))

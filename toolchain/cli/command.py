@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
@@ -11,9 +12,11 @@ from typing import Any
 
 import click
 
-from model_defs.errors import REPORT_IT, InternalError, MlshipError, said
+from model_defs.errors import REPORT_IT, BadPath, InternalError, MlshipError, said
 from toolchain.report import plain
 
+LONG = 120
+"""Characters of a path that an error shows."""
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 a check failed, 2 bad input, 3 nothing could be checked, "
     "4 a tool or mlship itself failed."
@@ -45,10 +48,26 @@ def command(function: Callable[..., int]) -> click.Command:
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own ways to end
         except Exception as error:
-            code = print_defect(error, as_json, f"mlship {name}")
+            refused = _of_path(error)
+            if refused is None:
+                code = print_defect(error, as_json, f"mlship {name}")
+            else:
+                print_error(refused, as_json)
+                code = refused.exit_code
         sys.exit(code)
 
     return run
+
+
+def _of_path(error: Exception) -> MlshipError | None:
+    """What is wrong with a path that no system call takes; None where that is not the fault."""
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        path = str(error.filename)
+        where = path if len(path) <= LONG else f"{path[: LONG // 2]} ... {path[-LONG // 2 :]}"
+        return BadPath(f"no such path: {error.strerror}", where=where, do="pass another path")
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return BadPath("no such path: it holds a null character", do="pass another path")
+    return None
 
 
 def print_json(data: Any) -> None:
