@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from model_defs.errors import BadPicture, UnknownName
 from model_defs.pixels import Placement, open_picture, to_tensor
 from model_defs.spec import TensorSpec
 from toolchain.bundle.bundle import Bundle
+
+NUMBERS = "biuf"
+"""Kinds of numpy's types that are real numbers."""
 
 
 def chosen_output(found: Bundle, wanted: str | None) -> TensorSpec:
@@ -96,27 +100,46 @@ def _read_picture(path: Path, spec: TensorSpec) -> tuple[np.ndarray, Placement]:
 
 
 def _read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        else:
-            tensors = load_file(path)
-            if spec.name not in tensors:
-                raise BadPicture(
-                    f"the file has no tensor '{spec.name}'; it has {', '.join(tensors) or 'none'}",
-                    where=str(path),
-                )
-            values = tensors[spec.name]
-    except (OSError, ValueError, SafetensorError) as error:
-        raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
+    values = _stored(path, spec.name)
     if values.shape != spec.shape:
         raise BadPicture(
             f"input '{spec.name}' has shape {values.shape}, not {spec.shape}", where=str(path)
         )
+    if values.dtype.kind not in NUMBERS:
+        raise BadPicture(
+            f"input '{spec.name}' holds {values.dtype}, not numbers of {spec.dtype}",
+            where=str(path),
+        )
+    wrong = int(np.size(values) - np.isfinite(values).sum())
+    if wrong:
+        raise BadPicture(
+            f"input '{spec.name}' holds {wrong} numbers that are NaN or infinite, of {values.size}",
+            where=str(path),
+            do="pass finite numbers: of others no model makes anything",
+        )
     return values.astype(spec.dtype)
+
+
+def _stored(path: Path, name: str) -> np.ndarray:
+    """The array of a .npy file, or the tensor of this name of a .safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise BadPicture("no file", where=str(path), do="pass a .npy or .safetensors file")
+        if path.suffix.lower() == ".npy":
+            # Mapped: a header may promise more than the file, or the machine, holds.
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with safe_open(path, "numpy") as file:
+            names = set(file.keys())
+            if name in names:
+                return np.asarray(file.get_tensor(name))
+        known = ", ".join(sorted(names)) or "none"
+        raise BadPicture(f"the file has no tensor '{name}'; it has {known}", where=str(path))
+    except (OSError, EOFError, ValueError, SafetensorError) as error:
+        raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
+    except (TypeError, AttributeError) as error:  # of a type that numpy has not
+        raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
 
 
 def _whole(found: Bundle) -> Placement:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model_defs.errors import BadPicture
+from model_defs.errors import BadArtifact, BadPicture
 from model_defs.pixels import Placement, save_picture
 from model_defs.spec import TensorSpec
 from toolchain.applications.inputs import chosen_output, read_inputs
@@ -34,7 +34,7 @@ def run_bundle(
     every input. `out` is a picture, or a .safetensors file for every output. `size` is one of
     the bundle's, None its default. A folder of pictures is run in order of their names, and `out`
     is then a folder. Raises UnknownName for a size that it has not, BadPicture for files that do
-    not fit, BadBundle for a damaged bundle.
+    not fit, BadBundle for a damaged bundle, BadArtifact where the picture would be of NaN.
     """
     found = bundles.read(directory)
     found = found.at(size) if size else found
@@ -84,5 +84,11 @@ def _write(
             f"'{out.suffix}' is no picture format that is written here",
             where=str(out),
             do=f"use {', '.join(PICTURES)} or .safetensors",
+        )
+    wrong = int((~np.isfinite(outputs[chosen.name])).sum())
+    if wrong:
+        raise BadArtifact(
+            f"output '{chosen.name}' holds {wrong} numbers that are NaN or infinite",
+            do="mlship blame BUNDLE names the layer that makes them",
         )
     save_picture(out, shown(outputs, chosen, placement))
