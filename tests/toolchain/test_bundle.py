@@ -212,6 +212,23 @@ def _killed_after(steps: int, out: Path, can_exchange: bool) -> None:
         os._exit(0 if sys.exc_info()[0] is None else 1)
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_modes_follow_umask_whoever_wrote_a_file(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with bundle.staging(tmp_path / "out") as stage:
+            (stage / "tiny.bin").write_bytes(b"weights")
+            (stage / "tiny.bin").chmod(0o600)
+            (stage / "golden").mkdir(mode=0o700)
+            bundle.seal(stage, contents())
+            bundle.publish(stage, tmp_path / "out")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("*")}
+    assert modes.pop("golden") == 0o777 & ~umask
+    assert set(modes.values()) == {0o666 & ~umask}
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "golden/mine.txt", ".hidden"])
 def test_files_of_the_user_in_a_bundle_are_named_and_left(tmp_path: Path, name: str) -> None:
     make(tmp_path / "out", b"old")

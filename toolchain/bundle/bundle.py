@@ -148,7 +148,18 @@ def seal(directory: Path, contents: Contents) -> Bundle:
     }
     manifest = complete(contents, files)
     (directory / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
+    _share_modes(directory)
     return Bundle(directory, manifest)
+
+
+def _share_modes(directory: Path) -> None:
+    """Gives all that is in a folder the modes of what we made there, which follow umask.
+
+    Converters move in what they wrote as temporary files, which nobody else may read.
+    """
+    of_files, of_folders = (p.stat().st_mode & 0o777 for p in (directory / MANIFEST, directory))
+    for path in directory.rglob("*"):
+        path.chmod(of_folders if path.is_dir() else of_files)
 
 
 @contextlib.contextmanager
