@@ -18,6 +18,15 @@ from converters.processes import frames
 from converters.processes.frames import Frame
 from model_defs.errors import BadArtifact
 
+SHORT = 32
+"""Characters of a folder in which Chromium's socket still has a name of less than 104."""
+
+
+def _short_folder() -> str:
+    """Where temporary files go, if sockets may be there; else the system's own such folder."""
+    found = tempfile.gettempdir()
+    return found if len(found) <= SHORT or not os.path.isdir("/tmp") else "/tmp"
+
 
 class Host:
     """A process that reads frames on standard input and writes frames on standard output.
@@ -35,13 +44,17 @@ class Host:
     ) -> None:
         self.what = what
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the host
+        # Chromium leaves folders wherever it is told to put temporary files.
+        self._temporary = tempfile.TemporaryDirectory(
+            prefix="mlship-", dir=_short_folder(), ignore_cleanup_errors=True
+        )
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
             cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
+            env={**os.environ, **(env or {}), "TMPDIR": self._temporary.name},
         )
 
     @property
@@ -78,6 +91,7 @@ class Host:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._words.close()
+        self._temporary.cleanup()
 
     def _take(self, count: int, deadline: float, seconds: float) -> bytes:
         assert self._process.stdout is not None

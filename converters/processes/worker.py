@@ -55,6 +55,8 @@ class Worker:
         self.format = format_name
         format = formats.find(format_name)
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
+        # Converters leave what they wrote: coremltools a copy of each package.
+        self._temporary = tempfile.TemporaryDirectory(prefix="mlship-", ignore_cleanup_errors=True)
         command = [sys.executable, "-P", "-m", "converters.processes.worker"]
         paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
@@ -63,7 +65,12 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
+            env={
+                **os.environ,
+                **QUIET,
+                "PYTHONPATH": os.pathsep.join(paths),
+                "TMPDIR": self._temporary.name,
+            },
         )
 
     def convert(
@@ -146,6 +153,7 @@ class Worker:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         self._log.close()
+        self._temporary.cleanup()
 
 
 def main() -> None:

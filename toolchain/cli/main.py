@@ -9,6 +9,7 @@ import sys
 import click
 
 from model_defs.installation import VERSION
+from toolchain.bundle.home import cache_home
 from toolchain.cli.command import EXIT_CODES, print_defect
 from toolchain.cli.group import LazyGroup
 
@@ -67,6 +68,8 @@ def program() -> None:
 
     PyTorch takes up to 0.7 s to take itself apart, of a build that takes 5 s.
     """
+    # Whoever imports torch.export makes this folder, and would make it in TMPDIR.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_home() / "inductor"))
     code: object = 0
     try:
         main()
