@@ -54,7 +54,8 @@ def open_cutout(path: Path) -> np.ndarray:
 
 def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        # A pipe would be waited for; a case of ours is in memory.
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
             raise BadPicture("not a picture, but no file at all", where=str(path), do=READABLE)
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
