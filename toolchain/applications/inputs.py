@@ -110,7 +110,7 @@ def _read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
             f"input '{spec.name}' holds {values.dtype}, not numbers of {spec.dtype}",
             where=str(path),
         )
-    wrong = int(np.size(values) - np.isfinite(values).sum())
+    wrong = int((~np.isfinite(values)).sum())
     if wrong:
         raise BadPicture(
             f"input '{spec.name}' holds {wrong} numbers that are NaN or infinite, of {values.size}",
@@ -136,9 +136,8 @@ def _stored(path: Path, name: str) -> np.ndarray:
                 return np.asarray(file.get_tensor(name))
         known = ", ".join(sorted(names)) or "none"
         raise BadPicture(f"the file has no tensor '{name}'; it has {known}", where=str(path))
-    except (OSError, EOFError, ValueError, SafetensorError) as error:
-        raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
-    except (TypeError, AttributeError) as error:  # of a type that numpy has not
+    # The last two are of a type that numpy has not.
+    except (OSError, EOFError, ValueError, SafetensorError, TypeError, AttributeError) as error:
         raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
 
 
