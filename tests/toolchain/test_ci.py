@@ -101,7 +101,7 @@ def test_five_per_cent_more_bytes_are_caught_and_their_layer_is_named(project: P
 
 def test_a_slow_layer_is_caught_and_named(project: Path) -> None:
     edit(project / "mlship.toml", 'wire_growth = "2 %"\n', "")
-    edit(project / "net.py", MIDDLE, "self.middle = nn.Conv2d(8, 8, 7, padding=3)")
+    edit(project / "net.py", MIDDLE, "self.middle = nn.Conv2d(8, 8, 11, padding=5)")
     result = ci(project)
     assert result.exit_code == 1, result.output
     check = bad(project)["latency_ratio"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from toolchain.bundle.bundle import Bundle
 
 NUMBERS = "biuf"
 """Kinds of numpy's types that are real numbers."""
+PLAIN = re.compile(r"BOOL|[IU](8|16|32|64)|F(16|32|64)")
+"""Types of safetensors that numpy has by itself."""
 
 
 def chosen_output(found: Bundle, wanted: str | None) -> TensorSpec:
@@ -133,12 +137,23 @@ def _stored(path: Path, name: str) -> np.ndarray:
         with safe_open(path, "numpy") as file:
             names = set(file.keys())
             if name in names:
-                return np.asarray(file.get_tensor(name))
+                return _numbers(file, name, path)
         known = ", ".join(sorted(names)) or "none"
         raise BadPicture(f"the file has no tensor '{name}'; it has {known}", where=str(path))
-    # The last two are of a type that numpy has not.
-    except (OSError, EOFError, ValueError, SafetensorError, TypeError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, SafetensorError) as error:
         raise BadPicture(f"the tensor cannot be read: {error}", where=str(path)) from error
+
+
+def _numbers(file: Any, name: str, path: Path) -> np.ndarray:
+    """The tensor, unless its type is one that numpy has only where others have taught it."""
+    stored = file.get_slice(name).get_dtype()
+    if not PLAIN.fullmatch(stored):
+        raise BadPicture(
+            f"input '{name}' holds {stored}",
+            where=str(path),
+            do="store float32, float16, float64, whole numbers or booleans",
+        )
+    return np.asarray(file.get_tensor(name))
 
 
 def _whole(found: Bundle) -> Placement:
