@@ -135,6 +135,30 @@ def test_a_bundle_goes_from_pixels_to_pixels_in_node(shared: Path, tmp_path: Pat
     np.testing.assert_array_equal(got[..., :3], want)
 
 
+def test_only_the_files_of_the_manifest_are_loaded(shared: Path) -> None:
+    folder = shared / "dist" / "tiny-web"
+    (shard,) = (p.name for p in (folder / "tiny.tfjs").glob("*.bin"))
+    model, weights = "tiny.tfjs/model.json", f"tiny.tfjs/{shard}"
+    size = (folder / weights).stat().st_size
+    changes: dict[str, dict[str, Any]] = {
+        "honest": {},
+        "graph": {"file": model, "at": 40},
+        **{f"weights {at}": {"file": weights, "at": at} for at in (0, size // 2, size - 1)},
+        "unchecked": {"file": weights, "at": 0, "options": {"check": False}},
+        "http": {"insecure": True},
+        "http, unchecked": {"insecure": True, "options": {"check": False}},
+    }
+    job = {"command": "fetch", "node": str(NODE), "bundle": str(folder), "changes": changes}
+    said = ask([job], folder / "mlship.mjs")[0]["value"]
+    assert {label for label, error in said.items() if not error} == {
+        *("honest", "unchecked", "http, unchecked")
+    }
+    assert said["graph"] == f"{model} is not the file of the manifest"
+    for at in (0, size // 2, size - 1):
+        assert said[f"weights {at}"] == f"{weights} is not the file of the manifest"
+    assert "digests need https" in said["http"]
+
+
 @pytest.mark.parametrize(
     ("job", "message"),
     [

@@ -13,6 +13,7 @@
 // step as in mlship.mjs, which is tested against it.
 
 import CoreML
+import CryptoKit
 import Foundation
 
 /// RGBA bytes, row by row.
@@ -106,7 +107,12 @@ public struct Manifest: Decodable {
         var entry: String
     }
 
+    struct File: Decodable {
+        let sha256: String
+    }
+
     public var inputs, outputs: [Spec]
+    let files: [String: File]
     /// Which input is which output of the last call.
     let state: [String: String]?
     var artifact: Artifact
@@ -139,6 +145,18 @@ func shaped(_ specs: [Manifest.Spec], _ ports: [Manifest.Port]) -> [Manifest.Spe
         var made = spec
         made.shape = ports.first { $0.name == spec.name }?.logicalShape ?? spec.shape
         return made
+    }
+}
+
+/// Throws unless each file of the package is the one that the manifest lists, by its SHA-256.
+func checkFiles(of manifest: Manifest, in bundle: URL) throws {
+    let package = manifest.artifact.path
+    for (name, file) in manifest.files where name == package || name.hasPrefix("\(package)/") {
+        let data = try Data(contentsOf: bundle.appendingPathComponent(name), options: .mappedIfSafe)
+        let digest = SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined()
+        guard digest == file.sha256 else {
+            throw MLShipError("\(name) is not the file of the manifest")
+        }
     }
 }
 
@@ -502,6 +520,7 @@ public final class MLShip {
             }
             configuration.functionName = manifest.artifact.entry
         }
+        try checkFiles(of: manifest, in: bundle)
         let package = bundle.appendingPathComponent(manifest.artifact.path)
         let compiled = try await MLModel.compileModel(at: package)
         model = try MLModel(contentsOf: compiled, configuration: configuration)

@@ -264,17 +264,41 @@ function transpose({ shape, data }, axes) {
   return { shape: to, data: result };
 }
 
+// An error unless these bytes are the bundle's file of that name, as its manifest lists it.
+export async function check(manifest, name, bytes) {
+  if (!globalThis.crypto?.subtle) {
+    throw new Error('digests need https or localhost, or Model.load(tf, base, {check: false})');
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  if (found !== manifest.files[name]?.sha256) throw new Error(`${name} is not the file of the manifest`);
+}
+
+// A fetch that hands on no file before it is checked.
+function checked(manifest, base) {
+  return async (url, init) => {
+    const response = await fetch(url, init);
+    if (!response.ok) return response;
+    const bytes = await response.arrayBuffer();
+    await check(manifest, decodeURIComponent(url.slice(base.length)), bytes);
+    return new Response(bytes);
+  };
+}
+
 const inverse = (axes) => axes.map((_, i) => axes.indexOf(i));
 
 export class Model {
   // `base` is the bundle's address or, where `io` is given, only a name; `io` is a tf.io handler.
   // `size` is one of the bundle's, '512x384' (height x width); the default where it is left out.
-  static async load(tf, base, { manifest, io, size } = {}) {
+  // Files are held to the manifest's digests; what `io` reads itself it may hold to them by `check`.
+  // That needs https or localhost: with `check: false` a page of another kind loads, unchecked.
+  static async load(tf, base, { manifest, io, size, check: wanted = true } = {}) {
     const read = manifest ?? (await (await fetch(new URL('manifest.json', address(base)))).json());
     const seen = size ? atSize(read, size) : read;
     const graph = seen.artifact.entry || 'model.json';
     const path = io ?? new URL(`${read.artifact.path}/${graph}`, address(base)).href;
-    return new Model(tf, seen, await tf.loadGraphModel(path));
+    const options = wanted && !io ? { fetchFunc: checked(read, address(base).href) } : {};
+    return new Model(tf, seen, await tf.loadGraphModel(path, options));
   }
 
   constructor(tf, manifest, graph) {
