@@ -15,6 +15,8 @@
     ├── BadConfig               an mlship.toml that says what cannot be meant
     ├── BadRecord               recorded results that are damaged or of something else
     ├── BadCheckpoint           a training that is not there, in the way, or of other settings
+    ├── BadKey                  a key or certificate that cannot be read, or cannot sign
+    ├── BadSignature            a bundle that has no signature, or one that cannot be read
     ├── BadPath                 a path that no system call takes
     ├── CannotWrite             a full disk, an unwritable folder, a file in the way
     ├── UnsupportedOption       a recipe, compute units or a lowering that a target does not have
@@ -156,6 +158,14 @@ class BadRecord(MlshipError):
 
 class BadCheckpoint(MlshipError):
     """A training to resume that is not there, damaged, in the way, or of other settings."""
+
+
+class BadKey(MlshipError):
+    """A key or certificate that is none, is of a kind that is not signed with, or does not fit."""
+
+
+class BadSignature(MlshipError):
+    """A signature, or a document beside it, that is not there or cannot be read."""
 
 
 class BadPath(MlshipError):

@@ -20,8 +20,8 @@ ROOMS = ("model_defs", "converters", "benchmarks", "toolchain")
 INSIDE = {
     "toolchain": (
         *("bundle", "data", "quantization", "pruning", "passes", "recipes", "parity", "training"),
-        *("build", "evaluation", "search", "bench", "debug", "applications", "ci", "report"),
-        "cli",
+        *("build", "evaluation", "search", "bench", "debug", "applications", "ci", "signing"),
+        *("report", "cli"),
     ),
     "converters": (
         *("processes", "channels", "graph", "mil", "lowering", "files", "intermediates"),
@@ -33,7 +33,7 @@ INSIDE = {
 
 HEAVY = (
     *("torch", "tensorflow", "coremltools", "onnx", "numpy", "scipy"),
-    *("rich", "PIL", "pydantic", "jinja2"),
+    *("rich", "PIL", "pydantic", "jinja2", "cryptography", "model_signing"),
 )
 PRINTERS = ("toolchain.cli", "toolchain.report", "benchmarks.studies")
 
@@ -175,8 +175,9 @@ def loaded(code: str) -> list[str]:
     return [name.strip("' ") for name in printed.stdout.splitlines()[-1][1:-1].split(",") if name]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["build", "--help"], ["ci", "--help"]])
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("command", [[], ["build"], ["ci"], ["sign"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    words = [*command, "--help"]
     code = f"from toolchain.cli.main import main\ntry: main({words!r})\nexcept SystemExit: pass"
     assert loaded(code) == []
 

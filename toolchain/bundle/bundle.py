@@ -175,7 +175,7 @@ def staging(destination: Path) -> Iterator[Path]:
     stage = destination.parent / f".{destination.name}.{uuid.uuid4().hex[:8]}.partial"
     with writing(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(destination)
+        sweep(destination)
         # Of no thread: what one thread of a build staged, another publishes and lets go of.
         lock = FileLock(stage.with_suffix(".lock"), thread_local=False)
         with lock:
@@ -214,7 +214,7 @@ def check_destination(destination: Path) -> None:
         )
 
 
-def _sweep(destination: Path) -> None:
+def sweep(destination: Path) -> None:
     """Remove what a killed build left; bring back a bundle that it had just moved aside."""
     from filelock import FileLock, Timeout
 

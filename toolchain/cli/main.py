@@ -42,6 +42,7 @@ COMMANDS = {
         "approve": "toolchain.cli.approve:approve",
         "diff": "toolchain.cli.diff:diff",
         "lock": "toolchain.cli.lock:lock",
+        "sign": "toolchain.cli.sign:sign",
         "verify": "toolchain.cli.verify:verify",
         "upgrade": "toolchain.cli.upgrade:upgrade",
     },

@@ -1,0 +1,114 @@
+"""Signs a bundle: beside `depth-ios` comes `depth-ios.sigs`, which goes where the bundle goes.
+
+depth-ios.sigs/
+    bundle.sig              signs every file of the bundle, its manifest among them
+    sbom.cdx.json           what is in it, and the tools that built it
+    provenance.intoto.json  how it came to be
+    documents.sig           signs these two
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from model_defs.errors import BadBundle, CannotWrite
+from toolchain.bundle import bundle as bundles
+from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.files import exchange, file_digest, write_whole, writing
+from toolchain.ci import lock as locks
+from toolchain.signing import extra, library, provenance, sbom
+from toolchain.signing.keys import SigningKey
+
+BUNDLE, DOCUMENTS = "bundle.sig", "documents.sig"
+SIGNATURES = (BUNDLE, DOCUMENTS)
+READERS = {sbom.NAME: sbom.read, provenance.NAME: provenance.read}
+"""The documents, and what reads each."""
+
+
+def place_of(folder: Path) -> Path:
+    """Where a bundle's signatures and documents lie."""
+    return folder.resolve().with_name(f"{folder.resolve().name}.sigs")
+
+
+def sign(folder: Path, key: SigningKey, project: Path | None = None) -> Path:
+    """Sign a bundle that is whole and, where the project has a lock, as locked; where it lies.
+
+    Raises BackendUnavailable without the extra, BadKey, BadBundle, BadRecord and CannotWrite.
+    """
+    extra.require()
+    key.check()
+    bundle = bundles.read(folder.resolve())
+    locked = locked_by(bundle, project) if project else None
+    place = place_of(folder)
+    with _staged(place) as stage:
+        library.sign(bundle.directory, key, stage / BUNDLE)
+        write_whole(stage / sbom.NAME, sbom.write(bundle))
+        write_whole(stage / provenance.NAME, provenance.write(bundle, locked))
+        library.sign(stage, key, stage / DOCUMENTS, SIGNATURES)
+    return place
+
+
+def locked_by(bundle: Bundle, project: Path) -> str | None:
+    """The SHA-256 of the project's lock, None where it has none, or none for this bundle.
+
+    Raises BadBundle for a bundle that is not as locked.
+    """
+    path = (project if project.is_dir() else project.parent) / locks.NAME
+    if not path.is_file():
+        return None
+    locked = locks.read(path).bundles.get(f"{bundle.name}-{bundle.target}")
+    if locked is None:
+        return None
+    found = locks.Locked.of(bundle)
+    other = [n for n in locks.Locked.model_fields if getattr(locked, n) != getattr(found, n)]
+    if other:
+        raise BadBundle(
+            f"the bundle is not as locked: {', '.join(other)}",
+            where=str(bundle.directory),
+            do="`mlship verify` says what differs; build it again, or lock it: mlship lock",
+        )
+    return file_digest(path)
+
+
+@contextlib.contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """An empty folder that takes its place in one step at the end, and is gone after an error."""
+    from filelock import FileLock
+
+    _check(place)
+    # Named and locked as a bundle that is written: what a kill leaves is swept by the next.
+    work = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
+    with writing(place):
+        bundles.sweep(place)
+        lock = FileLock(work.with_suffix(".lock"))
+        with lock:
+            try:
+                stage = work / place.name  # its name is part of what is signed
+                stage.mkdir(parents=True)
+                yield stage
+                _publish(stage, place)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _publish(stage: Path, place: Path) -> None:
+    """One step, where the system can exchange two folders; elsewhere a kill may leave neither."""
+    if place.exists() and exchange(stage, place):
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    stage.rename(place)
+
+
+def _check(place: Path) -> None:
+    """CannotWrite where something else is in the way."""
+    ours = {*SIGNATURES, *READERS}
+    folder = place.is_dir() and not place.is_symlink()
+    foreign = {p.name for p in place.iterdir()} - ours if folder else place.exists()
+    if foreign:
+        what = "something that is not a bundle's signatures is in the way"
+        raise CannotWrite(what, where=str(place), do="move it away")
