@@ -158,7 +158,7 @@ class Bad:
 
 
 def test_the_pass_and_its_layer_are_named(known: Known) -> None:
-    (fold,) = recipes.find("fp32").load()
+    fold, _ = recipes.find("fp32").load()
     steps, _ = stages.of_passes(known.program, [fold, Bad()], known.guide.inputs)
     assert [step.parted for step in steps] == [False, True]
     assert (steps[1].name, steps[1].layer) == ("pass bad", "middle")
@@ -166,7 +166,7 @@ def test_the_pass_and_its_layer_are_named(known: Known) -> None:
 
 def test_folding_blames_no_convolution(known: Known) -> None:
     """Folded weights give another output of `down`, which is right again after `norm`."""
-    (fold,) = recipes.find("fp32").load()
+    fold, _ = recipes.find("fp32").load()
     assert stages.first_module(known.program, fold(known.program), known.guide.inputs) == ""
 
 
@@ -238,7 +238,8 @@ def test_the_command_on_a_clean_bundle(two: Two, tmp_path: Path) -> None:
     (found,) = json.loads(result.stdout)
     assert found["stage"] is None
     assert [b["backend"] for b in found["backends"]] == ["litert", "litert-reference"]
-    assert [s["name"] for s in found["stages"]][:2] == ["pass fold-batchnorm", "pass weights-fp16"]
+    stages = [stage["name"] for stage in found["stages"]]
+    assert stages[:3] == ["pass fold-batchnorm", "pass fold-scales", "pass weights-fp16"]
     data: dict[str, Any] = json.loads(colours.read_text())
     layers = [layer for b in found["backends"] for layer in b["layers"]]
     assert drawn.read_text().count("<rect") == len(layers) >= 14

@@ -67,9 +67,12 @@ def test_the_bundle_is_complete(shared: Path, target: str) -> None:
     assert (found.directory / ARTIFACTS[target]).exists()
     assert manifest.parity.ok is True
     recipe = manifest.recipe
-    assert (recipe.name, recipe.passes) == ("fp16", ("fold-batchnorm", "weights-fp16"))
+    assert (recipe.name, recipe.passes) == (
+        "fp16",
+        ("fold-batchnorm", "fold-scales", "weights-fp16"),
+    )
     assert (recipe.layers, recipe.keep) == ({}, {})
-    before, folded, halved = recipe.pass_report
+    before, folded, _, halved = recipe.pass_report
     assert [e.after for e in recipe.pass_report] == ["as trained", *recipe.passes]
     assert halved.bytes * 2 == folded.bytes <= before.bytes
     assert halved.macs == before.macs > 0

@@ -17,6 +17,7 @@ from converters.capture import capture, example
 from converters.format import ACTIVATIONS, BLOCKS
 from model_defs.errors import BadRecipe
 from model_defs.spec import ModelSpec, TensorSpec
+from tests.toolchain.test_fold_scales import Scaled
 from toolchain import passes
 from toolchain.passes import PASSES
 from toolchain.passes.base import Option, Pass
@@ -41,9 +42,10 @@ def net() -> Program:
     """Every pass finds something to do in it."""
     torch.manual_seed(5)
     layers = [nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64), nn.ReLU()]
-    module = nn.Sequential(*layers, nn.Conv2d(64, 3, 1)).eval()
+    module = nn.Sequential(*layers, Scaled(nn.Conv2d(64, 3, 1), 3, 1, 1)).eval()
     module[0].weight.data[::2] *= 8  # type: ignore[operator,union-attr]
     module[3].running_var.fill_(0.3)  # type: ignore[operator,union-attr]
+    module[5].scale.data.fill_(0.7)  # type: ignore[operator,union-attr]
     spec = ModelSpec(
         "tiny",
         lambda: module,

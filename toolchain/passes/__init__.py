@@ -10,6 +10,7 @@ from toolchain.passes.base import Pass
 
 PASSES: dict[str, str] = {
     "fold-batchnorm": "toolchain.passes.fold_batchnorm:FoldBatchnorm",
+    "fold-scales": "toolchain.passes.fold_scales:FoldScales",
     "equalize": "toolchain.passes.equalize:Equalize",
     "prune-channels": "toolchain.passes.prune_channels:PruneChannels",
     "prune-weights": "toolchain.passes.prune_weights:PruneWeights",

@@ -26,7 +26,7 @@ def find_pairs(
     """
     graph = captured_of(program)
     layers = dict(program.module.named_modules(remove_duplicate=False))
-    uses = _uses(graph, program.module)
+    uses = uses_of(graph, program.module)
     order = {path: number for number, path in enumerate(graph.by_module)}
     found = []
     for path, nodes in graph.by_module.items():
@@ -52,7 +52,7 @@ def _reader(made: fx.Node, through: Collection[str]) -> str | None:
     return None
 
 
-def _uses(graph: CapturedGraph, module: nn.Module) -> Counter[int]:
+def uses_of(graph: CapturedGraph, module: nn.Module) -> Counter[int]:
     """How often each of a module's tensors is read, whatever its names are, by its address."""
     names = module.state_dict()
     uses: Counter[int] = Counter()

@@ -55,11 +55,11 @@ def record(
         leave = f"leave {step.name} out of the recipe"
         with during(f"pass {step.name}{after}", PassFailed, do=leave):
             result = step(program)
-        again, _ = _run(program)
+        again, macs = _run(program)
         if any(not torch.equal(a, b) for a, b in zip(outputs, again, strict=True)):
             raise PassFailed(f"pass {step.name}{after} changed the program that it was given")
         with during(f"the net after pass {step.name}{after}", PassFailed, do=leave):
-            new, macs = _run(result)
+            new, macs = (again, macs) if result is program else _run(result)
         _check(step, after, program, result, outputs, new)
         if result is not program:
             metrics = evaluate(step.name, result)

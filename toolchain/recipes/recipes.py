@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FOLD = "fold-batchnorm"
 """What every recipe begins with."""
+SCALES = "fold-scales"
+"""What those begin with, too, that round no layer to a grid of its own."""
 
 
 Pruned = Literal["", "preferred", "required"]
@@ -130,13 +132,13 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("fp32", (FOLD,)),
-        Recipe("fp16", (FOLD, "weights-fp16")),
+        Recipe("fp32", (FOLD, SCALES)),
+        Recipe("fp16", (FOLD, SCALES, "weights-fp16")),
         Recipe("uint16", (FOLD, "weights-uint16")),
         Recipe("uint8", (FOLD, "weights-uint8")),
         Recipe("small", (FOLD, "weights-int8=smaller", "weights-fp16")),
         Recipe("int8", (FOLD, "int8", "weights-fp16")),
-        Recipe("fast", (FOLD, "weights-fp16"), pruned="required"),
+        Recipe("fast", (FOLD, SCALES, "weights-fp16"), pruned="required"),
         Recipe(
             "smallest",
             (FOLD, "weights-int4", "weights-fp16"),
