@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from own_models import tiny
+from own_models import TWO, Two, tiny
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -78,3 +78,22 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0, result.output
     (root / "printed.txt").write_text(result.stdout)
     return root
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Two:
+    """A model with a map and a mask, whose bundles are honest; recipe fp16."""
+    from click.testing import CliRunner
+
+    from toolchain.bundle import bundle
+    from toolchain.cli.main import main
+
+    root = tmp_path_factory.mktemp("two")
+    (root / "net.py").write_text(TWO)
+    model = f"{root}/net.py:spec"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLSHIP_CACHE", str(root / "cache"))
+        result = CliRunner().invoke(main, ["build", model, "--target", "all", "--out", str(root)])
+    assert result.exit_code == 0, result.output
+    targets = ("ios", "android", "web")
+    return Two(model, root / "cache", {t: bundle.read(Path(root) / f"two-{t}") for t in targets})

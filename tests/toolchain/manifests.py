@@ -9,7 +9,7 @@ from typing import Any
 
 from model_defs.spec import TensorSpec
 from toolchain.bundle.bundle import MANIFEST
-from toolchain.bundle.files import file_digest, files_below
+from toolchain.bundle.files import entries_below, file_digest
 from toolchain.bundle.manifest import Contents, digest_of
 
 Change = Callable[[dict[str, Any]], object]
@@ -77,8 +77,8 @@ def resealed(folder: Path, change: Change = lambda manifest: None) -> Path:
     data = json.loads(path.read_text())
     path.unlink()
     data["files"] = {
-        p.relative_to(folder).as_posix(): {"sha256": file_digest(p), "bytes": p.stat().st_size}
-        for p in files_below(folder)
+        name: {"sha256": file_digest(folder / name), "bytes": status.st_size}
+        for name, status in entries_below(folder).items()
     }
     change(data)
     path.write_text(json.dumps(with_digest(data)))

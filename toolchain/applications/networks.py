@@ -13,7 +13,7 @@ from model_defs.errors import BadBundle, BadPicture
 from model_defs.pixels import Placement, map_to_source, save_picture, to_tensor
 from model_defs.procedures.arrays import Picture, Pixels, Point
 from toolchain.bundle import bundle as bundles
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import whole
 from toolchain.bundle.running import RunningModel
 
 
@@ -72,8 +72,8 @@ def write_float(path: Path, picture: Picture) -> None:
 
 def write(path: Path, pixels: Pixels) -> None:
     """Write an 8-bit picture: whole, or not at all."""
-    with writing(path):
-        save_picture(path, np.ascontiguousarray(pixels))
+    with whole(path) as fresh:
+        save_picture(fresh, np.ascontiguousarray(pixels))
 
 
 def check_inside(point: Point, picture: Pixels) -> None:

@@ -14,7 +14,8 @@ from toolchain.applications.inputs import chosen_output, read_inputs
 from toolchain.applications.model import Model, shown
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import Bundle
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import whole, write_whole
+from toolchain.bundle.tensor_files import count_not_finite
 from toolchain.data.cases import pictures_in
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -41,11 +42,12 @@ def run_bundle(
     if first is not None and first.is_dir():
         return _run_folder(found, first, extra, wanted, out)
     chosen = None if out.suffix == ".safetensors" else chosen_output(found, wanted)
+    if chosen is not None:
+        _check_format(out)
     inputs, placement = read_inputs(found, first, extra)
     with Model(found) as model:
         outputs = model.run(inputs)
-    with writing(out):
-        _write(out, outputs, chosen, placement)
+    _write(out, outputs, chosen, placement)
     name = chosen.name if chosen else ", ".join(outputs)
     return {"out": str(out), "output": name, "backend": model.backend}
 
@@ -64,31 +66,33 @@ def _run_folder(
             if frame is not frames[0]:  # a state of the user's own is what the first begins with
                 inputs = {name: x for name, x in inputs.items() if name not in found.state}
             outputs = model.run(inputs)
-            with writing(out):
-                out.mkdir(parents=True, exist_ok=True)
-                _write(out / f"{frame.stem}.png", outputs, chosen, placement)
+            _write(out / f"{frame.stem}.png", outputs, chosen, placement)
     shown = {"out": str(out), "output": chosen.name, "backend": model.backend}
     return {**shown, "pictures": len(frames)}
 
 
-def _write(
-    out: Path, outputs: dict[str, np.ndarray], chosen: TensorSpec | None, placement: Placement
-) -> None:
-    if chosen is None:
-        from safetensors.numpy import save_file
-
-        save_file(outputs, out)
-        return
+def _check_format(out: Path) -> None:
     if out.suffix.lower() not in PICTURES:
         raise BadPicture(
             f"'{out.suffix}' is no picture format that is written here",
             where=str(out),
             do=f"use {', '.join(PICTURES)} or .safetensors",
         )
-    wrong = int((~np.isfinite(outputs[chosen.name])).sum())
+
+
+def _write(
+    out: Path, outputs: dict[str, np.ndarray], chosen: TensorSpec | None, placement: Placement
+) -> None:
+    if chosen is None:
+        from safetensors.numpy import save
+
+        write_whole(out, save(outputs))
+        return
+    wrong = count_not_finite(outputs[chosen.name])
     if wrong:
         raise BadArtifact(
             f"output '{chosen.name}' holds {wrong} numbers that are NaN or infinite",
             do="mlship blame BUNDLE names the layer that makes them",
         )
-    save_picture(out, shown(outputs, chosen, placement))
+    with whole(out) as fresh:
+        save_picture(fresh, shown(outputs, chosen, placement))

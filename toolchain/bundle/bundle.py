@@ -20,17 +20,28 @@ from typing import TYPE_CHECKING
 
 from model_defs.errors import BadBundle, CannotWrite, UnknownName
 from model_defs.spec import size_names
-from toolchain.bundle.files import MANIFEST, exchange, file_digest, files_below, writing
+from toolchain.bundle.files import (
+    MANIFEST,
+    entries_below,
+    exchange,
+    file_digest,
+    kind_of,
+    writing,
+)
 
 if TYPE_CHECKING:
     from converters.api import Artifact
     from model_defs.spec import TensorSpec
-    from toolchain.bundle.manifest import Contents, Manifest
+    from toolchain.bundle.manifest import Contents, FileEntry, Manifest
     from toolchain.bundle.parity_report import ParityReport
 
 
 SOME = 3
 """Files that an error names."""
+LARGEST_MANIFEST = 16_000_000
+"""Bytes. The zoo's largest has 0.1 MB."""
+AGAIN = "build the bundle again"
+CHANGED = "changed after the build"
 
 
 @dataclass(frozen=True)
@@ -92,10 +103,11 @@ class Bundle:
 def read(directory: Path) -> Bundle:
     """Read a bundle and verify every file against its checksum.
 
-    Raises BadBundle naming the first file that is missing, extra, truncated or edited.
+    Raises BadBundle naming the first file that is missing, extra, truncated or edited, or that is
+    no file: a link, a pipe or a device is not opened.
     """
     found = read_manifest(directory)
-    _verify(directory, {name: entry.sha256 for name, entry in found.manifest.files.items()})
+    _verify(directory, found.manifest.files)
     return found
 
 
@@ -104,36 +116,51 @@ def read_manifest(directory: Path) -> Bundle:
     from toolchain.bundle import manifest
 
     path = directory / MANIFEST
-    if not path.is_file():
+    try:
+        status = path.lstat()
+    except (OSError, ValueError) as error:
         raise BadBundle(
             "there is no bundle here",
             where=str(directory),
             do="build one: mlship build MODEL --target ios",
-        )
+        ) from error
+    if (kind := kind_of(status)) != "file":
+        raise BadBundle(f"the manifest is a {kind}", where=str(path), do=AGAIN)
+    if status.st_size > LARGEST_MANIFEST:
+        size = f"{status.st_size / 1e6:.0f} MB"
+        raise BadBundle(f"the manifest is too large: {size}", where=str(path), do=AGAIN)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadBundle(
-            f"the manifest cannot be read: {error}", where=str(path), do="build the bundle again"
-        ) from error
+        what = f"the manifest cannot be read: {error}"
+        raise BadBundle(what, where=str(path), do=AGAIN) from error
     return Bundle(directory, manifest.parse(text, str(path)))
 
 
-def _verify(directory: Path, listed: dict[str, str]) -> None:
-    found = {p.relative_to(directory).as_posix(): p for p in files_below(directory)}
+def _verify(directory: Path, listed: Mapping[str, FileEntry]) -> None:
+    """BadBundle unless the folder has these files and no others; all are weighed, then opened."""
+    try:
+        found = entries_below(directory)
+    except OSError as error:
+        what = f"the folder cannot be read: {error.strerror or error}"
+        raise BadBundle(what, where=str(directory)) from error
     found.pop(MANIFEST, None)
-    for name, digest in listed.items():
+    for name, status in found.items():
+        if (kind := kind_of(status)) != "file":
+            raise BadBundle(f"{name} is a {kind}, not a file", where=str(directory), do=AGAIN)
+    for name, entry in listed.items():
         if name not in found:
-            raise BadBundle(f"{name} is missing", where=str(directory), do="build it again")
-        if file_digest(found[name]) != digest:
-            raise BadBundle(
-                f"{name} was changed after the build: its checksum does not match",
-                where=str(directory),
-                do="build it again",
-            )
+            raise BadBundle(f"{name} is missing", where=str(directory), do=AGAIN)
+        if found[name].st_size != entry.bytes:
+            sizes = f"it has {found[name].st_size} bytes, not {entry.bytes}"
+            raise BadBundle(f"{name} was {CHANGED}: {sizes}", where=str(directory), do=AGAIN)
     extra = sorted(found.keys() - listed.keys())
     if extra:
         raise BadBundle(f"{extra[0]} is not in the manifest", where=str(directory))
+    for name, entry in listed.items():
+        if file_digest(directory / name) != entry.sha256:
+            what = f"{name} was {CHANGED}: its checksum does not match"
+            raise BadBundle(what, where=str(directory), do=AGAIN)
 
 
 def seal(directory: Path, contents: Contents) -> Bundle:
@@ -141,10 +168,8 @@ def seal(directory: Path, contents: Contents) -> Bundle:
     from toolchain.bundle.manifest import FileEntry, complete, text_of
 
     files = {
-        p.relative_to(directory).as_posix(): FileEntry(
-            sha256=file_digest(p), bytes=p.stat().st_size
-        )
-        for p in files_below(directory)
+        name: FileEntry(sha256=file_digest(directory / name), bytes=status.st_size)
+        for name, status in entries_below(directory).items()
     }
     manifest = complete(contents, files)
     (directory / MANIFEST).write_text(text_of(manifest), encoding="utf-8")
@@ -202,8 +227,7 @@ def check_destination(destination: Path) -> None:
     except BadBundle as error:
         what = f"something is in the way that may be no bundle of ours: {error.what}"
         raise CannotWrite(what, where=where, do=do) from error
-    found = {path.relative_to(destination).as_posix() for path in files_below(destination)}
-    if foreign := sorted(found - listed.keys() - {MANIFEST}):
+    if foreign := sorted(entries_below(destination).keys() - listed.keys() - {MANIFEST}):
         names = ", ".join(foreign[:SOME]) + (", ..." if len(foreign) > SOME else "")
         raise CannotWrite(
             f"a bundle with {len(foreign)} files that are not its own is in the way: {names}"

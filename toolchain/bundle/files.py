@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import re
+import stat
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from model_defs.errors import CannotWrite
@@ -23,9 +25,35 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_below(directory: Path) -> list[Path]:
-    """All files and links of a folder and the folders in it, sorted."""
-    return sorted(p for p in directory.rglob("*") if p.is_file() or p.is_symlink())
+def entries_below(directory: Path) -> dict[str, os.stat_result]:
+    """All in a folder that is no folder itself, by its path there, sorted; no link is followed."""
+    found: dict[str, os.stat_result] = {}
+    folders = [directory]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    name = Path(entry.path).relative_to(directory).as_posix()
+                    found[name] = entry.stat(follow_symlinks=False)
+    return dict(sorted(found.items()))
+
+
+def kind_of(status: os.stat_result) -> str:
+    """What a path is, in words: only a `file` can be opened without a wait or a way out."""
+    return next((name for is_one, name in KINDS if is_one(status.st_mode)), "no file")
+
+
+KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISREG, "file"),
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISLNK, "link"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 def check_inside(path: str) -> str:
@@ -70,13 +98,47 @@ def exchange(one: Path, other: Path) -> bool:
     return False
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside this one, with its suffix, to write a file to: it takes this one's place.
+
+    At the end, in one step; what was there stays until then, and for good after an error. What a
+    process that was killed has left here goes with the next file of the name. Raises CannotWrite.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        _sweep(path)
+        fresh = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}{path.suffix}")
         try:
-            fresh.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-            fresh.rename(path)
+            yield fresh
+            fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what `whole` began to write for this path in processes that are gone."""
+    begun = re.compile(
+        rf"\.{re.escape(path.stem)}\.(?P<process>\d+)-[0-9a-f]{{8}}{re.escape(path.suffix)}"
+    )
+    for name in os.listdir(path.parent):
+        match = begun.fullmatch(name)
+        if match and not is_running(int(match["process"])):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file and the folders above it: all of it, or what was there stays. CannotWrite."""
+    with whole(path) as fresh:
+        fresh.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)

@@ -212,9 +212,7 @@ def keep(folder: Path, snapshots: Iterable[Snapshot]) -> None:
             index[one.file.as_posix()] = one.state
         if one.state in ("changed", "new"):
             write(folder, one)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / "index.json", json.dumps(index, indent=1) + "\n")
 
 
 def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[str, State]]:
@@ -232,8 +230,7 @@ def approve(project: Project, report: Path, names: Iterable[str]) -> list[tuple[
             _accept(folder / file, project.snapshots / file, state)
             accepted.append((file, state))
     left = {file: state for file, state in index.items() if (file, state) not in accepted}
-    with writing(folder):
-        (folder / "index.json").write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / "index.json", json.dumps(left, indent=1) + "\n")
     return accepted
 
 

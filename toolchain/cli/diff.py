@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli.command import command, print_json
+from toolchain.cli.options import check_manifests
 
 
 @command
@@ -18,6 +19,7 @@ def diff(before: Path, after: Path, timed: bool, as_json: bool) -> int:
 
     Sizes, parity, latency, and the layers that explain it.
     """
+    check_manifests(str(path) for path in (before, after) if path.is_dir())
     from toolchain.ci import diffing
     from toolchain.report import diff_table, terminal
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def of_subjects(
 
             places = targets.find(target_names or ("all",))
             named = tuple(said_of(name, examples, trust_pickle) for name in subjects)
+            check_manifests(named)
             model = model and said_of(model, examples, trust_pickle)
             wanted = Wanted(
                 places,
@@ -103,3 +104,13 @@ def _of_subjects(recipe: str) -> dict[str, Callable[[Any], Any]]:
             "--model", help="The bundles' model, where the zoo does not have it."
         ),
     }
+
+
+def check_manifests(names: Iterable[str]) -> None:
+    """BadBundle for a bundle whose manifest is refused, before anything heavy is imported."""
+    from toolchain.build.on_demand import is_bundle
+    from toolchain.bundle.bundle import read_manifest
+
+    for name in names:
+        if is_bundle(name):
+            read_manifest(Path(name))

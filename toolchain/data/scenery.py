@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import uuid
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 
 from model_defs.scenes import sampling
 from model_defs.scenes.render import View
+from toolchain.bundle.files import whole
 from toolchain.bundle.home import cache_home
 from toolchain.data.task import HELD_OUT, SEEDS_APART
 
@@ -70,9 +69,7 @@ def _stored(drawn: View) -> View:
 
 def _write(path: Path, drawn: View) -> None:
     """Whole, or not at all: several processes may draw the same scene."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{uuid.uuid4().hex}.new")
-    with fresh.open("wb") as file:
+    with whole(path) as fresh, fresh.open("wb") as file:
         np.savez(
             file,
             picture=drawn.picture,
@@ -80,7 +77,6 @@ def _write(path: Path, drawn: View) -> None:
             instances=drawn.instances,
             people=drawn.people,
         )
-    os.replace(fresh, path)
 
 
 def _read(path: Path) -> View:

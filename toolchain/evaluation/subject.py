@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.api import Tensors
-from model_defs import lookup
-from model_defs.errors import BadBundle
+from model_defs import lookup, zoo
+from model_defs.errors import BadBundle, UnknownName
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.running import RunningModel
@@ -76,6 +76,8 @@ def _of_bundle(
     folder: Path, backend: str | None, file: Path | None, stack: ExitStack
 ) -> EvaluatedModel:
     read = bundles.read(folder)
+    if read.name not in zoo.MODELS:  # what a file says is a name, never code to be imported
+        raise UnknownName.among("model of the zoo", read.name, zoo.MODELS)
     running = RunningModel.of_bundle(read, backend, file)
     stack.callback(running.runner.close)
     return _predicting(lookup.load(read.name), running, str(file or running.weights))

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from converters.api import Runner, Tensors
 from model_defs.errors import BackendUnavailable, BadRecord
-from toolchain.bundle.files import writing
+from toolchain.bundle import tensor_files
+from toolchain.bundle.files import write_whole
 from toolchain.bundle.manifest import Digest
 from toolchain.bundle.parity_report import GOLDEN, case_and_size
 from toolchain.bundle.reading import DataFile, StrictModel, json_object, upgraded, validated
@@ -84,8 +85,7 @@ def save(path: Path, outcomes: Iterable[Outcome]) -> None:
         bundles=tuple(entries),
         sha256=_digest(tensors),
     )
-    with writing(path):
-        path.write_bytes(packed(tensors, {KEY: about.model_dump_json()}))
+    write_whole(path, packed(tensors, {KEY: about.model_dump_json()}))
 
 
 def _subject_of(case: str, subject: Subject) -> tuple[str, Subject]:
@@ -103,19 +103,11 @@ def load(path: Path) -> list[Record]:
 
 
 def _read(path: Path) -> tuple[RecordHeader, dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise BadRecord(
-            f"the record is truncated or no record: {error}", where=str(path), do=REMEDY
-        ) from error
-    if KEY not in metadata:
-        raise BadRecord("not a record of mlship parity", where=str(path), do=REMEDY)
-    return parse_header(metadata[KEY], str(path)), tensors
+    with tensor_files.opened(path, BadRecord, REMEDY) as file:
+        if KEY not in file.metadata:
+            raise BadRecord("not a record of mlship parity", where=str(path), do=REMEDY)
+        tensors = {name: file.tensor(name) for name in file.names}
+        return parse_header(file.metadata[KEY], str(path)), tensors
 
 
 def parse_header(text: str, where: str) -> RecordHeader:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from converters.api import Artifact, Tensors
 from converters.stepping import with_state
 from model_defs import lookup, zoo
 from model_defs.errors import BadBundle
 from model_defs.spec import ModelSpec, TensorSpec, said_state
+from toolchain.bundle import tensor_files
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.weights import UNTRAINED
@@ -176,8 +179,6 @@ def _golden_faithful(bundle: Bundle, inputs: Cases, expected: Cases) -> Referenc
     None where the bundle does not say: an older one, one with state, and a further size of one
     that rounds.
     """
-    from safetensors.numpy import load_file
-
     from toolchain.parity.compare import KERNELS
 
     manifest = bundle.manifest
@@ -185,7 +186,9 @@ def _golden_faithful(bundle: Bundle, inputs: Cases, expected: Cases) -> Referenc
     recipe = recipes.of_manifest(manifest.recipe)
     if not rows or bundle.state:
         return None
-    rounded = {Path(n).stem: load_file(bundle.directory / n) for n in manifest.golden_rounded}
+    rounded = {
+        Path(name).stem: _vectors(bundle, name, bundle.outputs) for name in manifest.golden_rounded
+    }
     if rounded:
         inputs, expected = {case: inputs[case] for case in rounded}, rounded
     elif not (recipe.lossy or recipe.exact):
@@ -200,14 +203,15 @@ def _golden_faithful(bundle: Bundle, inputs: Cases, expected: Cases) -> Referenc
 
 def golden(bundle: Bundle) -> tuple[Cases, Cases]:
     """The bundle's golden vectors: (inputs, PyTorch's outputs when it was built) by case."""
-    from safetensors.numpy import load_file
-
     inputs, expected = {}, {}
     for name in bundle.manifest.golden:
-        tensors = load_file(bundle.directory / name)
-        inputs[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.inputs}
-        expected[Path(name).stem] = {spec.name: tensors[spec.name] for spec in bundle.outputs}
+        inputs[Path(name).stem] = _vectors(bundle, name, bundle.inputs)
+        expected[Path(name).stem] = _vectors(bundle, name, bundle.outputs)
     return inputs, expected
+
+
+def _vectors(bundle: Bundle, name: str, specs: Collection[TensorSpec]) -> dict[str, np.ndarray]:
+    return tensor_files.read(bundle.directory / name, specs, BadBundle, "build the bundle again")
 
 
 def _own_weights(bundle: Bundle) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole
 from toolchain.ci import snapshots
 from toolchain.ci.checks import Check
 from toolchain.ci.run import CiRun
@@ -17,13 +17,10 @@ from toolchain.report.junit import JUnitCase, junit
 
 def write(folder: Path, ran: CiRun) -> None:
     """Write them all. Raises CannotWrite."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(ran.to_json(), indent=1)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "junit.xml").write_text(xml(ran), encoding="utf-8")
-        (folder / "report.md").write_text(markdown(ran), encoding="utf-8")
-        (folder / "report.html").write_text(page(ran), encoding="utf-8")
+    write_whole(folder / "report.json", json.dumps(ran.to_json(), indent=1) + "\n")
+    write_whole(folder / "junit.xml", xml(ran))
+    write_whole(folder / "report.md", markdown(ran))
+    write_whole(folder / "report.html", page(ran))
     snapshots.keep(folder / snapshots.FOLDER, ran.snapshots)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole
 from toolchain.bundle.parity_report import Verdict
 from toolchain.parity.harness import Outcome
 from toolchain.report.junit import JUnitCase, junit
@@ -15,12 +15,10 @@ from toolchain.report.parity_page import page
 
 def write(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """Write all three. Raises CannotWrite."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([outcome.to_json() for outcome in outcomes], indent=2)
-        (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "junit.xml").write_text(xml(outcomes), encoding="utf-8")
-        (folder / "report.html").write_text(page(outcomes), encoding="utf-8")
+    text = json.dumps([outcome.to_json() for outcome in outcomes], indent=2)
+    write_whole(folder / "report.json", text + "\n")
+    write_whole(folder / "junit.xml", xml(outcomes))
+    write_whole(folder / "report.html", page(outcomes))
 
 
 def xml(outcomes: Sequence[Outcome]) -> str:

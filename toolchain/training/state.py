@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_defs.errors import BadCheckpoint, RecipeMismatch, TrainingDiverged
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import whole
 from toolchain.data.task import Item, Task
 from toolchain.training import rounding, start
 from toolchain.training.rounding import Rounding
@@ -81,9 +81,9 @@ class TrainingState:
         if settings.half:
             widen(learner)
         layers = _layers(settings.recipe, task, base)
-        for whole in (learner.net, average):
-            assert isinstance(whole, nn.Module)
-            rounding.put(whole.get_submodule(task.part), layers)
+        for module in (learner.net, average):
+            assert isinstance(module, nn.Module)
+            rounding.put(module.get_submodule(task.part), layers)
         learning = [weights for weights in learner.parameters() if weights.requires_grad]
         optimiser = torch.optim.AdamW(learning, settings.rate)
         return cls(learner, average, optimiser, layers=layers)
@@ -135,10 +135,8 @@ class TrainingState:
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
         }
-        fresh = path.with_suffix(".new")
-        with writing(path):
+        with whole(path) as fresh:
             torch.save(content, fresh)
-            fresh.replace(path)
 
     def load(self, path: Path, settings: Settings) -> None:
         content = _read(path)

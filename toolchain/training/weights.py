@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model_defs import weights as shipped
 from model_defs.errors import BadWeights
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole
 
 RUNS = "runs"
 """The key of a file's history: JSON, a list of trainings, each starting where the last ended."""
@@ -26,11 +26,7 @@ def write(path: Path, tensors: dict[str, Tensor], runs: list[dict[str, Any]]) ->
     """Writes a .safetensors file: whole, or not at all; the same bytes for the same content."""
     from safetensors.torch import save
 
-    fresh = path.with_suffix(".new")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(save(tensors, {RUNS: json.dumps(runs)}))
-        fresh.replace(path)
+    write_whole(path, save(tensors, {RUNS: json.dumps(runs)}))
 
 
 def state_of(net: nn.Module) -> dict[str, Tensor]:

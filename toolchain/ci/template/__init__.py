@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_defs.errors import CannotWrite
-from toolchain.bundle.files import writing
+from toolchain.bundle.files import write_whole
 
 HERE = Path(__file__).parent
 FILES = {
@@ -28,7 +28,5 @@ def init(folder: Path) -> list[Path]:
             f"{there[0].name} is there already", where=str(there[0]), do="choose an empty folder"
         )
     for path, text in wanted.items():
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return list(wanted)
