@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import pytest
 from own_models import TWO, Two, tiny
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["MLSHIP_DATA"] = tempfile.mkdtemp(prefix="mlship-tests-")
+"""Not the user's own; one for the run, so that fixtures' caches are believed by later tests."""
+atexit.register(shutil.rmtree, os.environ["MLSHIP_DATA"], ignore_errors=True)
 
 
 QUICK = frozenset((Path(__file__).parent / "quick.txt").read_text(encoding="utf-8").split())

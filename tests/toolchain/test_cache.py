@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,9 @@ import pytest
 from safetensors.numpy import save_file
 from test_bundle import make
 
+from model_defs.errors import BadConfig
 from model_defs.installation import FOLDER
+from tests.toolchain.manifests import resealed
 from toolchain.build import cache
 from toolchain.build.cache import CacheQuery
 from toolchain.bundle import bundle
@@ -179,3 +185,112 @@ def test_packages_on_the_path_count_but_not_those_that_setuptools_carries(
     (tmp_path / folder / "wheel-1.0.dist-info").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path / folder)
     assert (cache.environment.__wrapped__() != before) is counts
+
+
+def poisoned(folder: Path) -> None:
+    """Another file in the place of the artifact, and a manifest that vouches for it."""
+    (folder / "tiny.bin").write_bytes(b"POISONS")
+    resealed(folder)
+
+
+def test_an_object_that_somebody_sealed_again_is_named_and_not_used(
+    tmp_path: Path, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = cache_home() / "objects" / stored(tmp_path, source)
+    poisoned(folder)
+    assert bundle.read(folder).name == "tiny"
+    assert cache.find(ASKED) is None
+    assert "built and proved again" in caplog.text
+    assert str(folder) in caplog.text
+    assert not folder.exists()
+
+
+def other(tmp_path: Path, source: Path) -> str:
+    """A second object, of another request, with another file."""
+    query = CacheQuery("other", "ios", "fp16")
+    key = cache.key("other", {}, query)
+    cache.store(query, frozenset([source]), key, make(tmp_path / "o", b"another").directory)
+    return key
+
+
+def test_an_object_in_the_place_of_another_is_not_used(tmp_path: Path, source: Path) -> None:
+    objects = cache_home() / "objects"
+    mine, theirs = objects / stored(tmp_path, source), objects / other(tmp_path, source)
+    for kind in ("", ".json"):
+        mine.with_suffix(kind).rename(objects / "away")
+        theirs.with_suffix(kind).rename(mine.with_suffix(kind))
+        (objects / "away").rename(theirs.with_suffix(kind))
+    assert bundle.read(mine).name == "tiny"
+    assert cache.find(ASKED) is None
+
+
+def test_a_request_that_leads_to_another_object_is_not_followed(
+    tmp_path: Path, source: Path
+) -> None:
+    """Neither by another's record in its place nor by an edited one."""
+    stored(tmp_path, source)
+    key = other(tmp_path, source)
+    requests = cache_home() / "requests"
+    mine = requests / f"{ASKED.digest}.json"
+    theirs = requests / f"{CacheQuery('other', 'ios', 'fp16').digest}.json"
+    good, data = mine.read_text(), json.loads(mine.read_text())
+    mine.write_text(theirs.read_text())
+    assert cache.find(ASKED) is None
+    mine.write_text(json.dumps({**data, "key": key}))
+    assert cache.find(ASKED) is None
+    mine.write_text(good)
+    assert cache.find(ASKED) is not None
+
+
+def test_what_another_machine_wrote_is_not_believed_without_its_secret(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_DATA", str(tmp_path / "one"))
+    stored(tmp_path, source)
+    assert cache.find(ASKED) is not None
+    assert (tmp_path / "one" / "cache.key").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("MLSHIP_DATA", str(tmp_path / "two"))
+    assert cache.find(ASKED) is None
+
+
+def test_machines_that_share_a_secret_share_a_cache(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE_KEY", "of the whole team")
+    monkeypatch.setenv("MLSHIP_DATA", str(tmp_path / "one"))
+    stored(tmp_path, source)
+    monkeypatch.setenv("MLSHIP_DATA", str(tmp_path / "two"))
+    assert cache.find(ASKED) is not None
+    monkeypatch.setenv("MLSHIP_CACHE_KEY", "of another team, say")
+    assert cache.find(ASKED) is None
+
+
+def test_a_secret_of_a_few_letters_is_none(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLSHIP_CACHE_KEY", "abc")
+    with pytest.raises(BadConfig, match="MLSHIP_CACHE_KEY has 3 characters"):
+        stored(tmp_path, source)
+
+
+def test_a_damaged_secret_is_made_anew_and_a_folder_in_its_place_is_no_error(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, put in (("cut", lambda p: p.write_bytes(b"x")), ("folder", Path.mkdir)):
+        monkeypatch.setenv("MLSHIP_DATA", str(tmp_path / name))
+        monkeypatch.setenv("MLSHIP_CACHE", str(tmp_path / f"cache of {name}"))
+        (tmp_path / name).mkdir()
+        put(tmp_path / name / "cache.key")
+        stored(tmp_path, source)
+        assert cache.find(ASKED) is not None
+
+
+def test_processes_that_begin_at_once_agree_on_the_secret(tmp_path: Path) -> None:
+    code = "from toolchain.build.signature import signature; print(signature('here'))"
+    environment = {**os.environ, "MLSHIP_DATA": str(tmp_path / "new")}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(8)
+    ]
+    assert len({process.communicate()[0] for process in running}) == 1
+    assert os.listdir(tmp_path / "new") == ["cache.key"]

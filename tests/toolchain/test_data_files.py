@@ -46,6 +46,13 @@ KEPT = {
     ],
 }
 Reader = Callable[[Path], Any]
+
+
+def request_record(path: Path) -> cache_record.RequestRecord:
+    file = DataFile("the cache's record", str(path), BadRecord)
+    return cache_record.parse(cache_record.RequestRecord, path.read_text(), file)
+
+
 FILES: dict[str, tuple[dict[str, Any], Reader]] = {
     "lock": (LOCK, lock.read),
     "baseline": (BASELINE, state.read),
@@ -53,7 +60,7 @@ FILES: dict[str, tuple[dict[str, Any], Reader]] = {
     "record": (HEADER, lambda path: records.parse_header(path.read_text(), str(path))),
     "recipe": (RECIPE, recipe_file.read),
     "latencies": (KEPT, kept.read),
-    "cache": (CACHED, cache_record.read),
+    "cache": (CACHED, request_record),
     "snapshots": ({"portrait/photo.png": "new"}, snapshots._index_of),
 }
 
@@ -152,7 +159,7 @@ def test_a_picture_out_of_its_folder_is_not_approved(tmp_path: Path) -> None:
 
 def test_a_damaged_record_of_the_cache_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRecord, match="key is"):
-        cache_record.read(written(tmp_path, {**CACHED, "key": "../.."}))
+        request_record(written(tmp_path, {**CACHED, "key": "../.."}))
 
 
 def test_json_is_an_object_with_each_key_once() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,10 @@ import pytest
 from own_models import tiny
 
 from model_defs.errors import BadRecord
-from model_defs.spec import Preprocess, TensorSpec
-from tests.toolchain.projects import copied, made, mlship
-from toolchain.ci import lock
+from tests.toolchain.manifests import resealed
+from tests.toolchain.projects import copied, made, mlship, report
+from toolchain.ci import config, lock
+from toolchain.ci import locked as locks
 
 CONFIG = '[project]\ntargets = ["android", "web"]\n[models.tiny]\nspec = "net.py:spec"\n'
 
@@ -46,7 +45,8 @@ def test_a_rebuild_gives_the_same_bytes(project: Path) -> None:
     assert result.exit_code == 0, result.output
     findings = json.loads(result.stdout)
     files = [f["what"] for f in findings if f["bundle"]]
-    assert {"tiny.tflite", "tiny.tfjs/model.json", "spec", "weights", "recipe"} <= set(files)
+    assert {"tiny.tflite", "tiny.tfjs/model.json", "mlship.mjs", "weights", "recipe"} <= set(files)
+    assert {"golden/photo.safetensors", "parity", "passes", "what it says: inputs"} <= set(files)
     assert all(f["verdict"] == "passed" for f in findings)
 
 
@@ -74,7 +74,14 @@ def test_a_changed_model_is_named_when_it_is_rebuilt(project: Path) -> None:
     [
         (lambda d: d["tools"].update(torch="1.0"), "version of torch is not as locked"),
         (lambda d: d["bundles"]["tiny-web"].update(weights=OTHER), "tiny-web: weights is not"),
-        (lambda d: d["bundles"]["tiny-web"].update(spec="0" * 64), "tiny-web: spec is not"),
+        (
+            lambda d: d["bundles"]["tiny-web"]["says"].update(outputs="0" * 64),
+            "tiny-web: what it says: outputs is not",
+        ),
+        (
+            lambda d: d["bundles"]["tiny-web"]["measured"].update(parity="0" * 64),
+            "tiny-web: parity is not",
+        ),
         (lambda d: d["bundles"]["tiny-web"].update(recipe=["fp32"]), "tiny-web: recipe is not"),
         (lambda d: d["bundles"]["tiny-web"]["files"].popitem(), "not none"),
         (
@@ -107,58 +114,97 @@ def test_a_model_that_is_wrong_is_not_locked(project: Path) -> None:
 
 
 def as_schema_1(folder: Path) -> None:
-    """The project's lock as mlship wrote it under schema 1, whose specs had ints as written."""
+    """The project's lock as mlship wrote it under schema 1."""
 
     def old(data: dict[str, Any]) -> None:
         data["schema"] = 1
-        for name, one in data["bundles"].items():
-            found = json.loads((folder / "dist" / name / "manifest.json").read_text())
-            for tensor in (*found["inputs"], *found["outputs"]):
-                tensor.update(low=0, high=1)
-            tensors = json.dumps([found["inputs"], found["outputs"]], sort_keys=True)
-            assert '"low": 0,' in tensors
-            digest = hashlib.sha256(tensors.encode()).hexdigest()
-            assert digest != one["spec"]
-            one.update(spec=digest, weights="untrained, seed 0")
+        del data["machine"]
+        for one in data["bundles"].values():
+            artifact = {k: v for k, v in one["files"].items() if k.startswith("tiny.")}
+            del one["says"], one["measured"]
+            one.update(spec="0" * 64, weights="untrained, seed 0", files=artifact)
 
     change(folder, old)
 
 
 @pytest.mark.parametrize("command", [None, "upgrade"])
-def test_the_spec_of_an_old_lock_is_not_compared(project: Path, command: str | None) -> None:
+def test_of_an_old_lock_the_artifact_is_compared(project: Path, command: str | None) -> None:
     as_schema_1(project)
     if command:
         assert mlship(command, project).exit_code == 0
-        assert json.loads((project / "mlship.lock").read_text())["schema"] == 2
-    assert {one.spec for one in lock.read(project / "mlship.lock").bundles.values()} == {None}
+        assert json.loads((project / "mlship.lock").read_text())["schema"] == 3
     result = mlship("verify", "--project", project)
     assert result.exit_code == 0, result.output
     for name in ("tiny-android", "tiny-web"):
-        said = f"{name}: spec is not compared: an older mlship locked it in another form"
+        said = f"{name}: what the manifest says is not compared: an older mlship did not lock it"
         assert f"{said}; run `mlship lock`" in result.stderr
     assert "as locked, 2 not compared" in result.stdout
-    found = json.loads(mlship("verify", "--project", project, "--json").stdout)
-    assert [f["what"] for f in found if f["verdict"] != "passed"] == ["spec", "spec"]
     change(project, lambda data: data["bundles"]["tiny-web"].update(recipe=["fp32"]))
     result = mlship("verify", "--project", project)
     assert result.exit_code == 1
     assert "tiny-web: recipe is not as locked" in result.stderr
 
 
-def test_a_lock_of_today_has_a_spec(project: Path) -> None:
-    change(project, lambda data: data["bundles"]["tiny-web"].pop("spec"))
-    with pytest.raises(BadRecord, match="spec is missing"):
+def test_a_lock_of_today_says_it_all(project: Path) -> None:
+    change(project, lambda data: data["bundles"]["tiny-web"].pop("says"))
+    with pytest.raises(BadRecord, match="says is missing"):
         lock.read(project / "mlship.lock")
 
 
-def test_a_spec_has_one_digest_however_its_numbers_are_written() -> None:
-    whole = Preprocess(mean=(0, 0, 0), std=(255, 255, 255))
-    shape = (1, 3, 4, 4)
-    sides = (
-        TensorSpec("a", shape, "image", low=0, high=1, preprocess=whole),
-        TensorSpec("a", shape, "image", low=0.0, high=1.0, preprocess=Preprocess()),
-    )
-    assert len({json.dumps(side.to_json()) for side in sides}) == 2
-    assert len({lock.spec_digest([side], [side]) for side in sides}) == 1
-    other = replace(sides[0], high=2)
-    assert lock.spec_digest([other], []) != lock.spec_digest([sides[0]], [])
+def test_what_is_measured_differs_between_machines_and_it_is_said(project: Path) -> None:
+    def elsewhere(data: dict[str, Any]) -> None:
+        data["machine"] = "another"
+        data["bundles"]["tiny-web"]["measured"].update(parity="0" * 64)
+
+    change(project, elsewhere)
+    result = mlship("verify", "--project", project)
+    assert result.exit_code == 0, result.output
+    assert "tiny-web: parity is not compared: it was measured on another machine" in result.stderr
+    change(project, lambda data: data["bundles"]["tiny-web"]["measured"].popitem())
+    assert mlship("verify", "--project", project).exit_code == 1, "not one that is gone"
+
+
+def test_ci_holds_what_it_built_against_the_lock(project: Path) -> None:
+    change(project, lambda d: d["bundles"]["tiny-web"]["says"].update(outputs="0" * 64))
+    result = mlship("ci", "--project", project)
+    assert result.exit_code == 1
+    made = [c for c in report(project)["checks"] if c["kind"] == "lock"]
+    assert {c["bundle"]: c["verdict"] for c in made} == {
+        "tiny-android": "passed",
+        "tiny-web": "failed",
+    }
+    said = "tiny-web: lock: not as mlship.lock has it: what it says: outputs"
+    assert f"{said}; if that was meant: mlship lock" in result.stderr
+
+
+def test_without_a_lock_nothing_is_said_of_it(project: Path) -> None:
+    (project / "mlship.lock").unlink()
+    assert [*locks.checks(config.read(project), {})] == []
+
+
+def poison(project: Path) -> Path:
+    """Every object of the cache says that its map is of another range, and is sealed again."""
+    objects = project.parent / "cache" / "objects"
+    for manifest in objects.glob("*/manifest.json"):
+        resealed(manifest.parent, lambda data: data["outputs"][0].update(high=9.0))
+    return project / "dist" / "tiny-web" / "manifest.json"
+
+
+def test_a_poisoned_cache_does_not_reach_what_ships(project: Path) -> None:
+    shipped = poison(project)
+    before = shipped.read_text()
+    shutil.rmtree(project / "dist")
+    command = ("build", f"{project}/net.py:spec", "--target", "web", "--out", project / "dist")
+    result = mlship(*command)
+    assert result.exit_code == 0, result.output
+    assert shipped.read_text() == before
+    assert "built and proved again: what the cache has of it is not used" in result.stderr
+
+
+def test_fresh_takes_nothing_from_the_cache(project: Path) -> None:
+    command = ("build", f"{project}/net.py:spec", "--target", "web", "--out", project / "dist")
+    assert json.loads(mlship(*command, "--json").stdout)[0]["cached"]
+    again = json.loads(mlship(*command, "--json", "--fresh").stdout)[0]
+    assert again["ok"]
+    assert not again["cached"]
+    assert json.loads(mlship(*command, "--json").stdout)[0]["cached"]

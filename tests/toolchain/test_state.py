@@ -24,7 +24,6 @@ from model_defs.pixels import open_picture
 from tests.toolchain.projects import mlship as cli
 from tests.toolchain.stateful import CELL, GRU, LSTM, PLANE, program_of, tensor
 from toolchain.bundle.parity_report import ParityRow
-from toolchain.ci import lock
 from toolchain.data import calibration, cases, sequences
 from toolchain.data.trunks import Trunks
 from toolchain.parity import compare, reference
@@ -70,14 +69,6 @@ def test_a_whole_number_is_no_state_of_floats() -> None:
     count = tensor("count", 1, 6, low=0, high=9, dtype="int64")
     with pytest.raises(BadSpec, match="float32 .* not int64"):
         replace(CELL, inputs=(CELL.inputs[0], count), state={"count": "h_out"})
-
-
-def test_a_lock_holds_the_state_and_those_from_before_there_was_one_stay() -> None:
-    sides = (CELL.inputs, CELL.outputs)
-    assert lock.spec_digest(*sides, {}) == lock.spec_digest(*sides)
-    swapped = {"h": "c_out", "c": "h_out"}
-    digests = {lock.spec_digest(*sides, state) for state in ({}, CELL.state, swapped)}
-    assert len(digests) == 3
 
 
 def test_a_specification_keeps_its_state_whatever_becomes_of_the_dict() -> None:

@@ -49,7 +49,7 @@ def _build_model(model: str | ModelSpec, request: BuildRequest, say: Say) -> lis
     queries = {target.name: CacheQuery.of(model, target, request) for target in request.targets}
     results: dict[str, Built] = {}
     for name, query in queries.items():
-        known = cache.find(query)
+        known = None if request.fresh else cache.find(query)
         if known is not None:
             results[name] = ship.ship_cached(known, request.out)
     missing = [t for t in request.targets if t.name not in results]
@@ -128,6 +128,8 @@ def _build_target(
     if refusal is not None:
         return Built(name, target.name, error=refusal)
     key = cache.key(prepared.digest, prepared.described, query)
+    if prepared.request.fresh:
+        cache.forget(key)
     known = cache.open_object(key)
     if known is not None:
         cache.store(query, prepared.inputs, key, known.directory)

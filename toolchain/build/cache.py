@@ -3,11 +3,12 @@
     requests/<digest>.json      what was asked -> the files it read, and the key they led to
     objects/<key>/              a sealed bundle; the key is a digest of graph, weights, spec,
                                 recipe, target, our source and the installed packages
+    objects/<key>.json          the digest of its manifest
     rejected/<name>-<target>/   the last bundle of that name that was not equal to PyTorch
     conversions/<key>.json      a conversion of a model before any pass, and that it was right
 
-A request whose files are unchanged is answered without importing torch. A damaged object is
-not used: it is removed and built again.
+A request whose files are unchanged is answered without importing torch. An object that is damaged,
+or whose record was not signed here (see signature.py), is not used: it is built and proved again.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import platform
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,7 +36,7 @@ from model_defs.spec import said_state, size_name
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
-from toolchain.bundle.files import file_digest, write_whole
+from toolchain.bundle.files import file_digest
 from toolchain.bundle.home import cache_home
 from toolchain.bundle.parity_report import ParityRow
 from toolchain.recipes.targets import DEFAULT_COMPUTE, Target
@@ -42,6 +44,8 @@ from toolchain.recipes.targets import DEFAULT_COMPUTE, Target
 if TYPE_CHECKING:
     from model_defs.spec import ModelSpec
     from toolchain.build.request import BuildRequest
+
+log = logging.getLogger("mlship.cache")
 
 OURS = ("model_defs", "converters", "toolchain")
 SOURCES = (".py", ".mjs", ".json", ".safetensors", ".png")
@@ -125,7 +129,7 @@ def find(query: CacheQuery) -> Bundle | None:
     from toolchain.build import cache_record
 
     try:
-        record = cache_record.read(_record(query))
+        record = cache_record.read(cache_record.RequestRecord, _record(query))
         current = {path: file_digest(Path(path)) for path in record.inputs}
     except (OSError, BadRecord):
         return None
@@ -133,35 +137,78 @@ def find(query: CacheQuery) -> Bundle | None:
 
 
 def open_object(object_key: str) -> Bundle | None:
-    """The verified object of a key; a damaged one is removed."""
-    directory = cache_home() / "objects" / object_key
+    """The object of a key, if it is whole and ours; any other is removed, and that is said."""
+    directory = _object(object_key)
     if not directory.is_dir():
         return None
     try:
-        return bundle.read(directory)
-    except BadBundle:
-        shutil.rmtree(directory, ignore_errors=True)
+        return _checked(directory)
+    except (BadBundle, BadRecord) as error:
+        why = f"what the cache has of it is not used: {error.what} ({directory})"
+        log.warning("built and proved again: %s", why)
+        forget(object_key)
         return None
+
+
+def forget(object_key: str) -> None:
+    """Removes the object of a key, so that it is built again."""
+    directory = _object(object_key)
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _checked(directory: Path) -> Bundle:
+    """An object that is whole and was put there by us; BadBundle, BadRecord for any other."""
+    from toolchain.build import cache_record
+
+    found = bundle.read(directory)
+    record = cache_record.read(cache_record.ObjectRecord, directory.with_suffix(".json"))
+    if record.manifest != found.manifest.digest:
+        raise BadRecord("its record is of another bundle", where=str(directory))
+    return found
+
+
+def find_object(wanted: Callable[[Bundle], bool]) -> Bundle | None:
+    """The first object that is wanted, by its manifest, and whole and ours; None of none."""
+    for record in sorted((cache_home() / "objects").glob("*.json")):
+        with contextlib.suppress(BadBundle, BadRecord):
+            if wanted(bundle.read_manifest(record.with_suffix(""))):
+                return _checked(record.with_suffix(""))
+    return None
+
+
+def _object(object_key: str) -> Path:
+    return cache_home() / "objects" / object_key
 
 
 def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Path) -> None:
     """Keep a copy of a sealed bundle. A cache that cannot be written is no error."""
     with contextlib.suppress(OSError, CannotWrite):
-        target = cache_home() / "objects" / object_key
-        if not target.exists():
-            partial = target.with_name(f"{object_key}.{uuid.uuid4().hex[:8]}")
-            try:
-                shutil.copytree(built, partial)
-                partial.rename(target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-        if not query.model:
-            return
         from toolchain.build import cache_record
 
+        target = _object(object_key)
+        if not target.exists():
+            _store_object(target, built)
+        if not query.model:
+            return
         digests = {str(path): file_digest(path) for path in sorted(inputs)}
-        record = cache_record.CacheRecord(inputs=digests, key=object_key)
-        write_whole(_record(query), cache_record.text_of(record))
+        record = cache_record.RequestRecord(inputs=digests, key=object_key)
+        cache_record.write(_record(query), record)
+
+
+def _store_object(target: Path, built: Path) -> None:
+    """A copy of a sealed bundle, and its record: what is there without one is not used."""
+    from toolchain.build import cache_record
+
+    partial = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        shutil.copytree(built, partial)
+        digest = bundle.read_manifest(partial).manifest.digest
+        cache_record.write(target.with_suffix(".json"), cache_record.ObjectRecord(manifest=digest))
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def conversion_key(content: str, format_name: str, via: Via) -> str:
@@ -175,7 +222,8 @@ def find_conversion(conversion: str) -> tuple[ParityRow, ...] | None:
     from toolchain.build import cache_record
 
     try:
-        return cache_record.read_conversion(_conversion(conversion), conversion).rows
+        path = _conversion(conversion)
+        return cache_record.read(cache_record.ConversionRecord, path).rows
     except (OSError, BadRecord):
         return None
 
@@ -184,9 +232,9 @@ def store_conversion(conversion: str, rows: tuple[ParityRow, ...]) -> None:
     """Keep that a conversion is right. A cache that cannot be written is no error."""
     from toolchain.build import cache_record
 
-    record = cache_record.ConversionRecord(key=conversion, rows=rows)
     with contextlib.suppress(CannotWrite):
-        write_whole(_conversion(conversion), cache_record.text_of(record))
+        record = cache_record.ConversionRecord(rows=rows)
+        cache_record.write(_conversion(conversion), record)
 
 
 def _conversion(conversion: str) -> Path:

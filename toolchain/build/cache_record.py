@@ -1,6 +1,6 @@
-"""What the cache keeps of a query: the files that its build read, and the object it led to.
+"""What the cache keeps beside bundles: which request led to which, and who made them.
 
-And of a conversion without passes: that it was right.
+Every record is signed for the place where it lies; one that is not ours is not read.
 """
 
 from __future__ import annotations
@@ -8,26 +8,40 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import model_validator
 
 from model_defs.errors import BadRecord
+from toolchain.build import signature
+from toolchain.bundle.files import write_whole
 from toolchain.bundle.manifest import Digest
 from toolchain.bundle.parity_report import ParityRow
 from toolchain.bundle.reading import DataFile, StrictModel, json_object, read_text, validated
 
 
 class CacheRecord(StrictModel):
-    """Files by their paths, with their digests, and the key of an object."""
+    """What all records have: whose they are."""
+
+    signature: Digest | None = None
+
+
+class RequestRecord(CacheRecord):
+    """Of a request: the files that its build read, with their digests, and an object's key."""
 
     inputs: Mapping[str, Digest]
     key: Digest
 
 
-class ConversionRecord(StrictModel):
-    """A conversion of a model before any pass, by its key, and the rows that say it is right."""
+class ObjectRecord(CacheRecord):
+    """Of an object: the digest of its manifest, which vouches for all its files."""
 
-    key: Digest
+    manifest: Digest
+
+
+class ConversionRecord(CacheRecord):
+    """Of a conversion of a model before any pass: the rows that say it is right."""
+
     rows: tuple[ParityRow, ...]
 
     @model_validator(mode="after")
@@ -39,21 +53,34 @@ class ConversionRecord(StrictModel):
         return self
 
 
-def read_conversion(path: Path, key: str) -> ConversionRecord:
-    """The record of a conversion; BadRecord for one that is damaged, another's, or not there."""
-    file = DataFile("the cache's record of a conversion", str(path), BadRecord)
-    record = validated(ConversionRecord, json_object(read_text(path, file), file), file)
-    if record.key != key:
-        raise file.refuse("it is of another conversion", "key")
+Kind = TypeVar("Kind", bound=CacheRecord)
+
+
+def read(kind: type[Kind], path: Path) -> Kind:
+    """A record of ours; BadRecord for one that is damaged, another's, moved here, or not there."""
+    file = DataFile("the cache's record", str(path), BadRecord)
+    record = parse(kind, read_text(path, file), file)
+    if not signature.is_ours(record.signature or "", _place(path), _content(record)):
+        raise file.refuse("it was not written here", "signature")
     return record
 
 
-def read(path: Path) -> CacheRecord:
-    """A record; BadRecord for one that is damaged or not there."""
-    file = DataFile("the cache's record", str(path), BadRecord)
-    return validated(CacheRecord, json_object(read_text(path, file), file), file)
+def parse(kind: type[Kind], text: str, file: DataFile) -> Kind:
+    """What a record says, whoever wrote it. Raises BadRecord."""
+    return validated(kind, json_object(text, file), file)
 
 
-def text_of(record: CacheRecord | ConversionRecord) -> str:
-    """What the file holds."""
-    return json.dumps(record.model_dump(mode="json"), indent=1)
+def write(path: Path, record: CacheRecord) -> None:
+    """Signs a record and keeps it. Raises CannotWrite."""
+    content = _content(record)
+    signed = {**content, "signature": signature.signature(_place(path), content)}
+    write_whole(path, json.dumps(signed, indent=1))
+
+
+def _place(path: Path) -> str:
+    """Where a record lies in the cache: requests/<digest>.json."""
+    return "/".join(path.parts[-2:])
+
+
+def _content(record: CacheRecord) -> dict[str, object]:
+    return record.model_dump(mode="json", exclude={"signature"})

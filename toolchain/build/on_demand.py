@@ -28,7 +28,7 @@ class Wanted:
     """What the user asked for, beside the names of models and bundles.
 
     `case` is the only one that is looked at, "" the first; all if there is none. Weights are
-    unpickled where `trust_pickle` says that they may.
+    unpickled where `trust_pickle` says that they may. `fresh`: models are not taken from the cache.
     """
 
     targets: tuple[Target, ...]
@@ -38,6 +38,7 @@ class Wanted:
     weights: Path | None = None
     case: str | None = None
     trust_pickle: bool = False
+    fresh: bool = False
 
 
 Named = str | ModelSpec
@@ -65,6 +66,7 @@ def find(names: Iterable[Named], wanted: Wanted, work: Path, say: Say) -> Iterat
                 weights=wanted.weights,
                 out=work,
                 trust_pickle=wanted.trust_pickle,
+                fresh=wanted.fresh,
             )
             for one in build(request, say):
                 yield one if one.bundle is None else subjects.of(one.bundle, model)

@@ -41,7 +41,8 @@ class BuildRequest:
     bundles, whose loading code sets it. `evaluator` gives the model its metric after each pass, for
     the report of the passes. Weights are unpickled where `trust_pickle` says that they may. `sizes`
     are further ones of the first picture, and of inputs of its size, beside the specification's.
-    `state` is that of a model whose specification says none, as a file's.
+    `state` is that of a model whose specification says none, as a file's. `fresh`: nothing is taken
+    from the cache, and what is built takes the place of what it has.
 
     Raises UnsupportedOption for what the targets cannot do, BadSpec for what is no size.
     """
@@ -57,6 +58,7 @@ class BuildRequest:
     trust_pickle: bool = False
     sizes: tuple[tuple[int, int], ...] = ()
     state: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         for size in self.sizes:

@@ -54,7 +54,7 @@ class Unrounded:
     def _rows(self, target: Target, worker: Worker, say: Say) -> tuple[ParityRow, ...]:
         made = target.made
         key = cache.conversion_key(self._digest(), made.name, self._prepared.request.via)
-        known = cache.find_conversion(key)
+        known = None if self._prepared.request.fresh else cache.find_conversion(key)
         if known is not None:
             return known
         say(f"{self._prepared.name}-{target.name}", "proving the conversion before any pass")

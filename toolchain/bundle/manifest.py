@@ -222,9 +222,7 @@ class Manifest(Contents):
 
     @model_validator(mode="after")
     def _lists_its_files(self) -> Manifest:
-        at = (name for names in self.golden_at.values() for name in names)
-        every = (*self.golden, *at, *self.golden_rounded)
-        left = [name for name in every if name not in self.files]
+        left = [name for name in self.golden_files if name not in self.files]
         if left:
             raise ValueError(f"golden: {left[0]} is none of its files")
         if MANIFEST in self.files:
@@ -238,6 +236,12 @@ class Manifest(Contents):
         """The files that ship, by path: one, or all of the artifact's folder."""
         root = str(self.artifact.path)
         return {name: entry for name, entry in self.files.items() if Path(name).parts[0] == root}
+
+    @property
+    def golden_files(self) -> tuple[str, ...]:
+        """All golden vectors: at each size, and what the rounded program answers."""
+        at = (name for names in self.golden_at.values() for name in names)
+        return (*self.golden, *at, *self.golden_rounded)
 
     @property
     def all_notes(self) -> tuple[str, ...]:

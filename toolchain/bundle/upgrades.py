@@ -87,7 +87,16 @@ def _lock_of_1(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "schema": 2, "bundles": bundles}
 
 
-LOCK: Mapping[int, Upgrade] = {1: _lock_of_1}
+def _lock_of_2(data: dict[str, Any]) -> dict[str, Any]:
+    """Of what a bundle says only its tensors were locked, as a digest that is not made any more."""
+    bundles = {
+        name: {**{k: v for k, v in one.items() if k != "spec"}, "says": {}, "measured": {}}
+        for name, one in data["bundles"].items()
+    }
+    return {**data, "schema": 3, "machine": "", "bundles": bundles}
+
+
+LOCK: Mapping[int, Upgrade] = {1: _lock_of_1, 2: _lock_of_2}
 
 
 def _baseline_of_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,10 @@ from benchmarks.measure.timing.runtimes import main_of
 from benchmarks.measure.timing.session import Mode, measure_beside_peaks
 from benchmarks.measure.timing.times import Session
 from converters.progress import Say
-from model_defs.errors import BackendUnavailable, BadBundle
+from model_defs.errors import BackendUnavailable
 from toolchain.bench.against import slower
-from toolchain.bundle import bundle as bundles
+from toolchain.build import cache
 from toolchain.bundle.bundle import Bundle
-from toolchain.bundle.files import MANIFEST
-from toolchain.bundle.home import cache_home
 from toolchain.ci.state import BundleFigures, artifact_digest
 from toolchain.ci.verdicts import Cause
 
@@ -179,11 +177,5 @@ def _with_times(known: BundleFigures, session: Session, name: str) -> BundleFigu
 
 
 def find_artifact(digest: str) -> Bundle | None:
-    """A bundle in the cache that holds the artifact of this digest, verified; or none."""
-    for manifest in sorted((cache_home() / "objects").glob(f"*/{MANIFEST}")):
-        try:
-            if artifact_digest(bundles.read_manifest(manifest.parent)) == digest:
-                return bundles.read(manifest.parent)
-        except (OSError, BadBundle):
-            continue
-    return None
+    """A bundle in the cache that holds the artifact of this digest, verified and ours; or none."""
+    return cache.find_object(lambda one: artifact_digest(one) == digest)

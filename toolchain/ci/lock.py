@@ -1,27 +1,25 @@
 """mlship.lock: what a project's bundles were built of, and whether that still gives these bytes.
 
-{"schema": 2, "tools": {"torch": "2.13.0", ...},
- "bundles": {"edges-ios": {"spec": ..., "weights": {...}, "recipe": [...], "files": {...}}}}
+{"schema": 3, "tools": {"torch": "2.13.0", ...}, "machine": ...,
+ "bundles": {"edges-ios": {"weights": {...}, "recipe": [...], "files": {...}, "says": {...},
+             "measured": {...}}}}
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-from unittest import mock
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
+from benchmarks.measure import machine
 from converters.progress import Say
 from model_defs.errors import BadRecord, MlshipError
-from model_defs.spec import TensorSpec
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, destination
 from toolchain.build.ship import tools
@@ -43,62 +41,63 @@ from toolchain.ci.config import Project
 from toolchain.parity import harness
 
 NAME = "mlship.lock"
-SCHEMA = 2
+SCHEMA = 3
 REMEDY = "mlship lock"
-OLD_SPEC = "an older mlship locked it in another form; run `mlship lock`"
+OLD = "an older mlship did not lock it; run `mlship lock`"
+MEASURED = "it was measured on another machine, and numbers differ between them"
 
 
 class Locked(StrictModel):
-    """What one bundle was built of, and the SHA-256 of each file that ships.
+    """What one bundle was built of, and digests (SHA-256) of all that ships.
 
-    `spec` is the digest of its tensors; None in a lock that was one of schema 1.
+    `files` are the artifact's and the loading code's, `says` the fields of the manifest, and
+    `measured` what the arithmetic of a machine is in: golden vectors, parity rows, what each pass
+    moved. The last two are empty in a lock that was of an older schema.
     """
 
-    spec: Digest | None
     weights: WeightsOrigin
     recipe: tuple[str, ...]
     files: Mapping[InsidePath, Digest]
+    says: Mapping[str, Digest]
+    measured: Mapping[str, Digest]
 
     @classmethod
     def of(cls, found: Bundle) -> Locked:
         manifest = found.manifest
+        golden = set(manifest.golden_files)
+        digests = {name: entry.sha256 for name, entry in manifest.files.items()}
+        fields = {k: v for k, v in manifest.to_json().items() if k not in NOT_SAID}
+        numbers = {"parity": fields.pop("parity"), "passes": fields["recipe"].pop("pass_report")}
         return cls(
-            spec=spec_digest(found.inputs, found.outputs, found.state),
             weights=manifest.model.weights,
             recipe=(manifest.recipe.name, *manifest.recipe.passes),
-            files={name: entry.sha256 for name, entry in manifest.artifact_files.items()},
+            files={name: digest for name, digest in digests.items() if name not in golden},
+            says=_digests(fields),
+            measured={
+                **{name: digest for name, digest in digests.items() if name in golden},
+                **_digests(numbers),
+            },
         )
 
 
-def spec_digest(
-    inputs: Iterable[TensorSpec],
-    outputs: Iterable[TensorSpec],
-    state: Mapping[str, str] | None = None,
-) -> str:
-    """The digest of tensors; a number is written as its field's type has it: 0 as 0.0."""
-    # A spec that a person wrote has `low=0`, one that was read has 0.0, and both are the same.
-    typed = TypeAdapter(tuple[TensorSpec, ...])
-    sides = [typed.validate_python([t.to_json() for t in side]) for side in (inputs, outputs)]
-    said: list[Any] = [list(map(_said, side)) for side in sides]
-    # Locks from before there was state say nothing of it.
-    text = json.dumps([*said, dict(state)] if state else said, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+NOT_SAID = ("schema", "tools", "files", "digest")
+"""Fields of a manifest that are of its form, or are compared by themselves."""
 
 
-def _said(tensor: TensorSpec) -> dict[str, Any]:
-    """A tensor as locks have it: those from before there were other types say no float32.
-
-    And those from before there were sizes, or limits of measures, say nothing of them.
-    """
-    left = {"dtype": tensor.is_float, "sizes": not tensor.sizes, "limit": tensor.limit is None}
-    return {key: value for key, value in tensor.to_json().items() if not left.get(key)}
+def _digests(fields: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 class Lock(StrictModel):
-    """The versions of the tools, and every bundle of a project by name."""
+    """The versions of the tools, every bundle of a project by name, and where it was made.
 
-    version: Literal[2] = Field(default=2, alias="schema")
+    `machine` is the fingerprint of the one that built them; "" in a lock of an older schema.
+    """
+
+    version: Literal[3] = Field(default=3, alias="schema")
     tools: Mapping[str, str]
+    machine: str
     bundles: Mapping[str, Locked]
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +125,7 @@ class LockFinding:
 def write(project: Project, say: Say) -> Lock:
     """Build a project's bundles and lock them. Raises what building raises, and CannotWrite."""
     bundles = {name: Locked.of(b) for name, b in _built(project, project.out, say)}
-    lock = Lock(tools=tools(), bundles=bundles)
+    lock = Lock(tools=tools(), machine=machine.this().fingerprint, bundles=bundles)
     write_whole(project.folder / NAME, text_of(lock))
     return lock
 
@@ -136,11 +135,18 @@ def text_of(lock: Lock) -> str:
     return json.dumps(lock.to_json(), indent=1) + "\n"
 
 
-def _built(project: Project, out: Path, say: Say) -> Iterator[tuple[str, Bundle]]:
+def _built(
+    project: Project, out: Path, say: Say, *, fresh: bool = False
+) -> Iterator[tuple[str, Bundle]]:
     """Each bundle of a project; the error of the first that cannot be built."""
     for model in project.models:
         request = BuildRequest(
-            (model.spec,), model.targets, model.recipe, weights=model.weights, out=out
+            (model.spec,),
+            model.targets,
+            model.recipe,
+            weights=model.weights,
+            out=out,
+            fresh=fresh,
         )
         for one in build(request, say):
             yield f"{one.model}-{one.target}", one.shipped()
@@ -161,18 +167,13 @@ def parse(text: str, where: str) -> Lock:
 def verify(project: Project, *, rebuild: bool, say: Say) -> list[LockFinding]:
     """Compare tools and bundles with the lock: those that are there, or built from nothing."""
     lock = read(project.folder / NAME)
-    found = [_same("", f"version of {n}", v, tools().get(n, "none")) for n, v in lock.tools.items()]
+    found = of_tools(lock, tools())
     if rebuild:
-        with tempfile.TemporaryDirectory(prefix="mlship-") as work, _no_cache(Path(work, "cache")):
-            built = dict(_built(project, Path(work, "bundles"), say))
-            return found + _compared(lock, built)
-    return found + _compared(lock, _there(project))
-
-
-@contextmanager
-def _no_cache(empty: Path) -> Iterator[None]:
-    with mock.patch.dict(os.environ, {"MLSHIP_CACHE": str(empty)}):
-        yield
+        with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+            built = dict(_built(project, Path(work, "bundles"), say, fresh=True))
+            return [*found, *compared(lock, built), *_runs(built)]
+    there = _there(project)
+    return [*found, *compared(lock, there), *_runs(there)]
 
 
 def _there(project: Project) -> dict[str, Bundle | str]:
@@ -188,7 +189,14 @@ def _there(project: Project) -> dict[str, Bundle | str]:
     return found
 
 
-def _compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding]:
+def of_tools(lock: Lock, here: Mapping[str, str]) -> list[LockFinding]:
+    """The versions that were locked with those of this machine."""
+    return [_same("", f"version of {n}", v, here.get(n, "none")) for n, v in lock.tools.items()]
+
+
+def compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding]:
+    """Each bundle with what was locked of it; a text says why there is none."""
+    here = machine.this().fingerprint == lock.machine
     findings = []
     for name in dict.fromkeys([*lock.bundles, *found]):
         locked, one = lock.bundles.get(name), found.get(name, "the project does not build it")
@@ -197,9 +205,14 @@ def _compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding
         elif isinstance(one, str):
             findings.append(LockFinding(name, "bundle", "failed", "locked", one))
         else:
-            findings += _parts(name, locked, Locked.of(one))
-            findings.append(_faithful(name, one))
+            findings += _parts(name, locked, Locked.of(one), here)
     return findings
+
+
+def _runs(found: Mapping[str, Bundle | str]) -> Iterator[LockFinding]:
+    for name, one in found.items():
+        if not isinstance(one, str):
+            yield _faithful(name, one)
 
 
 def _faithful(name: str, bundle: Bundle) -> LockFinding:
@@ -213,15 +226,28 @@ def _faithful(name: str, bundle: Bundle) -> LockFinding:
     return LockFinding(name, what, "passed")
 
 
-def _parts(name: str, locked: Locked, found: Locked) -> Iterator[LockFinding]:
-    if locked.spec is None:
-        yield LockFinding(name, "spec", "skipped", note=OLD_SPEC)
-    else:
-        yield _same(name, "spec", locked.spec, str(found.spec))
+def _parts(name: str, locked: Locked, found: Locked, here: bool) -> Iterator[LockFinding]:
+    """What is as locked and what is not; `here`: on the machine that it was locked on."""
     yield _same(name, "weights", str(locked.weights), str(found.weights))
     yield _same(name, "recipe", ", ".join(locked.recipe), ", ".join(found.recipe))
-    for file in dict.fromkeys([*locked.files, *found.files]):
-        yield _same(name, file, locked.files.get(file, "none"), found.files.get(file, "none"))
+    if not locked.says:
+        artifact = {file: found.files.get(file, "none") for file in locked.files}
+        yield from _each(name, locked.files, artifact)
+        yield LockFinding(name, "what the manifest says", "skipped", note=OLD)
+        return
+    yield from _each(name, locked.files, found.files)
+    said = [{f"what it says: {k}": v for k, v in one.says.items()} for one in (locked, found)]
+    yield from _each(name, *said)
+    for one in _each(name, locked.measured, found.measured):
+        if one.verdict == "failed" and not here and "none" not in (one.locked, one.found):
+            yield LockFinding(name, one.what, "skipped", note=MEASURED)
+        else:
+            yield one
+
+
+def _each(name: str, locked: Mapping[str, str], found: Mapping[str, str]) -> Iterator[LockFinding]:
+    for what in dict.fromkeys([*locked, *found]):
+        yield _same(name, what, locked.get(what, "none"), found.get(what, "none"))
 
 
 def _same(bundle: str, what: str, locked: str, found: str) -> LockFinding:

@@ -16,7 +16,7 @@ from model_defs.errors import BadConfig, MlshipError
 from toolchain.build.on_demand import Wanted, find
 from toolchain.build.request import Built
 from toolchain.ci import checks as judged
-from toolchain.ci import latency, snapshots
+from toolchain.ci import latency, locked, snapshots
 from toolchain.ci.blaming import layer_to_blame
 from toolchain.ci.checks import Check
 from toolchain.ci.config import Project, ProjectModel
@@ -71,6 +71,7 @@ class _Context:
     machine: latency.MachinePair
     mode: Mode
     again: bool
+    fresh: bool
     say: Say
 
     def before(self, bundle: str) -> BundleFigures | None:
@@ -86,13 +87,17 @@ def run(
     mode: Mode,
     *,
     again: bool = False,
+    fresh: bool = False,
     say: Say = silent,
 ) -> CiRun:
-    """Check every bundle of a project. `again`: time also those that have not changed."""
+    """Check every bundle of a project. `again`: time also those that have not changed.
+
+    `fresh`: build and prove all anew, whatever the cache has.
+    """
     here = machine.this()
     then = baseline.fingerprint if baseline else ""
     context = _Context(
-        project, baseline, latency.MachinePair(here.fingerprint, then), mode, again, say
+        project, baseline, latency.MachinePair(here.fingerprint, then), mode, again, fresh, say
     )
     checks: list[Check] = []
     results: dict[str, CiResult] = {}
@@ -105,7 +110,12 @@ def run(
                 pictures.append(found)
             else:
                 results[found.difference.after.bundle] = found
-    checks += [*snapshots.checks(pictures), *_missing(project, baseline, results, checks)]
+    shipped = {name: one.outcome.subject.bundle for name, one in results.items()}
+    checks += [
+        *snapshots.checks(pictures),
+        *_missing(project, baseline, results, checks),
+        *locked.checks(project, shipped),
+    ]
     bundles = {name: result.latency.measured for name, result in results.items()}
     state = Measurements(here.fingerprint, str(here), bundles)
     return CiRun(state, baseline, tuple(checks), results, tuple(pictures))
@@ -126,7 +136,13 @@ def _missing(
 
 
 def _of_model(model: ProjectModel, context: _Context) -> Iterator[Check | CiResult | Snapshot]:
-    wanted = Wanted(model.targets, model.recipe, context.project.cases, weights=model.weights)
+    wanted = Wanted(
+        model.targets,
+        model.recipe,
+        context.project.cases,
+        weights=model.weights,
+        fresh=context.fresh,
+    )
     subjects: list[Subject] = []
     try:
         for found in find((model.spec,), wanted, context.project.out, context.say):

@@ -121,7 +121,7 @@ def parse(text: str, where: str) -> Measurements:
 
 def of_revision(revision: str, path: Path) -> Measurements:
     """The baseline file as a git revision has it. Raises BadRecord."""
-    command = ["git", "show", f"{revision}:./{path.name}"]
+    command = ["git", "show", "--end-of-options", f"{revision}:./{path.name}"]
     where = f"{revision}:{path.name}"
     try:
         shown = subprocess.run(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Verdict = Literal["passed", "warned", "failed", "skipped"]
-CheckKind = Literal["bundle", "parity", "picture", "budget"]
-"""Whether a bundle is there, equals PyTorch, looks as it did, or keeps a limit."""
+CheckKind = Literal["bundle", "parity", "picture", "budget", "lock"]
+"""Whether a bundle is there, equals PyTorch, looks as it did, keeps a limit, is as locked."""
 Cause = Literal[
     "",
     "not-built",

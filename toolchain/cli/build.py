@@ -65,6 +65,7 @@ NAMED = 6
     help="Where the app lets Core ML compute; the bundle's MLShip.swift sets it.",
 )
 @click.option("--metric", is_flag=True, help="Also evaluate MODEL after each pass: inspect --why.")
+@click.option("--fresh", is_flag=True, help="Build and prove anew, whatever is in the cache.")
 def build(
     model: str | None,
     everything: bool,
@@ -79,6 +80,7 @@ def build(
     via: Via,
     compute: Compute,
     metric: bool,
+    fresh: bool,
     as_json: bool,
 ) -> int:
     """Build MODEL into bundles that ship: convert, prove equal to PyTorch, weigh.
@@ -120,7 +122,7 @@ def build(
     evaluator = _make_evaluator() if metric else None
     further = tuple(map(size_of, sizes))
     how = (recipe_found, weights, out, via, compute, evaluator, trust_pickle, further)
-    request = BuildRequest(tuple(names), chosen, *how, state=_pairs(state))
+    request = BuildRequest(tuple(names), chosen, *how, state=_pairs(state), fresh=fresh)
     with terminal.progress() as say:
         built = build_bundles(request, say)
     if as_json:

@@ -20,6 +20,7 @@ from toolchain.report import plain
 @click.option("--update-baseline", "update", is_flag=True, help="Make what there is the baseline.")
 @REPORT
 @click.option("--full", is_flag=True, help="Time as long as mlship bench --full.")
+@click.option("--fresh", is_flag=True, help="Build and prove all anew, whatever is in the cache.")
 @click.option("--retime", is_flag=True, help="Time also the bundles that have not changed.")
 def ci(
     project: Path,
@@ -27,6 +28,7 @@ def ci(
     update: bool,
     report: Path | None,
     full: bool,
+    fresh: bool,
     retime: bool,
     as_json: bool,
 ) -> int:
@@ -42,7 +44,8 @@ def ci(
     found = config.read(project)
     before = run.baseline_of(baseline, found)
     with terminal.progress() as say:
-        ran = run.run(found, before, MODES["full" if full else "quick"], again=retime, say=say)
+        mode = MODES["full" if full else "quick"]
+        ran = run.run(found, before, mode, again=retime, fresh=fresh, say=say)
     if update:
         ran = update_baseline.updated(found, ran)
     folder = report or found.folder / REPORTS

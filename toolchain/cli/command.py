@@ -37,6 +37,7 @@ def command(function: Callable[..., int]) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
     @functools.wraps(function)
     def run(as_json: bool, **options: Any) -> None:
+        plain.show_warnings()
         try:
             code = function(as_json=as_json, **options)
         except MlshipError as error:

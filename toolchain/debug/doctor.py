@@ -98,6 +98,6 @@ def _backend(backend: Backend) -> EnvironmentCheck:
 def _cache() -> EnvironmentCheck:
     home = cache_home()
     objects = home / "objects"
-    count = len(list(objects.iterdir())) if objects.is_dir() else 0
+    count = len(list(objects.glob("*.json"))) if objects.is_dir() else 0
     found = f"{home}, {count} bundles"
     return EnvironmentCheck("cache", True, found, "may be deleted at any time", needed=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -21,6 +22,20 @@ def as_text(text: str) -> str:
     """
     seen = legible(text).replace("\r", r"\x0d")
     return COMMAND.sub(lambda found: f"{found[1]}{' '.join(found[2])}", seen)
+
+
+class Warnings(logging.Handler):
+    """Shows what is logged under `mlship` on standard error, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}", err=True, fg="yellow")
+
+
+def show_warnings() -> None:
+    """From now on, what is logged is shown; asked for twice it is shown once."""
+    log = logging.getLogger("mlship")
+    if not any(isinstance(one, Warnings) for one in log.handlers):
+        log.addHandler(Warnings(logging.WARNING))
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
