@@ -48,7 +48,6 @@ def write(bundle: Bundle, lock_digest: str | None) -> str:
 def _predicate(bundle: Bundle, facts: BuildFacts, lock_digest: str | None) -> dict[str, Any]:
     from google.protobuf import json_format
 
-    spec = lock.spec_digest(bundle.inputs, bundle.outputs, bundle.state)
     origin = facts.weights
     return {
         "buildDefinition": {
@@ -59,7 +58,7 @@ def _predicate(bundle: Bundle, facts: BuildFacts, lock_digest: str | None) -> di
                 "recipe": list(facts.recipe),
                 "weights": origin.kind,
             },
-            "internalParameters": {"tensors": spec},
+            "internalParameters": {"manifest": dict(lock.Locked.of(bundle).says)},
             "resolvedDependencies": [
                 json_format.MessageToDict(one.pb) for one in _dependencies(facts, lock_digest)
             ],
