@@ -12,7 +12,7 @@ import numpy as np
 from converters import formats
 from converters.api import Artifact
 from converters.format import resolve
-from model_defs.errors import BadArtifact
+from converters.malformed import Room, reading
 
 Kind = Literal["weights", "graph", "metadata", "padding"]
 
@@ -36,11 +36,13 @@ def contents(artifact: Artifact) -> tuple[Item, ...]:
     what no runtime computes with, "graph" everything else. Raises BadArtifact for a file that is
     malformed.
     """
-    items = list(resolve(formats.find(artifact.format).contents)(artifact.path))
-    rest = disk_bytes(artifact.path) - sum(item.bytes for item in items)
-    if rest < 0:
-        raise BadArtifact(f"{artifact.path.name} declares more weights than it holds")
-    return (*items, Item("graph", "graph", rest))
+    items = []
+    with reading("contents", artifact.path):
+        room = Room(disk_bytes(artifact.path), artifact.path.name)
+        for item in resolve(formats.find(artifact.format).contents)(artifact.path):
+            room.take(item.bytes)
+            items.append(item)
+    return (*items, Item("graph", "graph", room.left))
 
 
 def disk_bytes(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +10,7 @@ import numpy as np
 from converters import formats
 from converters.api import Artifact
 from converters.format import resolve
-from model_defs.errors import BadArtifact
-
-MALFORMED = (OSError, ValueError, TypeError, KeyError, IndexError, struct.error)
-"""What reading a file raises that is not of its format."""
+from converters.malformed import reading
 
 LITERALS = "the code's own numbers"
 """Among names of parameters: what code adds or subtracts that is none, of which files make arrays.
@@ -34,8 +30,5 @@ class StoredConstant:
 
 def stored_constants(artifact: Artifact) -> Iterator[StoredConstant]:
     """The floating-point constants of an artifact, each once; BadArtifact for a malformed file."""
-    try:
+    with reading("constants", artifact.path):
         yield from resolve(formats.find(artifact.format).numbers)(artifact)
-    except MALFORMED as error:
-        what = f"its constants cannot be read: {type(error).__name__}: {error}"
-        raise BadArtifact(what, where=str(artifact.path), do="build it again") from error

@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read of what Pillow knows: nothing that runs another program (EPS starts Ghostscript)."""
 READABLE = "pass a PNG, JPEG, WebP, GIF, BMP, TIFF or PPM file"
 MOST_PIXELS = 200_000_000
+ROWS_OF = 1_000_000
+"""Pixels of 16 bits that become 8 bits at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,18 @@ def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.nda
 def _to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I") and image.mode != "F":
         return image
-    values = np.asarray(image, dtype=np.float64)
-    wide = values.max(initial=0.0) > 255
-    return Image.fromarray((values / 257 if wide else values).clip(0, 255).astype(np.uint8))
+    values = np.asarray(image)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        finite = np.isfinite(values.sum(dtype=np.float64))
+    if not finite:
+        raise ValueError("it holds numbers that are not finite")
+    scale = 257 if values.max(initial=0) > 255 else 1
+    made = np.empty(values.shape, np.uint8)
+    rows = max(1, ROWS_OF // max(1, image.width))
+    for top in range(0, image.height, rows):  # in float64 the whole would be four times as large
+        part = values[top : top + rows].astype(np.float64) / scale
+        made[top : top + rows] = part.clip(0, 255).astype(np.uint8)
+    return Image.fromarray(made)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -24,11 +24,13 @@ def read(path: Path) -> Iterator[Item]:
             value = constant.proto.blobFileValue
             file = constant.blobs[value.fileName]
             start, count = file.locate(value.offset, constant.type)
+            if start in seen:
+                continue
             data = file.bytes[start : start + count]
             dtype = "mask" if argument in MASKS else constant.type.dtype
             item = tensor_item(name, data, dtype, constant.type.fixed)
-            seen.setdefault(start, item)
-    yield from seen.values()
+            seen[start] = item
+            yield item
     weights = model_files(path)[1] / "weights" / "weight.bin"
     if weights.is_file():
         stored = sum(item.bytes for item in seen.values())

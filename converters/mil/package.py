@@ -99,8 +99,8 @@ def model_files(path: Path) -> tuple[Path, Path]:
         raise BadArtifact(
             f"the manifest lacks {error}", where=str(path / "Manifest.json"), do=REBUILD
         ) from error
-    if relative.is_absolute() or ".." in relative.parts:
-        raise BadArtifact(f"the manifest points at '{root}', outside its package", where=str(path))
+    if relative.is_absolute() or ".." in relative.parts or not root.isprintable():
+        raise BadArtifact(f"the manifest points at {root!r}, outside its package", where=str(path))
     model = path / "Data" / relative
     return model, model.parent
 
@@ -110,7 +110,7 @@ def _manifest(path: Path) -> Any:
         return json.loads((path / "Manifest.json").read_bytes())
     except OSError as error:
         raise BadArtifact(f"not a Core ML package: {error}", where=str(path), do=REBUILD) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadArtifact(
             f"the manifest is not JSON: {error}", where=str(path / "Manifest.json"), do=REBUILD
         ) from error

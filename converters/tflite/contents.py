@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.contents import Item, tensor_item
+from converters.malformed import Room
 from converters.tflite.names import layer_of
+
+POINTER = 4
+"""Bytes of an offset, and of a number of a tensor, in a flatbuffer."""
+SHARED = 4
+"""How often, on average, a file may hold what it has in one place: writers share equal names."""
 
 
 def read(path: Path) -> Iterator[Item]:
@@ -23,7 +29,7 @@ def read(path: Path) -> Iterator[Item]:
         count = model.Buffers(entry.Buffer()).DataLength()
         yield Item(entry.Name().decode(), "metadata", count)
     for layer, index, tensor, data in constant_tensors(model):
-        shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+        shape = shape_of(tensor)
         own = (tensor.Name() or b"%d" % index).decode().split(";")[0].rpartition("/")[2]
         name = own if layer is None else f"{layer}/{own}"
         yield tensor_item(name, data, kinds[tensor.Type()], shape)
@@ -35,24 +41,38 @@ def constant_tensors(model: Any) -> Iterator[tuple[str | None, int, Any, Any]]:
     None is read by no operation.
     """
     seen = set()
+    room = Room(SHARED * len(model._tab.Bytes))
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
-        readers = _readers(graph)
+        readers = _readers(graph, room)
         for index in range(graph.TensorsLength()):
             tensor = graph.Tensors(index)
             buffer = model.Buffers(tensor.Buffer())
             if tensor.Buffer() in seen or not buffer.DataLength():
                 continue
+            room.take(len(tensor.Name() or b"") + buffer.DataLength())
             seen.add(tensor.Buffer())
             yield readers.get(index), index, tensor, buffer.DataAsNumpy()
 
 
-def _readers(graph: Any) -> dict[int, str]:
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """The shape of a constant; ValueError for one that no constant has."""
+    shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
+    if min(shape, default=0) < 0:
+        raise ValueError(f"a constant of shape {shape}")
+    return shape
+
+
+def _readers(graph: Any, room: Room) -> dict[int, str]:
     """Tensor -> the layer whose operation reads it first; through a DEQUANTIZE, the next one."""
     names: dict[int, str] = {}
+    room.take(POINTER * (graph.OperatorsLength() + graph.TensorsLength()))
     for operator in reversed([graph.Operators(i) for i in range(graph.OperatorsLength())]):
         output = int(operator.Outputs(0))
-        layer = layer_of((graph.Tensors(output).Name() or b"").decode())
+        name = graph.Tensors(output).Name() or b""
+        room.take(len(name) + POINTER * operator.InputsLength())
+        layer = layer_of(name.decode())
         if operator.InputsLength() == 1 and output in names:
             layer = names[output]
-        names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
+        if operator.InputsLength():
+            names |= {int(i): layer for i in operator.InputsAsNumpy() if i >= 0}
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.api import Artifact
 from converters.numbers import StoredConstant
-from converters.tflite.contents import constant_tensors
+from converters.tflite.contents import constant_tensors, shape_of
 from model_defs.errors import BadArtifact
 
 FLOATS = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
@@ -33,8 +34,8 @@ def read(artifact: Artifact) -> Iterator[StoredConstant]:
 
 
 def _numbers(tensor: Any, data: np.ndarray) -> np.ndarray | None:
-    shape = tuple(int(n) for n in tensor.ShapeAsNumpy()) if tensor.ShapeLength() else ()
-    count = int(np.prod(shape, dtype=np.int64))
+    shape = shape_of(tensor)
+    count = math.prod(shape)
     if (kind := FLOATS.get(tensor.Type())) is not None:
         return _of_shape(data.view(kind), count, tensor).astype(np.float32).reshape(shape)
     quantized, bits = tensor.Quantization(), CODES.get(tensor.Type())
@@ -44,6 +45,8 @@ def _numbers(tensor: Any, data: np.ndarray) -> np.ndarray | None:
     scales = quantized.ScaleAsNumpy()
     if scales.size > 1:
         along = [1] * len(shape)
+        if scales.size != shape[quantized.QuantizedDimension()]:
+            raise BadArtifact(f"{scales.size} scales for a constant of shape {shape}")
         along[quantized.QuantizedDimension()] = scales.size
         scales = scales.reshape(along)
     return codes * scales

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def array(path: Path, error: type[MlshipError]) -> np.ndarray:
     check_file(path, error)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, EOFError, ValueError) as wrong:
+    # A header is read as Python's source, and numpy raises what its tokenizer does.
+    except (OSError, EOFError, ValueError, SyntaxError, TokenError) as wrong:
         raise error(f"the array cannot be read: {wrong}", where=str(path)) from wrong
 
 

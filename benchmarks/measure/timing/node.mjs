@@ -85,6 +85,7 @@ async function load() {
   const start = performance.now();
   const { weightsManifest, ...json } = JSON.parse(readFileSync(path.join(folder, 'model.json')));
   const paths = weightsManifest.flatMap((group) => group.paths);
+  if (paths.some((p) => path.basename(p) !== p)) throw new Error('a shard is not beside the graph');
   const shards = paths.map((p) => readFileSync(path.join(folder, p)));
   const weightSpecs = weightsManifest.flatMap((group) => group.weights);
   const weightData = new Uint8Array(Buffer.concat(shards)).buffer;

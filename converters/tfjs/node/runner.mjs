@@ -19,7 +19,10 @@ function readModel(folder, graph) {
   const json = JSON.parse(readFileSync(path.join(folder, graph), 'utf8'));
   const groups = json.weightsManifest;
   const specs = groups.flatMap((group) => group.weights);
-  const shards = groups.flatMap((group) => group.paths).map((p) => readFileSync(path.join(folder, p)));
+  const names = groups.flatMap((group) => group.paths);
+  const elsewhere = names.find((name) => path.basename(name) !== name);
+  if (elsewhere !== undefined) throw new Error(`the shard ${elsewhere} is not beside the graph`);
+  const shards = names.map((name) => readFileSync(path.join(folder, name)));
   const data = Buffer.concat(shards);
   const wanted = specs
     .map((spec) => size(spec.shape) * BYTES[(spec.quantization ?? spec).dtype])
