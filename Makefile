@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test quick slow check format setup setup-test browser zoo parity-zoo cards dist constraints clean
+.PHONY: help ship test quick slow check format setup setup-test browser fuzz zoo parity-zoo cards dist constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ slow: setup-test  ## the tests with thousands of random cases, 3000 random netwo
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)
 	$(BIN)/python -m tests.converters.random_networks
 	$(BIN)/python -m tests.converters.random_networks.deep
+
+fuzz: setup-test  ## 10 minutes for each reader of files from outside, guided by coverage (Linux)
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.attack.fuzz $(ARGS)
 
 check: setup-test  ## lint, types, import direction
 	$(BIN)/ruff check
@@ -86,7 +90,7 @@ dist: setup-test  ## build the wheel and the sdist, and check both
 		$(BIN)/pytest tests/test_wheel.py -m 'slow or not slow'
 
 constraints: setup-test  ## pin what is installed now
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt
+	$(BIN)/pip freeze --exclude-editable --exclude atheris | sed -E 's/(\+cpu| @ .*)$$//' > constraints.txt
 
 clean:  ## remove what was installed and built
 	rm -rf .venv dist $(NODES:=/node_modules)
