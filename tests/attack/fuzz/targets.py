@@ -149,7 +149,11 @@ TARGETS = {
     one.name: one
     for one in (
         FuzzTarget("manifest", read_manifest, ("toolchain.bundle", "model_defs", "json")),
-        FuzzTarget("sealed-manifest", read_sealed_manifest, ("toolchain.bundle", "model_defs")),
+        FuzzTarget(
+            "sealed-manifest",
+            read_sealed_manifest,
+            ("toolchain.bundle", "model_defs", "converters.api"),
+        ),
         FuzzTarget("package", read_package, ("converters.mil", "converters.coreml", "json")),
         FuzzTarget(
             "flatbuffer", read_flatbuffer, ("converters.tflite", "ai_edge_litert", "flatbuffers")
@@ -158,9 +162,11 @@ TARGETS = {
             "graph-model", read_graph_model, ("converters.tfjs", "converters.contents", "json")
         ),
         FuzzTarget(
-            "tensors", read_tensors, ("converters.weights", "toolchain.applications", "safetensors")
+            "tensors",
+            read_tensors,
+            ("converters.weights", "toolchain.bundle.tensor_files", "safetensors"),
         ),
-        FuzzTarget("array", read_array, ("toolchain.applications", "numpy.lib.format")),
+        FuzzTarget("array", read_array, ("toolchain.bundle.tensor_files", "numpy.lib.format")),
         FuzzTarget("picture", read_picture, ("model_defs.pixels", "PIL")),
     )
 }
