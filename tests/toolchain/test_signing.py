@@ -409,7 +409,7 @@ def test_the_bill_of_materials(root: Path) -> None:
 def locked(root: Path) -> Path:
     path = root / "mlship.lock"
     found = lock.Locked.of(bundle.read(root / "tiny-ios"))
-    path.write_text(lock.text_of(lock.Lock(tools={}, bundles={"tiny-ios": found})))
+    path.write_text(lock.text_of(lock.Lock(tools={}, machine="", bundles={"tiny-ios": found})))
     return path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from model_defs.errors import BadBundle, CannotWrite
 from toolchain.bundle import bundle as bundles
-from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.bundle import SOME, Bundle
 from toolchain.bundle.files import exchange, file_digest, write_whole, writing
 from toolchain.ci import lock as locks
 from toolchain.signing import extra, library, provenance, sbom
@@ -60,14 +60,14 @@ def locked_by(bundle: Bundle, project: Path) -> str | None:
     path = (project if project.is_dir() else project.parent) / locks.NAME
     if not path.is_file():
         return None
-    locked = locks.read(path).bundles.get(f"{bundle.name}-{bundle.target}")
-    if locked is None:
+    name, lock = f"{bundle.name}-{bundle.target}", locks.read(path)
+    if name not in lock.bundles:
         return None
-    found = locks.Locked.of(bundle)
-    other = [n for n in locks.Locked.model_fields if getattr(locked, n) != getattr(found, n)]
+    own = lock.model_copy(update={"bundles": {name: lock.bundles[name]}})
+    other = [one.what for one in locks.compared(own, {name: bundle}) if one.verdict == "failed"]
     if other:
         raise BadBundle(
-            f"the bundle is not as locked: {', '.join(other)}",
+            f"the bundle is not as locked: {', '.join(other[:SOME])}",
             where=str(bundle.directory),
             do="`mlship verify` says what differs; build it again, or lock it: mlship lock",
         )
