@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from torch.utils import _pytree as pytree
 from converters.files.archive import harmless_copy
 from converters.files.example import described, names_of_inputs, unsaid
 from converters.files.request import FileRequest, InputExample
+from converters.processes import scratch
 from model_defs.errors import BadArtifact, BadSpec
 from model_defs.spec import ModelSpec
 
@@ -54,9 +54,9 @@ def load(path: Path, *, trust_pickle: bool) -> Any:
     """The ExportedProgram of a file."""
     logger = logging.getLogger("torch.export.pt2_archive._package")
     before = logger.level
-    with tempfile.TemporaryDirectory(prefix="mlship-") as folder, warnings.catch_warnings():
+    with scratch.temporary() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        copy = harmless_copy(path, Path(folder), trust_pickle=trust_pickle)
+        copy = harmless_copy(path, folder, trust_pickle=trust_pickle)
         logger.setLevel(logging.CRITICAL)
         try:
             return torch.export.load(copy)

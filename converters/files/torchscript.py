@@ -11,12 +11,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from converters.files.request import FileRequest, InputExample
+from converters.processes import children, scratch
 from model_defs.errors import ERRORS, BadArtifact, BadModule, MlshipError
 from model_defs.installation import IMPORTED_FROM
 from model_defs.spec import ModelSpec
@@ -34,8 +34,8 @@ def read(request: FileRequest) -> ModelSpec:
     from converters.files.program import read as read_program
 
     noises(request)
-    with tempfile.TemporaryDirectory(prefix="mlship-") as folder:
-        program = Path(folder, "program.pt2")
+    with scratch.temporary() as folder:
+        program = folder / "program.pt2"
         answer = _ask(request, program)
         examples = tuple(map(InputExample.read, answer["examples"]))
         own = FileRequest(program, examples)
@@ -48,11 +48,10 @@ def _ask(request: FileRequest, program: Path) -> dict[str, list[str]]:
     paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-P", "-m", "converters.files.torchscript"]
     try:
-        done = subprocess.run(
+        done = children.run(
             [*command, str(request.path), str(program)],
             input=json.dumps([str(one) for one in request.examples]),
             capture_output=True,
-            text=True,
             errors="replace",
             timeout=SECONDS,
             env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": os.pathsep.join(paths)},
@@ -78,6 +77,7 @@ def _ask(request: FileRequest, program: Path) -> dict[str, list[str]]:
 
 def main() -> None:
     """Export one file; everything else that is printed goes to standard error."""
+    children.end_with_parent()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     examples = json.load(sys.stdin)

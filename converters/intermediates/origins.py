@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 
 from converters.api import Export
+from converters.processes import children
 from converters.processes.worker import QUIET
 from model_defs.errors import BackendUnavailable, ConversionFailed
 from model_defs.installation import IMPORTED_FROM
@@ -28,11 +28,10 @@ def origins(export: Export, target: str) -> Origins:
 
     Raises BackendUnavailable where it refuses the graph: onnx2tf, which stands in, keeps no names.
     """
-    done = subprocess.run(
+    done = children.run(
         [sys.executable, "-P", "-m", "converters.intermediates.origins", target],
         input=json.dumps(export.to_json()),
         capture_output=True,
-        text=True,
         env={**os.environ, **QUIET, "PYTHONPATH": str(IMPORTED_FROM)},
         check=False,
     )
@@ -49,6 +48,7 @@ def main() -> None:
     from converters.lowering import lower_without_fallback
     from model_defs.errors import UnsupportedOperation
 
+    children.end_with_parent()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     export, target = Export.from_json(json.load(sys.stdin)), sys.argv[1]

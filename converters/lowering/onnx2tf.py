@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.processes import children
 from converters.progress import tell
 from model_defs.errors import ConversionFailed
 
@@ -73,14 +74,14 @@ def saved_model(onnx: Path) -> Path:
 def _ask(onnx: Path, folder: Path) -> str:
     """Have the SavedModel written to `folder/output`; why there is none, or ""."""
     np.save(folder / CALIBRATION, np.zeros((20, 128, 128, 3), np.float32))
-    command = [sys.executable, "-m", "onnx2tf", "-i", str(onnx), "-o", "output"]
+    program = ["-m", "converters.processes.children", "onnx2tf"]
+    command = [sys.executable, *program, "-i", str(onnx), "-o", "output"]
     try:
-        process = subprocess.run(
+        process = children.run(
             [*command, *OPTIONS],
             cwd=folder,
             env=_environment(),
             capture_output=True,
-            text=True,
             errors="replace",
             timeout=SECONDS,
             check=False,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.api import Tensors
+from converters.processes import children
 
 Frame = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -33,8 +34,10 @@ def pack(header: dict[str, Any], tensors: Tensors) -> bytes:
 def standard() -> tuple[Callable[[bytes], None], Callable[[int], bytes]]:
     """(write, take) of standard output and input, which nothing else may write to from now on.
 
-    What others print goes to standard error; where the input ends, so does this process.
+    What others print goes to standard error; where the input ends, or the process that started
+    this one, so does this process.
     """
+    children.end_with_parent()
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.api import Tensors
-from converters.processes import frames
+from converters.processes import children, frames, scratch
 from converters.processes.frames import Frame
 from model_defs.errors import BadArtifact
 
@@ -22,7 +22,7 @@ SHORT = 32
 """Characters of a folder in which Chromium's socket still has a name of less than 104."""
 
 
-def _short_folder() -> str:
+def _short_base() -> str:
     """Where temporary files go, if sockets may be there; else the system's own such folder."""
     found = tempfile.gettempdir()
     return found if len(found) <= SHORT or not os.path.isdir("/tmp") else "/tmp"
@@ -45,16 +45,15 @@ class Host:
         self.what = what
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the host
         # Chromium leaves folders wherever it is told to put temporary files.
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="mlship-", dir=_short_folder(), ignore_cleanup_errors=True
-        )
-        self._process = subprocess.Popen(
+        self._stack = contextlib.ExitStack()
+        temporary = self._stack.enter_context(scratch.temporary(_short_base()))
+        self._process = children.start(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
             cwd=cwd,
-            env={**os.environ, **(env or {}), "TMPDIR": self._temporary.name},
+            env={**os.environ, **(env or {}), "TMPDIR": str(temporary)},
         )
 
     @property
@@ -91,7 +90,7 @@ class Host:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._words.close()
-        self._temporary.cleanup()
+        self._stack.close()
 
     def _take(self, count: int, deadline: float, seconds: float) -> bytes:
         assert self._process.stdout is not None

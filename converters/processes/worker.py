@@ -27,6 +27,7 @@ from typing import Any
 from converters import formats
 from converters.api import Artifact, Export
 from converters.format import named, resolve
+from converters.processes import children, scratch
 from converters.progress import listen
 from converters.sizes import at_size
 from model_defs.errors import (
@@ -56,10 +57,11 @@ class Worker:
         format = formats.find(format_name)
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
         # Converters leave what they wrote: coremltools a copy of each package.
-        self._temporary = tempfile.TemporaryDirectory(prefix="mlship-", ignore_cleanup_errors=True)
+        self._stack = contextlib.ExitStack()
+        temporary = self._stack.enter_context(scratch.temporary())
         command = [sys.executable, "-P", "-m", "converters.processes.worker"]
         paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
+        self._process = children.start(
             [*command, format_name, *map(named, (format.convert, format.preload))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -69,7 +71,7 @@ class Worker:
                 **os.environ,
                 **QUIET,
                 "PYTHONPATH": os.pathsep.join(paths),
-                "TMPDIR": self._temporary.name,
+                "TMPDIR": str(temporary),
             },
         )
 
@@ -153,11 +155,12 @@ class Worker:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         self._log.close()
-        self._temporary.cleanup()
+        self._stack.close()
 
 
 def main() -> None:
     """Serve the jobs of standard input, one a line; all else that is printed goes to the log."""
+    children.end_with_parent()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _, name, convert, preload = sys.argv
@@ -192,10 +195,10 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
 def _merged(artifact: Artifact, convert: Convert, job: dict[str, Any]) -> Artifact:
     """The artifact with an entry for each further size, converted here one after the other."""
     merge = resolve(job["merge"])
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+    with scratch.temporary() as work:
         further = {}
         for name, data in job["further"].items():
-            folder = Path(work, name)
+            folder = work / name
             folder.mkdir()
             with at_size(name):
                 further[name] = convert(Export.from_json(data), folder, **job["options"])

@@ -67,8 +67,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, program: str) -> list[str]:
     run = subprocess.run
 
     def instead(command: list[str], **options: object) -> object:
-        assert command[1:3] == ["-m", "onnx2tf"]
-        runs.append(command[4])
+        assert command[1:3] == ["-m", "converters.processes.children"]
+        runs.append(command[5])
         return run([sys.executable, "-c", program], **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", instead)

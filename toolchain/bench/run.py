@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from benchmarks.measure.timing.runtimes import RUNTIMES, of_format
 from benchmarks.measure.timing.session import Mode, measure_beside_peaks
 from benchmarks.measure.timing.times import Session, Times
 from converters.contents import disk_bytes
+from converters.processes import scratch
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, MlshipError, UnknownName, worst_code
 from toolchain.build.on_demand import Named, Wanted, find
@@ -132,15 +132,15 @@ def run(
     sessions: list[Session] = []
     rows: list[BenchRow] = []
     unbuilt: list[Built] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+    with scratch.temporary() as work:
         subjects: dict[str, list[Subject]] = {}
-        for found in find(names, wanted, Path(work, "bundles"), say):
+        for found in find(names, wanted, work / "bundles", say):
             if isinstance(found, Built):
                 unbuilt.append(found)
             else:
                 subjects.setdefault(found.bundle.name, []).append(found)
         for name, group in subjects.items():
-            candidates = list(_candidates(name, group, asked, Path(work, "references", name)))
+            candidates = list(_candidates(name, group, asked, work / "references" / name))
             session, more = _timed(candidates, mode, layers, say)
             sessions.append(session)
             rows += more

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure.size import SPEEDS, SizeRow, measure
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs import lookup
 from toolchain.build.build import build
@@ -42,9 +42,9 @@ def measure_all(
         if isinstance(name, str) and is_bundle(name):
             yield measure_bundle(Path(name))
             continue
-        with tempfile.TemporaryDirectory(prefix="mlship-") as work:
+        with scratch.temporary() as work:
             models = lookup.expand(name) if isinstance(name, str) else (name,)
-            asked = (models, wanted.targets, wanted.recipe, wanted.weights, Path(work))
+            asked = (models, wanted.targets, wanted.recipe, wanted.weights, work)
             for one in build(BuildRequest(*asked, trust_pickle=wanted.trust_pickle), say):
                 yield _measured(one)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.processes import scratch
 from converters.progress import Say, silent
 from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from toolchain.build import cache, produce, ship
@@ -78,7 +78,7 @@ def _build_missing(
     with ExitStack() as stack:
         # Workers load their tools while the model is captured.
         workers = {t.name: stack.enter_context(Worker(t.format)) for t in targets}
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlship-")))
+        work = stack.enter_context(scratch.temporary())
         pool = stack.enter_context(ThreadPoolExecutor(len(targets) + 1))
         say(what, "capturing")
         prepared = prepare(known or capture_model(model, request), model, request, work, pool, say)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs import lookup
 from model_defs.errors import BadBundle
@@ -78,8 +78,8 @@ def each(
     """What comes of each subject, and what could not be built. Raises what `find` raises."""
     done: list[T] = []
     unbuilt: list[Built] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-        for found in find(names, wanted, Path(work), say):
+    with scratch.temporary() as work:
+        for found in find(names, wanted, work, say):
             if isinstance(found, Built):
                 unbuilt.append(found)
             else:

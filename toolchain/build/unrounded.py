@@ -7,13 +7,13 @@ passed is kept in the cache: the next recipe of the model is not asked again.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs.errors import MlshipError
 from toolchain.build import cache, produce
@@ -91,10 +91,10 @@ class Unrounded:
         prepared = self._prepared
         reference = of_unrounded(prepared.reference.result(), prepared.captured)
         hears = partial(say, f"{prepared.name}-{target.name}")
-        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+        with scratch.temporary() as folder:
             export = self._export(target.made.source)
             options = produce.options(prepared)
-            artifact = worker.convert(export, Path(folder), options, hears)
+            artifact = worker.convert(export, folder, options, hears)
             return produce.prove_unrounded(artifact, reference)
 
     def _digest(self) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from benchmarks.measure import machine
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs.errors import BadRecord, MlshipError
 from toolchain.build.build import build
@@ -169,8 +169,8 @@ def verify(project: Project, *, rebuild: bool, say: Say) -> list[LockFinding]:
     lock = read(project.folder / NAME)
     found = of_tools(lock, tools())
     if rebuild:
-        with tempfile.TemporaryDirectory(prefix="mlship-") as work:
-            built = dict(_built(project, Path(work, "bundles"), say, fresh=True))
+        with scratch.temporary() as work:
+            built = dict(_built(project, work / "bundles", say, fresh=True))
             return [*found, *compared(lock, built), *_runs(built)]
     there = _there(project)
     return [*found, *compared(lock, there), *_runs(there)]

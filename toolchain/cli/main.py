@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 
 import click
@@ -64,6 +65,15 @@ def main() -> None:
     """Takes PyTorch vision models to phones and browsers, and proves that they arrived."""
 
 
+def _end(number: int, frame: object) -> None:
+    """Asked to end: the processes that we started go, and all that waits for them hears of it."""
+    del frame
+    children = sys.modules.get("converters.processes.children")
+    if children is not None:
+        children.end_all()
+    raise SystemExit(128 + number)
+
+
 def program() -> None:
     """The program `mlship`: main, then gone at once.
 
@@ -71,6 +81,8 @@ def program() -> None:
     """
     # Whoever imports torch.export makes this folder, and would make it in TMPDIR.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_home() / "inductor"))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     code: object = 0
     try:
         main()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs.errors import BadBundle
 from toolchain.build.on_demand import Named, Wanted, each
@@ -130,8 +129,8 @@ def _layers(package: Package, subject: Subject) -> dict[str, GraphLayer]:
 
     assert subject.program is not None
     passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
-    with tempfile.TemporaryDirectory(prefix="mlship-audit-") as work:
-        exported = export(pipeline.run(subject.program, passes), Path(work), onnx=False)
+    with scratch.temporary() as work:
+        exported = export(pipeline.run(subject.program, passes), work, onnx=False)
         assert exported.graph is not None
         known = core_ml_layers(Traced(exported.graph))
     found: dict[str, GraphLayer] = {}

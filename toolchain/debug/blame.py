@@ -6,7 +6,6 @@ what the backend had, so that what it differs by is its own error and not one ha
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from converters.backends import WATCHES
 from converters.export import export
 from converters.format import resolve
 from converters.intermediates.guide import Guide, Observed
+from converters.processes import scratch
 from converters.progress import Say, silent
 from model_defs.errors import BackendUnavailable, BadBundle, MlshipError, UnknownName
 from toolchain.bundle.parity_report import ConstantFault, ParityRow
@@ -165,15 +165,15 @@ def blame(
     case = worst_case(subject)
     inputs = subject.inputs[case]
     found: list[BackendBlame] = []
-    with tempfile.TemporaryDirectory(prefix="mlship-blame-") as work:
+    with scratch.temporary() as work:
         say(subject.name, "passes")
         passes = recipes.of_manifest(subject.bundle.manifest.recipe).load()
         steps, converted = stages.of_passes(program, passes, inputs)
         numbers = constants.compare(subject.artifact, converted)
         say(subject.name, "exporting")
         by_onnx = formats.find(subject.artifact.format).source == "onnx"
-        guide = Guide(export(converted, Path(work, "converted"), onnx=by_onnx), inputs)
-        before = _before(program, passes, Path(work, "before"), inputs)
+        guide = Guide(export(converted, work / "converted", onnx=by_onnx), inputs)
+        before = _before(program, passes, work / "before", inputs)
         if by_onnx:
             steps += stages.of_export(guide, converted)
         for name in names:

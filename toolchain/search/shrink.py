@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from converters.capture import capture
+from converters.processes import scratch
 from converters.progress import Say
 from model_defs import lookup
 from model_defs.errors import GoalOutOfReach, worst_code
@@ -89,13 +89,13 @@ def shrink(
     captured = capture(lookup.load(name), weights)
     search = Search.of(captured, targets, find_scorer(captured, budget.scenes), say)
     curve = search.curve()
-    with TemporaryDirectory(prefix="mlship-shrink-") as work:
-        trial = _Trial(name, targets, weights, Path(work), say)
+    with scratch.temporary() as work:
+        trial = _Trial(name, targets, weights, work, say)
         point, binding = _chosen(search, budget, trial)
         problem = _problem(point, budget)
         recipe = _named(point, budget)
         # Built in either case: the sizes are shown, also of what is not to be had.
-        place = Path(work) if problem else out
+        place = work if problem else out
         built = build(BuildRequest((name,), targets, recipe, weights, place), say)
     if not problem:
         path = out / f"{captured.spec.name}.recipe.json"

@@ -15,6 +15,8 @@ const tf = require('@tensorflow/tfjs-core');
 const { loadGraphModel } = require('@tensorflow/tfjs-converter');
 const { setWasmPaths } = require('@tensorflow/tfjs-backend-wasm');
 const { described, frames, send, tensors } = await import(pathToFileURL(path.resolve('frames.mjs')));
+const { endWithParent } = await import(pathToFileURL(path.resolve('parent.mjs')));
+endWithParent();
 
 function run(model, inputs) {
   const results = [model.execute(inputs)].flat();

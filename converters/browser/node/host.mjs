@@ -1,7 +1,8 @@
 // Keeps one Chromium with one page, in which every browser backend has a frame of its own.
 //
 // `node host.mjs CHROMIUM` answers requests on stdin with responses on stdout, one at a time; the
-// format of a message is that of messages.mjs. It ends, and Chromium with it, when stdin does.
+// format of a message is that of messages.mjs. It ends, and Chromium with it, when stdin does, or
+// when the process that started it is gone.
 //
 //   { do: 'open', backend, path, entry } -> { id, runtime, inputs, outputs }
 //   { do: 'run', id, tensors } + bytes   -> { tensors } + bytes
@@ -16,6 +17,13 @@ import { Server } from './server.mjs';
 
 class Unavailable extends Error {}
 class Crash extends Error {}
+
+const parent = Number(process.env.MLSHIP_PARENT ?? process.ppid);
+setInterval(async () => {
+  if (process.ppid === parent) return;
+  await browser?.close().catch(() => {});
+  process.exit(1);
+}, 1000).unref();
 
 const server = await Server.start();
 const models = new Map();

@@ -14,6 +14,7 @@ import { loadGraphModel } from '@tensorflow/tfjs-converter';
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 
 import { BYTES, described, frames, send, size, tensors } from './frames.mjs';
+import { endWithParent } from './parent.mjs';
 
 function readModel(folder, graph) {
   const json = JSON.parse(readFileSync(path.join(folder, graph), 'utf8'));
@@ -56,6 +57,7 @@ function run(model, signature, header, payload) {
   return described(results);
 }
 
+endWithParent();
 await startBackend();
 const requests = frames(process.stdin);
 const [asked] = (await requests.next()).value;
