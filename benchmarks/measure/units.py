@@ -44,7 +44,9 @@ def bytes_text(value: float) -> str:
     """Bytes to read, in powers of 1000: 15.83 MB, 31.4 kB."""
     if value < 1e3:
         return f"{value:.0f} B"
-    return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+    if value < 1e9:
+        return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+    return f"{value / 1e9:.2f} GB"
 
 
 def ms_text(ms: float) -> str:

@@ -33,6 +33,7 @@ from converters.lowering import DEFAULT_VIA, Via
 from model_defs.errors import BadBundle, BadRecord, CannotWrite
 from model_defs.installation import FOLDER
 from model_defs.spec import said_state, size_name
+from toolchain.build import cache_size
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.compute import Compute
@@ -142,7 +143,10 @@ def open_object(object_key: str) -> Bundle | None:
     if not directory.is_dir():
         return None
     try:
-        return _checked(directory)
+        found = _checked(directory)
+        with contextlib.suppress(OSError):  # a cache may be read only
+            os.utime(directory.with_suffix(".json"))
+        return found
     except (BadBundle, BadRecord) as error:
         why = f"what the cache has of it is not used: {error.what} ({directory})"
         log.warning("built and proved again: %s", why)
@@ -190,6 +194,7 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
         target = _object(object_key)
         if not target.exists():
             _store_object(target, built)
+            cache_size.prune(cache_size.limit())
         if not query.model:
             return
         digests = {str(path): file_digest(path) for path in sorted(inputs)}

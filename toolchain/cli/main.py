@@ -49,6 +49,7 @@ COMMANDS = {
     },
     "This machine": {
         "doctor": "toolchain.cli.doctor:doctor",
+        "cache": "toolchain.cli.cache:cache",
     },
 }
 """By the help's headings: the name of each command, and where it is."""

@@ -100,4 +100,4 @@ def _cache() -> EnvironmentCheck:
     objects = home / "objects"
     count = len(list(objects.glob("*.json"))) if objects.is_dir() else 0
     found = f"{home}, {count} bundles"
-    return EnvironmentCheck("cache", True, found, "may be deleted at any time", needed=False)
+    return EnvironmentCheck("cache", True, found, "mlship cache shows what is in it", needed=False)
