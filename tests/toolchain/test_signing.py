@@ -25,6 +25,7 @@ from toolchain.bundle import bundle
 from toolchain.bundle.manifest import Contents
 from toolchain.ci import lock
 from toolchain.signing import extra
+from toolchain.signing import sign as sign_module
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 PLAIN = serialization.NoEncryption()
@@ -373,20 +374,34 @@ def test_only_signatures_are_overwritten(root: Path) -> None:
     assert (root / "tiny-ios.sigs").read_text() == "mine"
 
 
-def test_a_kill_leaves_the_old_signatures_and_the_next_signing_sweeps(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("published", [False, True])
+def test_a_kill_leaves_old_or_new_signatures_and_the_next_signing_sweeps(
+    root: Path, monkeypatch: pytest.MonkeyPatch, published: bool
 ) -> None:
-    def killed(*_: object) -> None:
+    before = (root / "tiny-ios.sigs" / "bundle.sig").read_bytes()
+    honest = sign_module._publish
+
+    def killed(stage: Path, place: Path) -> None:
+        if published:
+            honest(stage, place)
         raise KeyboardInterrupt
 
     left = root / ".tiny-ios.sigs.00000000.partial"
     left.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr("toolchain.signing.sign._publish", killed)
+        patch.setattr(sign_module, "_publish", killed)
         assert sign(root).exit_code == 130
+    assert ((root / "tiny-ios.sigs" / "bundle.sig").read_bytes() != before) == published
     assert verify(root).exit_code == 0
     assert sign(root).exit_code == 0
     assert [path.name for path in root.glob(".*")] == []
+
+
+def test_a_system_that_cannot_exchange_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (root / "tiny-ios.sigs" / "bundle.sig").read_bytes()
+    monkeypatch.setattr(sign_module, "exchange", lambda *_: False)
+    assert (sign(root).exit_code, verify(root).exit_code) == (0, 0)
+    assert (root / "tiny-ios.sigs" / "bundle.sig").read_bytes() != before
 
 
 def read_json(path: Path) -> Any:
