@@ -19,6 +19,8 @@ from converters.program_graph import tensors_of
 from converters.signature import returned
 
 HALF, SINGLE, DOUBLE = torch.float16, torch.float32, torch.float64
+UNIT = torch.finfo(HALF).eps / 2
+"""What float16 rounds a number by, as a share of it."""
 DRAWS = 3
 NOISE = 4.0
 """An answer may differ from PyTorch's by so many times what rounding moves that: both round."""
@@ -70,28 +72,49 @@ class PickingOtherwise(TorchFunctionMode):
 
 
 SUMS = ("add", "sub", "rsub")
+IMPLIED = {"hardsigmoid": 3.0}
+"""What operations add to what they read."""
 
 
 class AddingCoarsely(TorchFunctionMode):
     """Numbers of the code that are added are off by what float16 rounds them by.
 
-    So they are in a file whose converter makes a bias of them: conv(x) + 0.3.
+    So they are in a file whose converter makes a bias of them: conv(x) + 0.3. Where there is one,
+    it rounds the sums, of each channel another: conv(x) + 3.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
+        self._generator = torch.Generator().manual_seed(seed)
         self._sign = -1 if seed % 2 else 1
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if func.__name__.partition(".")[0].strip("_") in SUMS:
-            args = [self._moved(one) for one in args]
-        return func(*args, **(kwargs or {}))
+        name = func.__name__.partition(".")[0].strip("_")
+        if name not in (*SUMS, *IMPLIED) or not any(map(_is_floating, args)):
+            return func(*args, **(kwargs or {}))
+        if name in IMPLIED:
+            return func(args[0] + self._noise(args[0], IMPLIED[name]), *args[1:], **(kwargs or {}))
+        found = func(*map(self._moved, args), **(kwargs or {}))
+        return found + self._noise(found, sum(filter(_is_number, args)))
 
     def _moved(self, one: Any) -> Any:
-        coarse = isinstance(one, float) and float(np.float16(one)) != one
-        return one * (1 + self._sign * torch.finfo(HALF).eps / 2) if coarse else one
+        coarse = _is_number(one) and float(np.float16(one)) != one
+        return one * (1 + self._sign * UNIT) if coarse else one
+
+    def _noise(self, given: Tensor, size: float) -> Tensor:
+        """What float16 rounds such numbers by: (C, 1, 1) of a picture, (C) of features."""
+        shape = (given.shape[1], 1, 1) if given.ndim == 4 else given.shape[-1:]
+        return (torch.rand(shape, generator=self._generator, dtype=DOUBLE) * 2 - 1) * UNIT * size
+
+
+def _is_number(one: Any) -> bool:
+    return isinstance(one, (int, float)) and not isinstance(one, bool)
+
+
+def _is_floating(one: Any) -> bool:
+    return isinstance(one, Tensor) and one.is_floating_point()
 
 
 def _is_picked(args: Sequence[Any], found: Any) -> bool:
@@ -131,7 +154,7 @@ def nudged(module: nn.Module, seed: int, coarse: Collection[str] = ()) -> nn.Mod
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in (*made.named_parameters(), *made.named_buffers()):
         if tensor.is_floating_point():
-            unit = torch.finfo(HALF).eps / 2 if name in coarse else torch.finfo(SINGLE).eps
+            unit = UNIT if name in coarse else torch.finfo(SINGLE).eps
             noise = torch.rand(tensor.shape, generator=generator, dtype=DOUBLE) * 2 - 1
             tensor.data = tensor.data * (1 + noise * unit)
     return made

@@ -86,3 +86,78 @@ class Two:
     model: str
     cache: Path
     bundles: dict[str, Bundle]
+
+
+SEGMENTS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from model_defs.spec import ModelSpec, TensorSpec
+
+
+def conv(taken, made, size=3, stride=1, groups=1, act=nn.Hardswish):
+    kernel = nn.Conv2d(taken, made, size, stride, size // 2, groups=groups, bias=False)
+    return nn.Sequential(kernel, nn.BatchNorm2d(made), act())
+
+
+class Squeeze(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(width, width // 4, 1), nn.Conv2d(width // 4, width, 1)
+
+    def forward(self, x):
+        mean = x.mean((2, 3), keepdim=True)
+        return x * F.hardsigmoid(self.up(F.relu(self.down(mean))))
+
+
+class Block(nn.Module):
+    def __init__(self, taken, width, made, stride):
+        super().__init__()
+        self.same = taken == made and stride == 1
+        self.layers = nn.Sequential(
+            conv(taken, width, 1),
+            conv(width, width, 3, stride, width),
+            Squeeze(width),
+            conv(width, made, 1, act=nn.Identity),
+        )
+
+    def forward(self, x):
+        return x + self.layers(x) if self.same else self.layers(x)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.low = conv(3, 16, stride=2), Block(16, 32, 16, 2)
+        self.high = nn.Sequential(Block(16, 48, 24, 2), Block(24, 48, 24, 1))
+        self.wide, self.gate = conv(24, 32, 1, act=nn.ReLU), nn.Conv2d(24, 32, 1)
+        self.fine, self.coarse = nn.Conv2d(16, 2, 1), nn.Conv2d(32, 2, 1)
+
+    def forward(self, image):
+        low = self.low(self.stem(image))
+        high = self.high(low)
+        x = self.wide(high) * torch.sigmoid(self.gate(high.mean((2, 3), keepdim=True)))
+        x = F.interpolate(x, size=low.shape[2:], mode="bilinear", align_corners=False)
+        x = self.fine(low) + self.coarse(x)
+        return F.interpolate(x, size=image.shape[2:], mode="bilinear").sigmoid()
+
+
+def build():
+    torch.manual_seed(0)
+    net = Net()
+    for norm in (one for one in net.modules() if isinstance(one, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.normal_(norm.bias, 0, 0.3)
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.2, 2)
+    return net.eval()
+
+
+spec = ModelSpec(
+    "segments",
+    build,
+    inputs=(TensorSpec("image", (1, 3, 64, 64), "image", low=0, high=1),),
+    outputs=(TensorSpec("mask", (1, 2, 64, 64), "mask", low=0, high=1, tolerance=0.02),),
+)
+"""
+"""Of 20 layers as MobileNetV3 and LR-ASPP have them, its norms far from fresh ones."""

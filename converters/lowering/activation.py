@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from converters.lowering.call import Call
@@ -47,9 +49,22 @@ def celu(call: Call) -> Value:
 
 
 def hard_sigmoid(call: Call) -> Value:
+    """HardSigmoid: alpha * min(max(x, -beta / alpha) + beta / alpha, 1 / alpha).
+
+    The lower bound comes first, so that TFLite's converter takes alpha and beta into no layer:
+    float16 would round those products and sums again.
+    """
     a = call.read(alpha=0.2, beta=0.5)
-    line = add(mul(_x(call), number(a.alpha)), number(a.beta))
-    return _like(call, gen_math_ops.minimum(gen_nn_ops.relu(line), number(1)))
+    if a.alpha <= 0:
+        line = add(mul(_x(call), number(a.alpha)), number(a.beta))
+        return _like(call, gen_math_ops.minimum(gen_nn_ops.relu(line), number(1)))
+    shift, most = a.beta / a.alpha, 1 / a.alpha
+    line = add(gen_math_ops.maximum(_x(call), number(-shift)), number(shift))
+    if math.isclose(most, 6, rel_tol=1e-6):
+        bounded = gen_nn_ops.relu6(line)  # a part of the addition in TFLite
+    else:
+        bounded = gen_math_ops.minimum(line, number(most))
+    return _like(call, mul(bounded, number(a.alpha)))
 
 
 def hard_swish(call: Call) -> Value:

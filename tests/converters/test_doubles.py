@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from converters.api import Tensors
 from converters.capture import capture
 from converters.doubles import DRAWS, PickingOtherwise, call, roundings
+from converters.graph.captured import capture_graph
 from converters.numbers import LITERALS
 from model_defs.spec import ModelSpec, TensorSpec
 from toolchain.bundle.parity_report import ParityRow
@@ -209,8 +210,33 @@ class Shifted(nn.Module):
 def test_numbers_that_code_adds_are_moved_by_float16_where_files_hold_arrays_of_them(
     coarse: tuple[str, ...], least: float, most: float
 ) -> None:
-    """1.7 and 0.3 alone: float16 has 0.25 and 2, and all others are parameters."""
-    module = Shifted().eval()
+    """Those that float16 has are moved as well: their sums with a bias are others."""
+    check_moved(Shifted(), coarse, least, most)
+
+
+class Gate(nn.Module):
+    """A sigmoid by hand, of whole numbers, and PyTorch's own."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.hardsigmoid(x) if self.own else nn.functional.relu6(x + 3) / 6
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(("coarse", "least", "most"), [((), 0, 1e-6), ((LITERALS,), 1e-5, 3e-4)])
+def test_the_sum_of_a_bias_and_a_whole_number_is_rounded(
+    own: bool, coarse: tuple[str, ...], least: float, most: float
+) -> None:
+    check_moved(Gate(own), coarse, least, most)
+    captured = capture_graph(Gate(own).eval(), (torch.zeros(1, 1, 2, 2),)).module
+    check_moved(captured, coarse, least, most)
+
+
+def check_moved(module: nn.Module, coarse: tuple[str, ...], least: float, most: float) -> None:
+    module.eval()
     shape = (1, 1, 2, 2)
     spec = ModelSpec(
         "shifted",
@@ -219,5 +245,7 @@ def test_numbers_that_code_adds_are_moved_by_float16_where_files_hold_arrays_of_
         (TensorSpec("y", shape, "map", tolerance=0.1),),
     )
     x = torch.zeros(shape)
-    moved = roundings(capture(spec), {"x": x.numpy()}, {"y": module(x).numpy()}, coarse)["y"]
+    own = module(x)
+    own = own[0] if isinstance(own, tuple) else own
+    moved = roundings(capture(spec), {"x": x.numpy()}, {"y": own.numpy()}, coarse)["y"]
     assert least <= moved.max() <= most

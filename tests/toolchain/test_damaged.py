@@ -87,7 +87,8 @@ def put(artifact: Artifact, values: np.ndarray, damage: Damage) -> None:
     if artifact.path.is_dir():
         files = [path for path in artifact.path.rglob("*") if path.is_file()]
     done = 0
-    for file, axes in itertools.product(files, LAYOUTS):
+    layouts = LAYOUTS if values.ndim == 4 else (tuple(range(values.ndim)),)
+    for file, axes in itertools.product(files, layouts):
         data = file.read_bytes()
         old = values.transpose(axes).astype(np.float16).tobytes()
         if data.count(old) == 1:

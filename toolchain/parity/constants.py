@@ -58,10 +58,13 @@ class ComparedConstants:
     A converter has taken those into others: its file rounds a product, not the factors. `LITERALS`
     is among the `lost` where there are arrays of no parameter: a number that the code adds behind
     a convolution is a bias, one for each channel.
+    `zeroed` are those of the lost of whose size the file has zeros, of which it is accused only
+    where it computes something else: what was taken into others may leave zeros, too.
     """
 
     report: ConstantsReport
     lost: frozenset[str] = frozenset()
+    zeroed: tuple[str, ...] = ()
 
 
 def compare(artifact: Artifact, program: Program) -> ComparedConstants:
@@ -168,9 +171,13 @@ def compare_numbers(
             folded += constant.array.size
     report = ConstantsReport(total, equal, folded, tuple(faults))
     rounded = frozenset(lost) - damaged
-    if sum(constant.array.size > 1 for constant in others) > len(explained):
+    known = {id(constant) for constant, *_ in explained}
+    arrays = [one for one in others if one.array.size > 1 and id(one) not in known]
+    if any(one.array.any() for one in arrays):  # to add 0 rounds nothing
         rounded |= {LITERALS}
-    return ComparedConstants(report, rounded)
+    zeros = {one.array.size for one in arrays if not one.array.any()}
+    zeroed = [name for name, own in lost.items() if own.any() and own.size in zeros]
+    return ComparedConstants(report, rounded, tuple(n for n in zeroed if n not in damaged))
 
 
 def layer_of(name: str) -> str:

@@ -154,6 +154,8 @@ def _judge(
     required = choice.must_pass(subject.artifact.format)
     named = required + tuple(r.backend for r, _, _ in recorded)
     about = numbers.report if numbers is not None else None
+    if numbers is not None and not numbers.report.faults:
+        rows = _with_zeroed(rows, numbers.zeroed)
     report = ParityReport(tuple(rows), named, _questions(subject, choice), about)
     shown = _shown(subject, choice)
     return Outcome(shown, report, log.examples, log.answers, log.seconds)
@@ -210,6 +212,16 @@ def _constants(subject: Subject) -> ComparedConstants | None:
     if faithful is None or faithful.program is None:
         return None
     return constants.compare(subject.artifact, faithful.program)
+
+
+def _with_zeroed(rows: Sequence[ParityRow], names: Sequence[str]) -> list[ParityRow]:
+    """The rows, the first of which that is not faithful says which numbers may be zeros instead."""
+    failed = [n for n, r in enumerate(rows) if r.question == "faithful" and r.verdict == "failed"]
+    found = list(rows)
+    if failed and names:
+        said = f"the file has zeros, and nowhere the numbers of {', '.join(names)}"
+        found[failed[0]] = replace(found[failed[0]], hint=said)
+    return found
 
 
 def _run(subject: Subject, backend: Backend, most: int, log: _Log) -> tuple[ParityRow, ...]:
