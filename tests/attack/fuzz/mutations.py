@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from tests.attack.fuzz.messages import change
 from tests.attack.fuzz.targets import SPLIT
 
 EXTREMES = (
@@ -31,7 +32,10 @@ def mutations(seeds: list[bytes], count: int) -> Iterator[bytes]:
 
 
 def of_its_form(data: bytes, chance: random.Random) -> bytes | None:
-    """A mutation that is JSON still, of data that begins with it; None of other data."""
+    """A mutation that is still JSON, or a Core ML model behind JSON; None of other data."""
+    parts = data.split(SPLIT, 2)
+    if len(parts) == 3 and chance.random() < 0.8:
+        return _with_other_model(parts, chance)
     head, split, rest = data.partition(SPLIT)
     try:
         said = json.loads(head)
@@ -42,6 +46,21 @@ def of_its_form(data: bytes, chance: random.Random) -> bytes | None:
     try:
         return json.dumps(_changed(said, chance)).encode() + split + rest
     except (ValueError, RecursionError):
+        return None
+
+
+def _with_other_model(parts: list[bytes], chance: random.Random) -> bytes | None:
+    from google.protobuf.message import DecodeError
+
+    from converters.mil.messages import messages
+
+    about, model, weights = parts
+    try:
+        read = messages("Model_pb2").Model.FromString(model)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            change(read, chance)
+        return SPLIT.join([about, read.SerializeToString(), weights])
+    except (DecodeError, ValueError):
         return None
 
 
