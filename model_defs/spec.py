@@ -81,6 +81,9 @@ class Measure:
         return least < limit < most
 
 
+SHARE_OF_WIDTH = 0.01
+"""What nobody sees of an output without a tolerance, as a share of its width."""
+
 METRICS: Mapping[str, Measure] = {
     **dict.fromkeys(("IoU", "boundary F", "agreement", "mean IoU"), Measure(1.0)),
     **dict.fromkeys(("delta1", "ordinal", "CC", "crop", "SSIM", "hole SSIM"), Measure(1.0)),
@@ -162,6 +165,16 @@ class TensorSpec:
     def measured(self) -> Measure | None:
         """The measure that judges it; None where its largest error alone does."""
         return METRICS[self.metric] if self.limit is not None else None
+
+    @property
+    def noticeable(self) -> float | None:
+        """The least error that somebody may see: the tolerance, or a share of the declared width.
+
+        The latter of an output that its measure alone judges; None where neither is declared.
+        """
+        if self.tolerance is not None or self.low is None or self.high is None:
+            return self.tolerance
+        return SHARE_OF_WIDTH * (self.high - self.low)
 
     def _check_metric(self, where: str) -> None:
         """METRICS names it as it is written there, in whatever case."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from converters.api import Program
+from converters.capture import capture
 from model_defs.errors import BadSpec
-from model_defs.spec import LARGEST_ERROR, METRICS, TensorSpec
+from model_defs.spec import LARGEST_ERROR, METRICS, ModelSpec, TensorSpec
 from toolchain.bundle.parity_report import ParityRow
+from toolchain.debug.stages import of_passes
+from toolchain.evaluation.score import LIKENESS, find_scorer
 from toolchain.parity.compare import judged
-from toolchain.parity.metrics import FAMILIES, used
+from toolchain.parity.metrics import FAMILIES, measure, used
 from toolchain.parity.reference import Reference
+from toolchain.passes.base import Pass
 from toolchain.quantization import tolerance
+from toolchain.search.search import Memory
 
 SHAPE = (1, 1, 16, 16)
 
@@ -135,3 +143,79 @@ def test_of_several_sizes_one_measure_is_kept() -> None:
     both = (mask(metric="IoU", limit=0.99, tolerance=0.1),)
     wider = (replace(both[0], tolerance=0.2),)
     assert tolerance.widest(both, wider) == wider
+
+
+class Bar(nn.Module):
+    """Lights the right of a picture, as far as its bias says."""
+
+    def __init__(self, bias: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(bias))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ramp = torch.linspace(-1, 1, 16).expand(1, 1, 16, 16)
+        return (8 * (ramp + self.bias) + 0 * x.mean()).sigmoid()
+
+
+def bar(*outputs: TensorSpec, bias: float = 0.0) -> Program:
+    image = TensorSpec("image", (1, 3, 16, 16), "image", low=0, high=1)
+    return capture(ModelSpec("bar", lambda: Bar(bias).eval(), (image,), outputs))
+
+
+def test_programs_are_scored_by_the_measure_that_a_model_names() -> None:
+    model = bar(mask(metric="IoU", limit=0.9))
+    scorer = find_scorer(model, 4)
+    assert (scorer.metric.name, scorer.metric.higher) == ("IoU to the model", True)
+    base = scorer.score(model)
+    assert base.value == 1
+    lost = base.drop(scorer.score(replace(model, module=Bar(-0.25).eval())))
+    assert lost == pytest.approx(2 / 8)  # two of the eight columns that were lit
+
+
+def test_outputs_of_several_measures_are_scored_by_likeness() -> None:
+    assert find_scorer(bar(mask(tolerance=0.1)), 4).metric == LIKENESS
+    less = find_scorer(bar(mask(metric="AbsRel", limit=0.1)), 4)
+    assert not less.metric.higher
+
+
+def test_a_measure_that_does_not_apply_is_an_error() -> None:
+    scorer = find_scorer(bar(mask(metric="hole PSNR", limit=30)), 4)
+    with pytest.raises(BadSpec, match="hole PSNR does not apply"):
+        scorer.score(scorer.model)  # type: ignore[attr-defined]
+
+
+def test_what_was_scored_by_another_measure_is_scored_again() -> None:
+    by = [Memory(bar(mask(metric=name, limit=0.9))).path for name in ("IoU", "boundary F")]
+    assert by[0] != by[1]
+    assert by[0] == Memory(bar(mask(metric="iou", limit=0.9))).path
+
+
+def test_ci_may_limit_the_measure_of_any_output() -> None:
+    spec = TensorSpec("edges", SHAPE, "map", low=0, high=1, metric="IoU", limit=0.9)
+    assert set(measure(spec, {}, scene(), flipped(1))) == {"IoU", "PSNR"}
+
+
+def test_an_error_is_counted_in_what_may_be_seen() -> None:
+    assert mask(tolerance=0.3).noticeable == 0.3
+    assert mask(metric="IoU", limit=0.9).noticeable == pytest.approx(0.01)
+    unbounded = TensorSpec("depth", SHAPE, "map", metric="AbsRel", limit=0.1)
+    assert unbounded.noticeable is None
+
+
+def test_blame_judges_a_pass_by_the_measure() -> None:
+    class Moves(Pass):
+        name: ClassVar[str] = "moves"
+        exact: ClassVar[bool] = False
+
+        def __init__(self, bias: float) -> None:
+            self.bias = bias
+
+        def __call__(self, program: Program) -> Program:
+            return replace(program, module=Bar(self.bias).eval())
+
+    program = bar(mask(metric="IoU", limit=0.9))
+    inputs = {"image": np.zeros((1, 3, 16, 16), np.float32)}
+    (near,), _ = of_passes(program, [Moves(-0.01)], inputs)
+    (far,), _ = of_passes(program, [Moves(-0.25)], inputs)
+    assert (near.parted, far.parted) == (False, True)
+    assert (far.error, far.tolerance) == (pytest.approx(0.25), pytest.approx(0.1))

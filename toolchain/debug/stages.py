@@ -52,7 +52,7 @@ def of_passes(
         after = step(program)
         results = ReferenceRunner(after).run(inputs)
         asked: Question = "faithful" if step.exact else "accurate"
-        stage = _stage(f"pass {step.name}", program.spec.outputs, outputs, results, asked)
+        stage = _stage(f"pass {step.name}", program.spec.outputs, inputs, outputs, results, asked)
         if stage.parted:
             stage = replace(stage, layer=first_module(program, after, inputs))
         found.append(stage)
@@ -64,7 +64,7 @@ def of_export(guide: Guide, program: Program) -> list[Stage]:
     """The ONNX graph, as ONNX Runtime computes it."""
     want = ReferenceRunner(program).run(guide.inputs)
     got = {spec.name: guide.onnx_values[spec.name] for spec in program.spec.outputs}
-    return [_stage("export to ONNX", program.spec.outputs, want, got, "faithful")]
+    return [_stage("export to ONNX", program.spec.outputs, guide.inputs, want, got, "faithful")]
 
 
 def of_backends(
@@ -85,18 +85,25 @@ def of_backends(
             runner.close()
         precise = backends.find(name).in_float32(subject.artifact.precision)
         asked: Question = "faithful" if precise else "accurate"
-        found.append(_stage(f"file on {name}", subject.bundle.outputs, want, got, asked))
+        found.append(_stage(f"file on {name}", subject.bundle.outputs, inputs, want, got, asked))
     return found
 
 
 def _stage(
-    name: str, outputs: Sequence[TensorSpec], want: Tensors, got: Tensors, asked: Question
+    name: str,
+    outputs: Sequence[TensorSpec],
+    inputs: Tensors,
+    want: Tensors,
+    got: Tensors,
+    asked: Question,
 ) -> Stage:
     """The output that is nearest to its tolerance, or farthest beyond."""
     found = []
     for spec in outputs:
         tolerance = compare.tolerance_of(spec, want[spec.name], asked)
         row = compare.compare(name, "", spec, want[spec.name], got, tolerance)
+        if asked == "accurate" and spec.measured is not None and row.error is not None:
+            row = compare.by_measure(row, spec, inputs, want[spec.name], got)
         note = row.note if row.error is None else ""
         error = np.nan if row.error is None else row.error
         found.append(Stage(name, spec.name, error, row.tolerance or 0.0, note))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from converters.reference import ReferenceRunner
+from model_defs.errors import BadSpec
 from toolchain.data import calibration
 from toolchain.evaluation import dataset as datasets
 from toolchain.evaluation.dataset import DATASETS, EvalDataset, EvalMetric, EvalSample
 from toolchain.evaluation.subject import of_program
+from toolchain.parity import metrics
 from toolchain.recipes.pass_report import MODEL, Evaluate
 
 if TYPE_CHECKING:
@@ -95,6 +97,47 @@ class SimilarityScorer:
         return Score(self.metric, min(values))
 
 
+@dataclass(frozen=True)
+class MeasureScorer:
+    """The same by the measure that all of a model's outputs name, beside the model."""
+
+    model: Program
+
+    @property
+    def metric(self) -> EvalMetric:
+        spec = self.model.spec.outputs[0]
+        assert spec.measured is not None
+        found = metrics.named(spec.metric)
+        return EvalMetric(f"{found.name} to the model", found.unit, spec.measured.more, digits=4)
+
+    @cached_property
+    def likeness(self) -> SimilarityScorer:
+        """With the model's answers."""
+        return SimilarityScorer(self.model)
+
+    def score(self, program: Program) -> Score:
+        """Of the outputs the worst, each in the mean of all inputs; BadSpec where none applies."""
+        known = self.likeness
+        got = [ReferenceRunner(program).run(given) for given in known.inputs]
+        means = [self._mean(spec, got) for spec in program.spec.outputs]
+        return Score(self.metric, min(means) if self.metric.higher else max(means))
+
+    def _mean(self, spec: TensorSpec, got: Sequence[Mapping[str, np.ndarray]]) -> float:
+        known = self.likeness
+        each = [
+            metrics.measure(spec, given, want[spec.name], have[spec.name]).get(spec.metric)
+            for given, want, have in zip(known.inputs, known.expected, got, strict=True)
+        ]
+        values = [value for value in each if value is not None]
+        if not values:
+            raise BadSpec(
+                f"{spec.metric} does not apply to what the model says of any calibration picture",
+                where=f"output '{spec.name}'",
+                do="name another metric",
+            )
+        return sum(values) / len(values)
+
+
 class Scorer(Protocol):
     """Gives programs of one model their scores."""
 
@@ -105,10 +148,15 @@ class Scorer(Protocol):
 
 
 def find_scorer(program: Program, scenes: int) -> Scorer:
-    """By its dataset for a model of the zoo; for any other, likeness to the program itself."""
+    """By its dataset for a model of the zoo; for any other, likeness to the program itself.
+
+    That is the measure which all of its outputs name, or PSNR.
+    """
     name = program.spec.name
     if name not in DATASETS:
-        return SimilarityScorer(program)
+        measures = {one.metric for one in program.spec.outputs if one.measured is not None}
+        same = len(measures) == 1 and all(one.measured for one in program.spec.outputs)
+        return MeasureScorer(program) if same else SimilarityScorer(program)
     return DatasetScorer(name, of_program(program, "").inputs, scenes)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from converters.api import RoundsNumbers, Runner, Tensors
 from model_defs.errors import BackendUnavailable, MlshipError
-from model_defs.spec import TensorSpec
+from model_defs.spec import SHARE_OF_WIDTH, TensorSpec
 from toolchain.bundle.parity_report import ParityRow, Question, Verdict
 from toolchain.parity.metrics import shortfall
 from toolchain.parity.reference import Reference
@@ -27,8 +27,6 @@ HALVES = 4.0
 """The same of numbers that a file rounds to float16 again: by how much is known."""
 COARSE = 1e-4
 """A net's own rounding from which on it is said, as a share of an output's largest number."""
-SHARE_OF_WIDTH = 0.01
-"""What nobody sees of an output without a tolerance, as a share of its width."""
 LABELS = 1e-4
 """The share of labels that rounding moves anywhere."""
 
@@ -147,7 +145,7 @@ def judged(
         tolerance = max(tolerance, ULPS * reference.largest[spec.name])
     row = replace(compare(backend, case, spec, want, got, tolerance), question=question)
     if question == "accurate" and spec.measured is not None and row.error is not None:
-        return _by_measure(row, spec, reference.cases[case], want, got)
+        return by_measure(row, spec, reference.cases[case], want, got)
     if row.verdict != "failed" or row.error is None:
         return row
     if not spec.is_float:
@@ -168,7 +166,7 @@ def judged(
     return found
 
 
-def _by_measure(
+def by_measure(
     row: ParityRow, spec: TensorSpec, inputs: Tensors, want: np.ndarray, got: Tensors
 ) -> ParityRow:
     """The row judged by the task's own measure, beside its tolerance where it has one."""
@@ -339,11 +337,8 @@ def _beside_rounding(
 
 def _visible(spec: TensorSpec, want: np.ndarray) -> float:
     """What the product may be off by; a share of its width where a measure alone judges it."""
-    if spec.tolerance is not None:
-        return spec.tolerance
-    if spec.low is not None and spec.high is not None:
-        return SHARE_OF_WIDTH * (spec.high - spec.low)
-    return SHARE_OF_WIDTH * float(np.ptp(want))
+    known = spec.noticeable
+    return SHARE_OF_WIDTH * float(np.ptp(want)) if known is None else known
 
 
 def _beside_choices(row: ParityRow, want: np.ndarray, got: Tensors, moved: np.ndarray) -> ParityRow:

@@ -55,10 +55,16 @@ class Metric:
 def measure(
     spec: TensorSpec, inputs: Tensors, want: np.ndarray, got: np.ndarray
 ) -> dict[str, float]:
-    """The metrics of this kind of output, by name; those that do not apply are left out."""
+    """The metrics of this kind of output, and the one that it names; those that apply, by name."""
     seen = MetricInput(spec, want.astype(np.float64), got.astype(np.float64), inputs)
-    values = {metric.name: metric.measure(seen) for metric in FAMILIES[family(spec)]}
+    own = (named(spec.metric),) if spec.measured is not None else ()
+    values = {metric.name: metric.measure(seen) for metric in (*FAMILIES[family(spec)], *own)}
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def named(name: str) -> Metric:
+    """The metric that a specification calls so."""
+    return next(one for found in FAMILIES.values() for one in found if one.name == name)
 
 
 def shortfall(
@@ -72,7 +78,7 @@ def shortfall(
     judge, limit = spec.measured, spec.limit
     assert judge is not None
     assert limit is not None
-    metric = next(m for found in FAMILIES.values() for m in found if m.name == spec.metric)
+    metric = named(spec.metric)
     value = metric.measure(
         MetricInput(spec, want.astype(np.float64), got.astype(np.float64), inputs)
     )

@@ -47,5 +47,5 @@ def _seen(
         if not spec.is_float:  # labels have no gradient
             continue
         signs = torch.randint(0, 2, output.shape, generator=random) * 2 - 1
-        total = total + (output * signs).sum() / (spec.tolerance or 1.0)
+        total = total + (output * signs).sum() / (spec.noticeable or 1.0)
     return total

@@ -50,7 +50,7 @@ def _moved(spec: TensorSpec, new: torch.Tensor, old: torch.Tensor) -> float:
     """How far, in tolerances; of labels, how many differ."""
     if not spec.is_float:
         return float((new != old).float().mean()) / (spec.tolerance or 1.0)
-    return float((new - old).abs().max()) / (spec.tolerance or 1.0)
+    return float((new - old).abs().max()) / (spec.noticeable or 1.0)
 
 
 def stored_bytes(program: Program) -> int:

@@ -104,6 +104,6 @@ class _Outputs:
         for given, old in zip(self.inputs, self.before, strict=True):
             new = runner.run(given)
             for spec in self.program.spec.outputs:
-                moved = (new[spec.name] - old[spec.name]) / (spec.tolerance or 1.0)
+                moved = (new[spec.name] - old[spec.name]) / (spec.noticeable or 1.0)
                 errors.append(float(np.square(moved, dtype=np.float64).mean()))
         return float(np.mean(errors))

@@ -59,6 +59,7 @@ class Memory:
 
     def __init__(self, program: Program) -> None:
         digest = hashlib.sha256(cache.environment().encode())
+        digest.update(repr(program.spec.outputs).encode())  # by them scores are computed
         for name, tensor in program.module.state_dict().items():
             digest.update(name.encode() + tensor.numpy().tobytes())
         self.path = cache_home() / "shrink" / f"{digest.hexdigest()}.json"
