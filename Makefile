@@ -9,7 +9,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH_INDEX ?=
 JOBS ?= 2
 
-.PHONY: help ship test quick slow check format setup setup-test browser fuzz zoo parity-zoo cards dist constraints clean
+.PHONY: help ship test quick slow check format setup setup-test browser attack fuzz zoo parity-zoo cards dist constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ slow: setup-test  ## the tests with thousands of random cases, 3000 random netwo
 	$(BIN)/pytest -n $(JOBS) -m slow $(ARGS)
 	$(BIN)/python -m tests.converters.random_networks
 	$(BIN)/python -m tests.converters.random_networks.deep
+
+attack: setup-test  ## mutations, faults, kills and concurrent builds, counted in docs/attacks.md (over an hour)
+	$(BIN)/python -m tests.attack $(ARGS)
 
 fuzz: setup-test  ## 10 minutes for each reader of files from outside, guided by coverage (Linux)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0

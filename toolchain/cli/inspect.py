@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli.command import command, print_json
+from toolchain.report import plain
 
 
 @command
@@ -28,4 +29,8 @@ def inspect(bundle: Path, why: bool, as_json: bool) -> int:
         print_json(inspection.facts(found, report))
     else:
         inspect_table.show(found, report, why=why)
-    return 1 if report.failures else 0
+    foreign = inspection.foreign_code(found)
+    for name in foreign:
+        said = f"{name} is not what this mlship puts into a bundle: build it again"
+        plain.say(said, fg="red", err=True)
+    return 1 if report.failures or foreign else 0
