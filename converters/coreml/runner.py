@@ -5,6 +5,7 @@ The latter shows that the numbers are right, not how fast they come.
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import numpy as np
@@ -50,14 +51,22 @@ class WeightsOnlyRunner(MilRunner):
     backend = "mil-weights-only"
     precision = "weights-only"
 
+    @functools.cached_property
+    def _nudged(self) -> tuple[Interpreter, ...]:
+        """The program planned with other numbers of fp16, once for all cases."""
+        function = self._interpreter.function
+        return tuple(Interpreter(function, self.precision, seed) for seed in range(DRAWS))
+
+    def close(self) -> None:
+        super().close()
+        self.__dict__.pop("_nudged", None)
+
     def moved(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """See `converters.api.RoundsNumbers`: attention's scale, a norm's epsilon are fp16."""
         stored, own = _stored(self._ports, inputs), self.run(inputs)
-        function = self._interpreter.function
         found = {name: np.zeros(array.shape) for name, array in own.items()}
-        for seed in range(DRAWS):
-            nudged = Interpreter(function, self.precision, seed).run(stored)
-            other = _logical(self._ports, nudged)
+        for nudged in self._nudged:
+            other = _logical(self._ports, nudged.run(stored))
             for name, array in own.items():
                 difference = np.abs(array.astype(np.float64) - other[name])
                 found[name] = np.maximum(found[name], difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,10 +23,14 @@ from converters.format import Backend
 from model_defs.errors import BackendUnavailable, BadRecord, UnknownName
 from model_defs.pixels import save_picture
 from tests.toolchain.manifests import resealed
+from toolchain.bundle import bundle as bundles
 from toolchain.bundle.parity_report import ParityReport, ParityRow
 from toolchain.cli.main import main
-from toolchain.parity import harness, records
+from toolchain.parity import harness, records, reference
 from toolchain.parity.harness import PATIENCE, BackendChoice, affordable, exit_code
+from toolchain.parity.subject import Subject, Subjects, of_golden
+from toolchain.recipes import recipes
+from toolchain.recipes.recipes import Recipe
 
 
 def mlship(*arguments: object) -> Result:
@@ -360,3 +365,39 @@ def test_what_takes_too_long_is_skipped_and_never_passes(
     assert "litert-reference: 'depth' was skipped in every case" in outcome["problems"]
     (outcome,) = parity(where, *asked, "--all-cases")
     assert len({row["case"] for row in outcome["rows"] if row["backend"] != "golden"}) > 5
+
+
+@pytest.mark.parametrize("recipe", ["fp16", "small"])
+def test_bundles_of_one_model_and_recipe_share_what_pytorch_made(
+    recipe: str, two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    of_model = reference.of_model
+
+    def counted(found: Recipe, *arguments: Any) -> reference.Reference:
+        made.append(found.name)
+        return of_model(found, *arguments)
+
+    def named(data: dict[str, Any]) -> None:
+        data["recipe"]["name"], data["recipe"]["passes"] = recipe, list(recipes.find(recipe).steps)
+
+    monkeypatch.setattr(reference, "of_model", counted)
+    known = Subjects(None, None, "noise")
+    subjects = []
+    for target in ("android", "web"):
+        folder = tmp_path / target
+        shutil.copytree(two.bundles[target].directory, folder)
+        subjects.append(known.of(bundles.read(resealed(folder, named)), two.model))
+    assert made == [recipe]
+    assert subjects[0].reference is subjects[1].reference
+
+
+def test_the_numbers_of_a_file_are_compared_once_for_all_sizes(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = of_golden(two.bundles["android"])
+    compared: list[Subject] = []
+    monkeypatch.setattr(harness, "_constants", compared.append)
+    found = harness.judge(replace(one, further={"9x9": one}), BackendChoice(("litert",)))
+    assert compared == [replace(one, further={"9x9": one})]
+    assert {row.case for row in found.report.rows} >= {"noise", "noise at 9x9"}

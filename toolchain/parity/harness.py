@@ -111,9 +111,10 @@ def judge(
     `recorded` are results of another machine: a runner that repeats them, the inputs that they
     were recorded on, and PyTorch's outputs for these.
     """
-    outcome = _judge(subject, choice, recorded, say)
+    numbers = _constants(subject)  # of all sizes: a file stores them once
+    outcome = _judge(subject, choice, recorded, numbers, say)
     for size, at in subject.further.items():
-        outcome = _with(outcome, size, _judge(at, choice, (), say))
+        outcome = _with(outcome, size, _judge(at, choice, (), numbers, say))
     return outcome
 
 
@@ -132,10 +133,10 @@ def _judge(
     subject: Subject,
     choice: BackendChoice,
     recorded: Sequence[tuple[Runner, Cases, Cases]],
+    numbers: ComparedConstants | None,
     say: Say,
 ) -> Outcome:
-    """The same of one size."""
-    numbers = _constants(subject)
+    """The same of one size, beside the numbers that the file has."""
     if numbers is not None:
         subject = replace(subject, reference=subject.reference.of_file(numbers.lost))
     log = _Log(subject, choice.keep)

@@ -134,16 +134,13 @@ class Subjects:
         return self._programs[key]
 
     def _reference(self, program: Program, recipe: Recipe, bundle: Bundle) -> Reference:
-        """Kept, but of one model at a time, for the arrays are large; a lossy recipe's is not."""
+        """Kept, but of one model and recipe at a time, for the arrays are large."""
         key = program.spec, recipe.key, bool(recipe.pruned)
-        if not recipe.lossy and key in self._references:
-            return self._references[key]
-        inputs = self._inputs(program.spec)
-        made = reference.of_model(recipe, program, inputs)
-        made = made if self._case is None else made.only(self._case)
-        if not recipe.lossy:
+        if key not in self._references:
+            made = reference.of_model(recipe, program, self._inputs(program.spec))
+            made = made if self._case is None else made.only(self._case)
             self._references = {key: made}
-        return made
+        return self._references[key]
 
     def _inputs(self, spec: ModelSpec) -> Cases:
         """The cases of a model, of one at a time."""
