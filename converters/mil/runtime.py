@@ -265,8 +265,9 @@ def _as_meta(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_array(tensor: Tensor, declared: TensorType) -> np.ndarray:
-    """A computed tensor as numpy, of the declared dtype."""
-    return tensor.contiguous().numpy().astype(declared.numpy)
+    """A computed tensor as numpy, of the declared dtype; beyond float16 is infinite, as there."""
+    with np.errstate(over="ignore"):
+        return tensor.contiguous().numpy().astype(declared.numpy)
 
 
 def _tensor(value: MilValue) -> TensorType:

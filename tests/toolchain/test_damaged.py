@@ -299,3 +299,26 @@ def test_what_code_adds_may_be_rounded_where_a_file_has_an_array_of_it() -> None
     assert compare_numbers(constants, own).lost == frozenset()
     bias = StoredConstant("b", np.full(3, np.float16(0.3), np.float32))
     assert compare_numbers([*constants, bias], own).lost == {LITERALS}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_constant_that_is_no_number_is_named(value: float) -> None:
+    own = net()
+    for name in ("fc.weight", "fc.bias"):
+        wrong = own[name].copy()
+        wrong.flat[3] = value
+        (fault,) = compared([wrong, *(a for n, a in own.items() if n != name)], own).faults
+        assert fault.layer == "fc"
+        assert f"{value:g}, not {own[name].flat[3]:.6g}" in fault.what
+
+
+def test_nan_in_what_is_no_parameter_s_any_more_is_named() -> None:
+    own = net()
+    rest = [own["norm.weight"], own["norm.bias"], own["fc.bias"]]
+    for wrong in (np.full((10, 6), np.nan, np.float32), own["fc.weight"] * np.float32(0.3)):
+        wrong.flat[7] = np.nan
+        (fault,) = compared([wrong, *rest], own).faults
+        assert fault.layer == "fc"
+        assert fault.what.endswith("of 60 numbers are NaN")
+    with_nan = {**own, "masked": np.array([0, np.nan], np.float32)}
+    assert compared([np.full(5, np.nan, np.float32), *own.values()], with_nan).faults == ()

@@ -11,7 +11,6 @@ from converters.api import Program, Tensors
 from converters.reference import ReferenceRunner
 from model_defs.errors import BadArtifact
 from model_defs.spec import ModelSpec, TensorSpec
-from toolchain.parity.counterfactuals import largest_activation
 from toolchain.parity.hints import Evidence, explain
 
 SPEC = TensorSpec("y", (1, 4, 6, 5), "map", low=-8, high=8, tolerance=1e-3)
@@ -112,8 +111,27 @@ def test_an_overflow_names_the_layer() -> None:
     got["y"][0, 0, 0, 0] = np.nan
     found = explain(Evidence(SPEC, inputs, want, got, 1e-3, program=program))
     assert found.startswith("float16 overflows: PyTorch computes")
-    assert " in large," in found
-    assert largest_activation(program, inputs)[0] == "large"
+    assert " in large (" in found
+    assert "test_hints.py:" in found
+
+
+def test_an_overflow_of_a_literal_is_named_by_its_line_whatever_the_output_is() -> None:
+    """The first operation that is beyond, also where PyTorch's output is nearly flat."""
+
+    class Adds(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return ((x.mean(1, keepdim=True) + 1e6) * 3 * 1e-9).expand(1, 4, 6, 5)
+
+    program, inputs, want = program_of(Adds())
+    got = {"y": np.full_like(want["y"], np.nan)}
+    found = explain(Evidence(SPEC, inputs, want, got, 1e-3, program=program))
+    assert "PyTorch computes 1e+06 in add (" in found
+
+
+def test_what_float16_holds_is_no_overflow() -> None:
+    program, inputs, want = program_of(nn.Conv2d(3, 4, 1))
+    got = {"y": np.full_like(want["y"], np.nan)}
+    assert explain(Evidence(SPEC, inputs, want, got, 1e-3, program=program)) == ""
 
 
 def test_a_backend_that_refuses_to_be_asked_again_is_left_in_peace() -> None:

@@ -169,15 +169,33 @@ def compare_numbers(
             faults.append(ConstantFault(constant.name, layer_of(name), fault))
         else:
             folded += constant.array.size
-    report = ConstantsReport(total, equal, folded, tuple(faults))
     rounded = frozenset(lost) - damaged
     known = {id(constant) for constant, *_ in explained}
     arrays = [one for one in others if one.array.size > 1 and id(one) not in known]
     if any(one.array.any() for one in arrays):  # to add 0 rounds nothing
         rounded |= {LITERALS}
+    faults += _no_numbers([one for one in others if id(one) not in known], own, lost)
     zeros = {one.array.size for one in arrays if not one.array.any()}
     zeroed = [name for name, own in lost.items() if own.any() and own.size in zeros]
+    report = ConstantsReport(total, equal, folded, tuple(faults))
     return ComparedConstants(report, rounded, tuple(n for n in zeroed if n not in damaged))
+
+
+def _no_numbers(
+    constants: Iterable[StoredConstant],
+    own: Mapping[str, np.ndarray],
+    lost: Mapping[str, np.ndarray],
+) -> Iterator[ConstantFault]:
+    """NaN in what belongs to no parameter, of a program that has none: no factor makes it."""
+    if any(np.isnan(array).any() for array in own.values()):
+        return
+    for one in constants:
+        count = int(np.isnan(one.array).sum())
+        if count:
+            likely = [name for name, array in lost.items() if array.size == one.array.size]
+            layer = layer_of(likely[0]) if len(likely) == 1 else one.name
+            what = f"{count} of {one.array.size} numbers are NaN"
+            yield ConstantFault(one.name, layer, what)
 
 
 def layer_of(name: str) -> str:
@@ -331,7 +349,7 @@ def _explained(
 
 def _has_looks(array: np.ndarray) -> bool:
     """Whether an array may be told from others: of one number all over, only 0 says something."""
-    return array.size > 1 and (not array.any() or bool(np.ptp(array) > 0))
+    return array.size > 1 and (not array.any() or bool((array != array.flat[0]).any()))
 
 
 def _as_damaged(constant: StoredConstant, same: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
@@ -354,6 +372,8 @@ def _as_folded(
     A converter multiplies a matrix by the norm's scale before it, say, channel by channel.
     """
     stored = constant.array
+    if not np.isfinite(stored).all():  # no factor of a program's is such
+        return None
     if not stored.any():
         matrices = [name for name, own in same.items() if own.ndim > 1 and stored.ndim > 1]
         return (matrices[0], "all of its numbers are 0") if matrices else None

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from converters.api import Program, Tensors
 from converters.graph.captured import GraphCall
-from converters.graph.sources import module_of, operation_of
+from converters.graph.sources import module_of, operation_of, user_line
 from converters.program_graph import watch
 from converters.reference import ReferenceRunner
 
@@ -26,19 +26,22 @@ def outputs_if(program: Program, inputs: Tensors, patch: Patch) -> dict[str, np.
         return ReferenceRunner(program).run(inputs)
 
 
-def largest_activation(program: Program, inputs: Tensors) -> tuple[str, float]:
-    """The module whose operation gives the largest absolute value, and that value."""
-    found: dict[str, float] = {}
+def first_beyond(program: Program, inputs: Tensors, limit: float) -> tuple[str, float] | None:
+    """The first operation that gives a larger absolute value, with its line, and that value."""
+    found: list[tuple[str, float]] = []
 
     def seen(call: GraphCall) -> Any:
-        if isinstance(call.result, Tensor) and call.result.numel():
-            name = module_of(call.node) or operation_of(call.node)
-            found[name] = max(found.get(name, 0.0), float(call.result.abs().max()))
-        return call.result
+        made = call.result
+        if not found and isinstance(made, Tensor) and made.is_floating_point() and made.numel():
+            largest = float(made.abs().max())
+            if largest > limit:
+                line = user_line(call.node)
+                name = module_of(call.node) or operation_of(call.node)
+                found.append((f"{name} ({line})" if line else name, largest))
+        return made
 
     watch(program, inputs, seen)
-    name = max(found, key=found.__getitem__)
-    return name, found[name]
+    return found[0] if found else None
 
 
 def _interpolate(change: Callable[[dict[str, Any]], None]) -> Patch:

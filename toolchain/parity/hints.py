@@ -76,7 +76,7 @@ def explain(evidence: Evidence) -> str:
     with np.errstate(all="ignore"):
         for suspect in SUSPICIONS:
             for sentence, candidate in suspect(evidence):
-                if evidence.proves(candidate):
+                if candidate is evidence.want or evidence.proves(candidate):
                     return sentence
     return ""
 
@@ -210,12 +210,12 @@ def overflow(e: Evidence) -> Iterator[Candidate]:
     """NaN or infinity, and PyTorch's own activations exceed what float16 holds."""
     if e.program is None or e.got is None or np.isfinite(e.got).all():
         return
-    from toolchain.parity.counterfactuals import largest_activation
+    from toolchain.parity.counterfactuals import first_beyond
 
-    module, largest = largest_activation(e.program, e.inputs)
-    if largest > np.finfo(np.float16).max:
+    found = first_beyond(e.program, e.inputs, float(np.finfo(np.float16).max))
+    if found is not None:
         # Nothing equals NaN: the activation is the proof, and PyTorch's own values stand for it.
-        what = f"float16 overflows: PyTorch computes {largest:.4g} in {module}"
+        what = f"float16 overflows: PyTorch computes {found[1]:.4g} in {found[0]}"
         yield f"{what}, the largest float16 is 65504", e.want
 
 
