@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Any
 
@@ -24,18 +23,20 @@ def as_text(text: str) -> str:
     return COMMAND.sub(lambda found: f"{found[1]}{' '.join(found[2])}", seen)
 
 
-class Warnings(logging.Handler):
-    """Shows what is logged under `mlship` on standard error, a line each."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}", err=True, fg="yellow")
-
-
 def show_warnings() -> None:
-    """From now on, what is logged is shown; asked for twice it is shown once."""
+    """From now on, what is logged under `mlship` is shown on standard error, a line each.
+
+    Asked for twice it is shown once.
+    """
+    import logging
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(f"{record.levelname.lower()}: {record.getMessage()}", err=True, fg="yellow")
+
     log = logging.getLogger("mlship")
-    if not any(isinstance(one, Warnings) for one in log.handlers):
-        log.addHandler(Warnings(logging.WARNING))
+    if not any(type(one).__name__ == Shown.__name__ for one in log.handlers):
+        log.addHandler(Shown(logging.WARNING))
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
