@@ -68,10 +68,13 @@ def hard_sigmoid(call: Call) -> Value:
 
 
 def hard_swish(call: Call) -> Value:
-    """HardSwish: x * relu6(x + 3) / 6."""
+    """HardSwish: x * (relu6(x + 3) / 6), so that no layer behind takes the 6 into its numbers.
+
+    TFLite's converter makes one operation of this.
+    """
     call.read()
     x = _x(call)
-    return _like(call, mul(mul(x, gen_nn_ops.relu6(add(x, number(3)))), number(1 / 6)))
+    return _like(call, mul(x, mul(gen_nn_ops.relu6(add(x, number(3))), number(1 / 6))))
 
 
 def softplus(call: Call) -> Value:
