@@ -58,7 +58,7 @@ def test_a_build_evaluates_only_where_asked(write_tiny: Callable[..., str], tmp_
         folder = tmp_path / "tiny-android"
         entries = json.loads((folder / "manifest.json").read_text())["recipe"]["pass_report"]
         shown = mlship("inspect", folder, "--why").output
-        assert [bool(entry["metrics"]) for entry in entries] == [bool(options)] * 3
+        assert [bool(entry["metrics"]) for entry in entries] == [bool(options)] * 4
         assert ("PSNR" in shown) == bool(options)
     again = mlship(*build, "--metric", "--json")
     assert json.loads(again.output)[0]["cached"]
