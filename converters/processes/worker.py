@@ -1,4 +1,4 @@
-"""A converter in a process of its own: loaded ahead, given one export after the other, gone.
+"""A converter in a process of its own: loaded ahead, given one export after the other.
 
 TensorFlow, coremltools and torch in one process cost 12 s of imports and fight over protobuf;
 apart, each loads only what it needs while the caller captures the model, and its crash is an
@@ -11,9 +11,12 @@ is told where the format's functions lie, as "module:attribute".
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -50,30 +54,15 @@ def _nobody(stage: str) -> None:
 
 
 class Worker:
-    """The process of one format's converter; a context manager that ends it."""
+    """The process of one format's converter; a context manager that lets go of it.
+
+    A process that is let go of in good order waits for the next Worker of its kind: its tools are
+    loaded. Bytes do not depend on what it has converted before.
+    """
 
     def __init__(self, format_name: str) -> None:
         self.format = format_name
-        format = formats.find(format_name)
-        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see __exit__
-        # Converters leave what they wrote: coremltools a copy of each package.
-        self._stack = contextlib.ExitStack()
-        temporary = self._stack.enter_context(scratch.temporary())
-        command = [sys.executable, "-P", "-m", "converters.processes.worker"]
-        paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = children.start(
-            [*command, format_name, *map(named, (format.convert, format.preload))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env={
-                **os.environ,
-                **QUIET,
-                "PYTHONPATH": os.pathsep.join(paths),
-                "TMPDIR": str(temporary),
-            },
-        )
+        self._loaded = _take(format_name)
 
     def convert(
         self,
@@ -111,8 +100,47 @@ class Worker:
 
     def _answer(self, job: str, hears: Callable[[str], None]) -> dict[str, Any]:
         """What it says last: a line for each stage, then one with what came of it."""
+        return self._loaded.answer(job, hears)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _give(self._loaded)
+
+
+class LoadedConverter:
+    """A process that has loaded a format's converter, or is about to."""
+
+    def __init__(self, format_name: str, kind: str) -> None:
+        self.format, self.kind = format_name, kind
+        self.is_fit = True
+        """Whether it may convert again: not while it converts, nor once it failed or grew."""
+        format = formats.find(format_name)
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - see close
+        # Converters leave what they wrote: coremltools a copy of each package.
+        self._stack = contextlib.ExitStack()
+        self._temporary = self._stack.enter_context(scratch.temporary())
+        command = [sys.executable, "-P", "-m", "converters.processes.worker"]
+        self._process = children.start(
+            [*command, format_name, *map(named, (format.convert, format.preload))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**_environment(), "TMPDIR": str(self._temporary)},
+        )
+
+    def answer(self, job: str, hears: Callable[[str], None]) -> dict[str, Any]:
+        """What it says last: a line for each stage, then one with what came of it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.is_fit = False
         with contextlib.suppress(BrokenPipeError):  # its end is reported below
             self._process.stdin.write(f"{job}\n")
             self._process.stdin.flush()
@@ -123,10 +151,34 @@ class Worker:
                 self._process.kill()
                 break
             if "stage" not in said:
+                self.is_fit = "error" not in said and said["bytes"] < LARGEST
                 return said
             hears(said["stage"])
         self._process.wait()
         raise self._crash()
+
+    def tidy(self) -> bool:
+        """Removes what conversions left; whether it may convert again."""
+        if self.is_fit and self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                for left in self._temporary.iterdir():
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                self._log.seek(0)  # for the process as well, which shares the place
+                self._log.truncate()
+                return True
+        return False
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        self._log.close()
+        self._stack.close()
 
     def _crash(self) -> ConversionFailed:
         self._log.seek(0)
@@ -138,24 +190,63 @@ class Worker:
             do=f"mlship doctor says what is installed; if all is, {REPORT}",
         )
 
-    def __enter__(self) -> Worker:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        self._log.close()
-        self._stack.close()
+LARGEST = 2_000_000_000
+"""Bytes of memory from which on a process is not kept."""
+
+_waiting: dict[str, LoadedConverter] = {}
+"""By kind: the process that the next Worker of it takes."""
+_choosing = Lock()
+
+
+def _environment() -> dict[str, str]:
+    """What a converter's process is told: its own modules, and to be quiet."""
+    paths = [str(IMPORTED_FROM), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _kind(format_name: str) -> str:
+    """What decides how a process converts: the format's functions, and the environment."""
+    format = formats.find(format_name)
+    environment = {k: v for k, v in _environment().items() if not k.startswith(ASIDE)}
+    return json.dumps([format_name, named(format.convert), named(format.preload), environment])
+
+
+ASIDE = ("MLSHIP_", "PYTEST_")
+"""How variables begin that no converter reads."""
+
+
+def _take(format_name: str) -> LoadedConverter:
+    kind = _kind(format_name)
+    with _choosing:
+        found = _waiting.pop(kind, None)
+    if found is not None:
+        if found.tidy():
+            return found
+        found.close()
+    return LoadedConverter(format_name, kind)
+
+
+def _give(loaded: LoadedConverter) -> None:
+    """Keep one of each kind; end the others."""
+    if loaded.tidy():
+        with _choosing:
+            if loaded.kind not in _waiting:
+                _waiting[loaded.kind] = loaded
+                return
+    loaded.close()
+
+
+def end_waiting() -> None:
+    """End all that wait for work."""
+    with _choosing:
+        found = list(_waiting.values())
+        _waiting.clear()
+    for loaded in found:
+        loaded.close()
+
+
+atexit.register(end_waiting)
 
 
 def main() -> None:
@@ -181,7 +272,7 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
         artifact = convert(export, directory, **job["options"])
         if job["further"]:
             artifact = _merged(artifact, convert, job)
-        return {"artifact": artifact.to_json()}
+        return {"artifact": artifact.to_json(), "bytes": _most_bytes()}
     except MlshipError as error:
         return {"error": _error_json(error)}
     except OSError as error:
@@ -190,6 +281,12 @@ def _serve(name: str, convert: Convert, job: dict[str, Any]) -> dict[str, Any]:
         traceback.print_exc()
         what = f"the {name} converter failed: {said(error)}"
         return {"error": _error_json(ConversionFailed(what, do=REPORT))}
+
+
+def _most_bytes() -> int:
+    """The most memory that this process has had."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def _merged(artifact: Artifact, convert: Convert, job: dict[str, Any]) -> Artifact:

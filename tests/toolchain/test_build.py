@@ -479,7 +479,7 @@ def test_a_converter_that_cannot_write_says_so(shared: Path, tmp_path: Path) -> 
 
 def test_a_crash_of_a_converter_is_an_error_message(tmp_path: Path) -> None:
     with Worker("tflite") as worker:
-        worker._process.kill()
+        worker._loaded._process.kill()
         with pytest.raises(ConversionFailed, match="ended by signal 9"):
             worker.convert(Export(tmp_path, (), (), "float32"), tmp_path)
 
