@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from model_defs.errors import BadBundle as BadBundle
     from model_defs.errors import BadCheckpoint as BadCheckpoint
     from model_defs.errors import BadConfig as BadConfig
+    from model_defs.errors import BadKey as BadKey
     from model_defs.errors import BadModule as BadModule
     from model_defs.errors import BadPath as BadPath
     from model_defs.errors import BadPicture as BadPicture
     from model_defs.errors import BadRecipe as BadRecipe
     from model_defs.errors import BadRecord as BadRecord
+    from model_defs.errors import BadSignature as BadSignature
     from model_defs.errors import BadSpec as BadSpec
     from model_defs.errors import BadWeights as BadWeights
     from model_defs.errors import CannotWrite as CannotWrite
@@ -75,6 +77,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "benchmarks.measure.budgets": ("Budget",),
     "model_defs.errors": (
         *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
+        *("BadKey", "BadSignature"),
         *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
         *("CannotWrite", "ConversionFailed", "GoalOutOfReach", "InternalError", "MlshipError"),
         *("ParityFailed", "PassFailed", "RecipeMismatch", "TrainingDiverged", "UnknownName"),
@@ -92,6 +95,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 __all__ = [
     *("audit", "bench", "blame", "build", "convert", "describe", "load", "parity", "size"),
     *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
+    *("BadKey", "BadSignature"),
     *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
     *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "GoalOutOfReach"),
     *("InternalError", "MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed"),

@@ -185,8 +185,9 @@ class LoadedConverter:
         words = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         code = self._process.returncode
         how = f"by signal {-code}" if code < 0 else f"with status {code}"
+        last = f": {' / '.join(words[-3:])}" if words else ""
         return ConversionFailed(
-            f"the {self.format} converter ended {how}: {' / '.join(words[-3:])}",
+            f"the {self.format} converter ended {how}{last}",
             do=f"mlship doctor says what is installed; if all is, {REPORT}",
         )
 
