@@ -229,7 +229,7 @@ class TestRecords:
         with pytest.raises(BadRecord, match="not a record"):
             records.load(golden)
         (tmp_path / "x").write_text("hello")
-        with pytest.raises(BadRecord, match="no record"):
+        with pytest.raises(BadRecord, match="the record cannot be read"):
             records.load(tmp_path / "x")
         with pytest.raises(BadRecord):
             records.load(tmp_path / "nowhere")

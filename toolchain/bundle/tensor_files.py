@@ -45,7 +45,9 @@ class TensorFile:
 
 
 @contextlib.contextmanager
-def opened(path: Path, error: type[MlshipError], do: str = "") -> Iterator[TensorFile]:
+def opened(
+    path: Path, error: type[MlshipError], do: str = "", what: str = "the tensors"
+) -> Iterator[TensorFile]:
     """A .safetensors file; `error` where it cannot be read, or is none: a pipe is not opened."""
     from safetensors import SafetensorError, safe_open
 
@@ -54,7 +56,7 @@ def opened(path: Path, error: type[MlshipError], do: str = "") -> Iterator[Tenso
         with safe_open(path, "numpy") as file:
             yield TensorFile(file, path, error)
     except (OSError, SafetensorError) as wrong:
-        raise error(f"the tensors cannot be read: {wrong}", where=str(path), do=do) from wrong
+        raise error(f"{what} cannot be read: {wrong}", where=str(path), do=do) from wrong
 
 
 def check_file(path: Path, error: type[MlshipError]) -> None:

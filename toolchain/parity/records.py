@@ -103,7 +103,7 @@ def load(path: Path) -> list[Record]:
 
 
 def _read(path: Path) -> tuple[RecordHeader, dict[str, np.ndarray]]:
-    with tensor_files.opened(path, BadRecord, REMEDY) as file:
+    with tensor_files.opened(path, BadRecord, REMEDY, "the record") as file:
         if KEY not in file.metadata:
             raise BadRecord("not a record of mlship parity", where=str(path), do=REMEDY)
         tensors = {name: file.tensor(name) for name in file.names}
