@@ -36,7 +36,7 @@ def folder(base: str | None = None) -> Path:
     base = base or tempfile.gettempdir()
     key = os.getpid(), base  # of a fork, its own
     with _making:
-        if key not in _made:
+        if key not in _made or not _made[key].is_dir():  # systems tidy up temporary folders, too
             _sweep(Path(base))
             _made[key] = _make(base)
             atexit.register(shutil.rmtree, _made[key], ignore_errors=True)

@@ -162,7 +162,8 @@ class LoadedConverter:
         if self.is_fit and self._process.poll() is None:
             with contextlib.suppress(OSError):
                 for left in self._temporary.iterdir():
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                    if not scratch.OURS.fullmatch(left.name):  # the process's own, and tidy
+                        shutil.rmtree(left) if left.is_dir() else left.unlink()
                 self._log.seek(0)  # for the process as well, which shares the place
                 self._log.truncate()
                 return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_what_a_process_converted_before_does_not_show(
         assert again._loaded is cold._loaded
         assert converted(again, one, tmp_path / "again") == first
         assert len(list(again._loaded._temporary.iterdir())) <= 1, "of the last conversion"
+
+
+def test_files_of_several_sizes_are_made_one_after_the_other(
+    exported: tuple[Export, Export], tmp_path: Path
+) -> None:
+    """The process has a temporary folder of its own for them, which stays."""
+    several = replace(exported[0], several=True)
+    found = []
+    for name in ("first", "again"):
+        with Worker("tflite") as one:
+            (tmp_path / name).mkdir()
+            made = one.convert(several, tmp_path / name, further={"32x48": several})
+            found.append((one._loaded, content(made.path)))
+    assert found[0] == found[1]
 
 
 def test_two_at_once_are_two_processes_and_one_waits(
