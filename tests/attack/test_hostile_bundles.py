@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from model_defs.errors import BadBundle
 from tests.attack.manifests import mutants
-from tests.toolchain.manifests import contents, resealed
+from tests.toolchain.manifests import Change, contents, resealed
 from toolchain.bundle import bundle
 from toolchain.cli.main import main
 
@@ -128,6 +128,25 @@ def test_golden_vectors_that_are_none_are_said(what: str, copy: Path) -> None:
     result = CliRunner().invoke(main, ["parity", str(resealed(copy))])
     assert result.exit_code == 2, result.output
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.update(golden=m["golden"][:1]), "is of no case of golden"),
+        (lambda m: m.update(golden=m["golden"] * 2), "a file stands twice"),
+    ],
+)
+def test_rounded_answers_are_of_golden_pictures(change: Change, said: str, copy: Path) -> None:
+    result = CliRunner().invoke(main, ["inspect", str(resealed(copy, change))])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_what_was_not_compared_does_not_pass(copy: Path) -> None:
+    shutil.rmtree(copy / "golden")
+    resealed(copy, lambda manifest: manifest.update(golden=[], golden_rounded=[]))
+    assert CliRunner().invoke(main, ["inspect", str(copy)]).exit_code == 3
 
 
 @pytest.mark.parametrize("name", ["{}/gift.py:spec", "gift", "../gift.py:spec", "{}/gift.onnx"])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,15 @@ def test_processes_that_begin_at_once_agree_on_the_secret(tmp_path: Path) -> Non
     ]
     assert len({process.communicate()[0] for process in running}) == 1
     assert os.listdir(tmp_path / "new") == ["cache.key"]
+
+
+@pytest.mark.parametrize("kind", ["requests", "objects"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_record_that_never_ends_is_not_read(
+    kind: str, put: Callable[[Path], None], tmp_path: Path, source: Path
+) -> None:
+    stored(tmp_path, source)
+    (record,) = (cache_home() / kind).glob("*.json")
+    record.unlink()
+    put(record)
+    assert cache.find(ASKED) is None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +210,26 @@ def test_fresh_takes_nothing_from_the_cache(project: Path) -> None:
     assert again["ok"]
     assert not again["cached"]
     assert json.loads(mlship(*command, "--json").stdout)[0]["cached"]
+
+
+def test_a_lock_that_was_emptied_is_not_an_old_one(project: Path) -> None:
+    change(project, lambda data: data["bundles"]["tiny-web"].update(says={}))
+    result = mlship("verify", "--project", project)
+    assert result.exit_code == 1
+    assert "tiny-web: what it says: inputs is not as locked" in result.stderr
+
+
+def test_the_tools_that_a_manifest_names_are_locked(project: Path) -> None:
+    resealed(project / "dist" / "tiny-web", lambda data: data["tools"].update(torch="9.9"))
+    result = mlship("verify", "--project", project)
+    assert result.exit_code == 1
+    assert "tiny-web: what it says: tools is not as locked" in result.stderr
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_lock_that_never_ends_is_not_read(project: Path, put: Callable[[Path], None]) -> None:
+    (project / "mlship.lock").unlink()
+    put(project / "mlship.lock")
+    result = mlship("verify", "--project", project)
+    assert result.exit_code == 2
+    assert "not a file" in result.stderr

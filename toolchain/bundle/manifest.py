@@ -222,6 +222,11 @@ class Manifest(Contents):
 
     @model_validator(mode="after")
     def _lists_its_files(self) -> Manifest:
+        if len(set(self.golden_files)) < len(self.golden_files):
+            raise ValueError("golden: a file stands twice")
+        cases = {Path(name).stem for name in self.golden}
+        if unknown := [n for n in self.golden_rounded if Path(n).stem not in cases]:
+            raise ValueError(f"golden_rounded: {unknown[0]} is of no case of golden")
         left = [name for name in self.golden_files if name not in self.files]
         if left:
             raise ValueError(f"golden: {left[0]} is none of its files")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from model_defs.errors import BadSpec, MlshipError, UnknownName
+from toolchain.bundle.files import kind_of
 
 T = TypeVar("T")
 Step = int | str
@@ -66,9 +67,18 @@ class DataFile:
         return UnknownName(error.what, where=f"{self.where}: {at}".rstrip(": "), do=error.do)
 
 
+LARGEST = 64_000_000
+"""Bytes of a file that is read at once."""
+
+
 def read_text(path: Path, file: DataFile) -> str:
-    """The text of a file; the file's error where there is none."""
+    """The text of a file; the file's error where there is none, or what would never end."""
     try:
+        status = path.stat()
+        if (kind := kind_of(status)) != "file":
+            raise file.refuse(f"it is a {kind}, not a file")
+        if status.st_size > LARGEST:
+            raise file.refuse(f"it is too large: {status.st_size / 1e6:.0f} MB")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise file.refuse(str(error)) from error

@@ -80,7 +80,7 @@ class Locked(StrictModel):
         )
 
 
-NOT_SAID = ("schema", "tools", "files", "digest")
+NOT_SAID = ("schema", "files", "digest")
 """Fields of a manifest that are of its form, or are compared by themselves."""
 
 
@@ -205,7 +205,7 @@ def compared(lock: Lock, found: Mapping[str, Bundle | str]) -> list[LockFinding]
         elif isinstance(one, str):
             findings.append(LockFinding(name, "bundle", "failed", "locked", one))
         else:
-            findings += _parts(name, locked, Locked.of(one), here)
+            findings += _parts(name, locked, Locked.of(one), here, old=not lock.machine)
     return findings
 
 
@@ -226,11 +226,16 @@ def _faithful(name: str, bundle: Bundle) -> LockFinding:
     return LockFinding(name, what, "passed")
 
 
-def _parts(name: str, locked: Locked, found: Locked, here: bool) -> Iterator[LockFinding]:
-    """What is as locked and what is not; `here`: on the machine that it was locked on."""
+def _parts(
+    name: str, locked: Locked, found: Locked, here: bool, *, old: bool
+) -> Iterator[LockFinding]:
+    """What is as locked and what is not; `here`: on the machine that it was locked on.
+
+    `old`: the lock is of a schema that had no more than the artifact's files.
+    """
     yield _same(name, "weights", str(locked.weights), str(found.weights))
     yield _same(name, "recipe", ", ".join(locked.recipe), ", ".join(found.recipe))
-    if not locked.says:
+    if old:
         artifact = {file: found.files.get(file, "none") for file in locked.files}
         yield from _each(name, locked.files, artifact)
         yield LockFinding(name, "what the manifest says", "skipped", note=OLD)

@@ -29,7 +29,7 @@ def cache(action: str, most: str | None, as_json: bool) -> int:
     if action == "size":
         return _show(as_json)
     left = cache_size.limit() if most is None else BYTES.parse(most)
-    if left is None or left < 0:
+    if left is None or not left >= 0:  # nor what is no number
         raise click.UsageError(f"'{most}' is no size: write it as '500 MB'")
     gone = cache_size.prune(-1 if action == "clear" else left)
     freed = sum(entry.bytes for entry in gone)
