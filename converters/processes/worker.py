@@ -86,7 +86,7 @@ class Worker:
         job = json.dumps(
             {
                 "export": export.to_json(),
-                "directory": str(directory),
+                "directory": str(directory.absolute()),  # a process may have begun elsewhere
                 "options": dict(options or {}),
                 "further": {name: one.to_json() for name, one in (further or {}).items()},
                 "merge": named(merge) if merge else "",

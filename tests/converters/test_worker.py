@@ -77,6 +77,17 @@ def test_files_of_several_sizes_are_made_one_after_the_other(
     assert found[0] == found[1]
 
 
+def test_it_writes_where_this_process_is_now(
+    exported: tuple[Export, Export], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name / "out").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        with Worker("tflite") as one:
+            one.convert(exported[0], Path("out"))
+        assert any((tmp_path / name / "out").iterdir())
+
+
 def test_two_at_once_are_two_processes_and_one_waits(
     exported: tuple[Export, Export], tmp_path: Path
 ) -> None:
