@@ -92,15 +92,11 @@ class Worker:
                 "merge": named(merge) if merge else "",
             }
         )
-        result = self._answer(job, hears)
+        result = self._loaded.answer(job, hears)
         if "error" in result:
             error = result["error"]
             raise ERRORS[error["kind"]](error["what"], where=error["where"], do=error["do"])
         return Artifact.from_json(result["artifact"], directory)
-
-    def _answer(self, job: str, hears: Callable[[str], None]) -> dict[str, Any]:
-        """What it says last: a line for each stage, then one with what came of it."""
-        return self._loaded.answer(job, hears)
 
     def __enter__(self) -> Worker:
         return self

@@ -32,6 +32,7 @@ GOLDEN_AT = ("noise",)
 GOLDEN_ROUNDED = ("noise",)
 """Those of which a bundle also holds what the rounded program answers."""
 LOADING = Path(__file__).parents[1] / "clients"
+"""The loading code that bundles carry."""
 
 
 def seal(prepared: Prepared, target: Target, artifact: Artifact, report: ParityReport) -> Bundle:

@@ -11,6 +11,7 @@ Of a model with state it is photo-step-1.safetensors, photo-step-2.safetensors.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -114,26 +115,17 @@ def read(directory: Path) -> Bundle:
 def read_manifest(directory: Path) -> Bundle:
     """Read a bundle without a look at its other files. Raises BadBundle."""
     from toolchain.bundle import manifest
+    from toolchain.bundle.reading import DataFile, read_text
 
     path = directory / MANIFEST
-    try:
-        status = path.lstat()
-    except (OSError, ValueError) as error:
+    if not os.path.lexists(path):
         raise BadBundle(
             "there is no bundle here",
             where=str(directory),
             do="build one: mlship build MODEL --target ios",
-        ) from error
-    if (kind := kind_of(status)) != "file":
-        raise BadBundle(f"the manifest is a {kind}", where=str(path), do=AGAIN)
-    if status.st_size > LARGEST_MANIFEST:
-        size = f"{status.st_size / 1e6:.0f} MB"
-        raise BadBundle(f"the manifest is too large: {size}", where=str(path), do=AGAIN)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"the manifest cannot be read: {error}"
-        raise BadBundle(what, where=str(path), do=AGAIN) from error
+        )
+    file = DataFile("the manifest", str(path), BadBundle, AGAIN)
+    text = read_text(path, file, LARGEST_MANIFEST, follow=False)
     return Bundle(directory, manifest.parse(text, str(path)))
 
 

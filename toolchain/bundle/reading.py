@@ -71,13 +71,16 @@ LARGEST = 64_000_000
 """Bytes of a file that is read at once."""
 
 
-def read_text(path: Path, file: DataFile) -> str:
-    """The text of a file; the file's error where there is none, or what would never end."""
+def read_text(path: Path, file: DataFile, most: int = LARGEST, *, follow: bool = True) -> str:
+    """The text of a file of at most so many bytes; links are followed unless `follow` is False.
+
+    The file's error where there is none, or what would never end.
+    """
     try:
-        status = path.stat()
+        status = path.stat(follow_symlinks=follow)
         if (kind := kind_of(status)) != "file":
             raise file.refuse(f"it is a {kind}, not a file")
-        if status.st_size > LARGEST:
+        if status.st_size > most:
             raise file.refuse(f"it is too large: {status.st_size / 1e6:.0f} MB")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

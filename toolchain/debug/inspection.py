@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters import formats
 from converters.format import resolve
 from converters.progress import Say
 from model_defs.installation import VERSION
+from toolchain.build.ship import LOADING
 from toolchain.bundle.bundle import Bundle
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.parity_report import ParityReport
 
 if TYPE_CHECKING:
     from converters.tflite.partitions import Partitions
-
-
-LOADING = Path(__file__).parents[1] / "clients"
-"""The loading code that bundles carry."""
 
 
 def judged(bundle: Bundle, say: Say) -> ParityReport:
