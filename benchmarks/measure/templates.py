@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ILLEGAL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ILLEGAL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
 """What XML 1.0 has no way to hold, or advises against: control characters, halves of pairs."""
+UNSEEN = (
+    r"\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f"
+)
+"""What turns the text around it, ends a line or cannot be seen (Unicode's Cf, Zl and Zp).
+
+Not the two joiners, which words of Persian and Hindi, and emoji, are written with.
+"""
+SPELLED = re.compile(f"[{ILLEGAL}{UNSEEN}]")
 
 
 def legible(text: str) -> str:
-    r"""A text that HTML, XML and UTF-8 can hold: a control character is spelled, as `\x1b`."""
-    return ILLEGAL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    r"""A text that HTML, XML and UTF-8 can hold and that reads as it is stored.
+
+    Control characters, and those that turn a text or are not seen, are spelled: `\x1b`, `\u202e`.
+    """
+    return SPELLED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from report_samples import blamed, ci_run, outcome, shrunk, weighed
 
-from benchmarks.measure.templates import ILLEGAL, environment, legible
+from benchmarks.measure.templates import SPELLED, environment, legible
 from benchmarks.studies.peers import plots
 from toolchain.report import (
     blame_page,
@@ -53,6 +53,7 @@ HOSTILE = {
     "control characters": "a\x00b\x1b[31mc\x07\x85",
     "lines": "a\nb\r\nc\td",
     "half a pair": "a\ud800b",
+    "turned and unseen": "gpj.\u202eexe\u2066\u200b\u2028::error::\U000e0041",
     "no character": "a\uffffb",
     "a template": "{{ 7 * 7 }}{% raw %}$title",
     "Markdown": "[a](http://b) ![c](http://d) | `e` **f** <br>",
@@ -90,7 +91,7 @@ def test_a_page_is_the_same_with_any_name(kind: str, name: str) -> None:
     usual, page = PAGES[kind]("portrait"), PAGES[kind](name)
     assert Elements(page).elements == Elements(usual).elements
     assert plain(legible(name)) in plain(Elements(page).said)
-    assert ILLEGAL.search(page) is None
+    assert SPELLED.search(page) is None
     page.encode("utf-8")
 
 
@@ -154,10 +155,18 @@ def test_a_workflow_command_is_one_line(name: str) -> None:
     commands = list(ci_text.workflow_commands(ci_run(name)))
     assert commands
     assert all(line.startswith("::") and len(line.split("\n")) == 1 for line in commands)
+    assert not any(SPELLED.search(line) for line in commands)
 
 
 def test_control_characters_are_spelled_and_letters_are_kept() -> None:
     assert legible("a\x1b\x00é日\U0001f600\t\n") == "a\\x1b\\x00é日\U0001f600\t\n"
+
+
+def test_what_turns_a_text_or_is_not_seen_is_spelled_and_what_words_need_is_kept() -> None:
+    assert legible("gpj.\u202eexe") == "gpj.\\u202eexe"
+    assert legible("a\U000e0041\ufeff\u2028") == "a\\U000e0041\\ufeff\\u2028"
+    words = "می\u200cخواهم क\u094d\u200dष שלום \U0001f468\u200d\U0001f469 葛\U000e0100 \u2026"
+    assert legible(words) == words
 
 
 def test_junit_counts_its_cases() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from toolchain.cli.command import print_defect
 from toolchain.cli.main import main
 from toolchain.report import plain, terminal
 
@@ -19,6 +22,7 @@ from toolchain.report import plain, terminal
         ("##vso[task.setvariable]x", "# #vso[task.setvariable]x"),
         ("\x1b[2J", "\\x1b[2J"),
         ("a\rb", "a\\x0db"),
+        ("gpj.\u202eexe", "gpj.\\u202eexe"),
         ("model::depth at 3", "model::depth at 3"),
         ("größe\tin\npx", "größe\tin\npx"),
     ],
@@ -36,6 +40,31 @@ def test_cells_and_styles_are_plain_too(capsys: pytest.CaptureFixture[str]) -> N
     assert "\x1b" not in shown
     assert not [line for line in shown.splitlines() if line.strip().startswith("::")]
     assert "[31m" in shown
+
+
+def test_progress_on_a_terminal_is_plain_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", written)
+    with terminal.progress() as say:
+        say("net\x1b]0;", "stage\x1b]0;\u202e")
+        say("net\x1b]0;", "next\x1b]0;")
+        say("net\x1b]0;", "")
+    shown = written.getvalue()
+    assert "\\x1b]0;" in shown
+    assert "\x1b]0;" not in shown
+    assert "\u202e" not in shown
+
+
+def test_a_traceback_is_plain_too(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyError("x") from ValueError("\x1b[2J\n::error::")
+    except KeyError as error:
+        print_defect(error, as_json=False, step="a step")
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "\x1b[2J" not in shown
+    assert not [line for line in shown.splitlines() if line.startswith("::")]
 
 
 @pytest.mark.parametrize("option", [(), ("--backend", "mil")])

@@ -87,16 +87,20 @@ def print_result(data: Any, text: str, as_json: bool) -> int:
 
 def print_defect(error: Exception, as_json: bool, step: str) -> int:
     """What an error that nobody foresaw is, and how to report it; returns its exit code."""
-    traceback.print_exc()
+    _print_traceback(error)
     defect = InternalError(f"{step} failed: {said(error)}", do=REPORT_IT)
     print_error(defect, as_json)
     return defect.exit_code
 
 
+def _print_traceback(error: BaseException) -> None:
+    plain.say("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
 def print_error(error: MlshipError, as_json: bool) -> None:
     """On standard error, or as JSON on standard output; a defect with its traceback."""
     if isinstance(error, InternalError) and error.__cause__ is not None:
-        traceback.print_exception(error.__cause__)
+        _print_traceback(error.__cause__)
     if as_json:
         kind = type(error).__name__
         body = {"kind": kind, "what": error.what, "where": error.where, "do": error.do}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from benchmarks.measure.budgets import LIMITS
+from benchmarks.measure.templates import legible
 from toolchain.ci.checks import Check, amount
 from toolchain.ci.differences import Difference, LayerChange
 from toolchain.ci.run import CiRun
@@ -100,7 +101,7 @@ def workflow_commands(ran: CiRun) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return legible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def terminal_table(ran: CiRun) -> Table:

@@ -99,6 +99,8 @@ def progress() -> Iterator[Say]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+    from toolchain.report import plain
+
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -109,11 +111,12 @@ def progress() -> Iterator[Say]:
         tasks: dict[str, TaskID] = {}
 
         def say(what: str, stage: str) -> None:
+            shown = plain.as_text(stage)
             if not stage:
                 bars.remove_task(tasks.pop(what))
             elif what in tasks:
-                bars.update(tasks[what], stage=stage)
+                bars.update(tasks[what], stage=shown)
             else:
-                tasks[what] = bars.add_task(what, total=None, stage=stage)
+                tasks[what] = bars.add_task(plain.as_text(what), total=None, stage=shown)
 
         yield say
