@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_defs.errors import BackendUnavailable
+from model_defs.errors import BackendUnavailable, reading_file
 
 if TYPE_CHECKING:
     from converters.api import Artifact, Runner
@@ -90,7 +90,8 @@ class Backend:
     def open(self, artifact: Artifact) -> Runner:
         """The artifact, loaded; BackendUnavailable on another system or without the runtime."""
         self.look()
-        runner: Runner = resolve(self.opener)(artifact, *self.options)
+        with reading_file(artifact.path):
+            runner: Runner = resolve(self.opener)(artifact, *self.options)
         return runner
 
     def look(self) -> None:

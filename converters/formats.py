@@ -9,7 +9,7 @@ from converters.coreml.format import COREML
 from converters.format import Format, resolve
 from converters.tfjs.format import TFJS
 from converters.tflite.format import TFLITE
-from model_defs.errors import BackendUnavailable, UnknownName
+from model_defs.errors import BackendUnavailable, UnknownName, reading_file
 
 if TYPE_CHECKING:
     from converters.api import Artifact, Runner
@@ -31,7 +31,8 @@ def prepare_runner(name: str) -> None:
 
 def open_runner(artifact: Artifact) -> Runner:
     """The runner of an artifact on this machine; BackendUnavailable where there is none."""
-    return cast("Runner", resolve(find(artifact.format).open_runner)(artifact))
+    with reading_file(artifact.path):
+        return cast("Runner", resolve(find(artifact.format).open_runner)(artifact))
 
 
 def open_in_float32(artifact: Artifact) -> Runner:

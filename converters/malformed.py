@@ -7,23 +7,23 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from model_defs.errors import BadArtifact
+from model_defs.errors import BadArtifact, reading_file
 
 MALFORMED = (
     *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
     *(RecursionError, struct.error),
 )
-DO = "build it again"
 
 
 @contextlib.contextmanager
 def reading(what: str, path: Path) -> Iterator[None]:
     """Turns what a damaged file makes of code that believes in it into BadArtifact."""
     try:
-        yield
+        with reading_file(path):
+            yield
     except MALFORMED as error:
         said = f"its {what} cannot be read: {type(error).__name__}: {error}"
-        raise BadArtifact(said, where=str(path), do=DO) from error
+        raise BadArtifact(said, where=str(path)) from error
 
 
 class Room:
@@ -39,4 +39,4 @@ class Room:
         """Raises BadArtifact where there is no room for so many bytes more."""
         self.left -= count
         if count < 0 or self.left < 0:
-            raise BadArtifact(f"{self.path} declares more than it holds", do=DO)
+            raise BadArtifact(f"{self.path} declares more than it holds")

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from model_defs.errors import BadWeights
+from model_defs.files import check_file
 
 CONTAINERS = (
     *("params_ema", "state_dict_ema", "model_ema", "ema"),
@@ -142,9 +143,7 @@ def read_weights(
     They are found in the containers that trainings write; of several, the first that has the
     `wanted` names, else the first. Raises BadWeights.
     """
-    if not path.is_file():
-        raise BadWeights("there is no such weights file", where=str(path))
-    if path.stat().st_size == 0:
+    if check_file(path, "weights file", BadWeights).st_size == 0:
         raise BadWeights("the weights file is empty: it has 0 bytes", where=str(path), do=SAVE)
     content = _content(path, trust_pickle=trust_pickle)
     state, notes = _unpacked(content, path, wanted or {})

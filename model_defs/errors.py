@@ -59,10 +59,12 @@ class MlshipError(Exception):
     """An error that the user can act on: `what` failed, `where`, and what to `do`."""
 
     exit_code = 2
+    remedy = ""
+    """What to do where nothing better is said: errors of files from outside always have one."""
 
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
         super().__init__(what, where, do)
-        self.what, self.where, self.do = what, where, do
+        self.what, self.where, self.do = what, where, do or self.remedy
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -96,6 +98,17 @@ def said(error: Exception) -> str:
     return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
 
 
+@contextlib.contextmanager
+def reading_file(path: Path) -> Iterator[None]:
+    """What is raised within names this file, where it names another place or none."""
+    try:
+        yield
+    except MlshipError as error:
+        if str(path) not in error.where:
+            error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
+
+
 class UnknownName(MlshipError):
     """A name that is in none of our tables; suggests the nearest one."""
 
@@ -115,6 +128,8 @@ class BadSpec(MlshipError):
 class BadWeights(MlshipError):
     """A weights file that is unreadable or does not fit its module."""
 
+    remedy = "write the weights file again, or pass another one"
+
 
 class BadModule(MlshipError):
     """A module that cannot be captured faithfully, so it is not captured at all."""
@@ -127,13 +142,19 @@ class UnsupportedOperation(MlshipError):
 class BadArtifact(MlshipError):
     """A model file that is missing, truncated, malformed or beyond what we execute."""
 
+    remedy = "make the file again with what wrote it: a bundle's with mlship build"
+
 
 class BadBundle(MlshipError):
     """A bundle whose files and manifest disagree."""
 
+    remedy = "remove the bundle and build it again"
+
 
 class BadPicture(MlshipError):
     """A picture or array file that cannot be read or does not fit the model's input."""
+
+    remedy = "pass another picture or array"
 
 
 class BadRecipe(MlshipError):
@@ -155,6 +176,8 @@ class BadConfig(MlshipError):
 class BadRecord(MlshipError):
     """A file of recorded results that is truncated, edited, or of another bundle."""
 
+    remedy = "write the file again with the command that wrote it"
+
 
 class BadCheckpoint(MlshipError):
     """A training to resume that is not there, damaged, in the way, or of other settings."""
@@ -163,9 +186,13 @@ class BadCheckpoint(MlshipError):
 class BadKey(MlshipError):
     """A key or certificate that is none, is of a kind that is not signed with, or does not fit."""
 
+    remedy = "pass keys and certificates in PEM that belong together: docs/signing.md"
+
 
 class BadSignature(MlshipError):
     """A signature, or a document beside it, that is not there or cannot be read."""
+
+    remedy = "sign the bundle again: mlship sign BUNDLE --key private.pem"
 
 
 class BadPath(MlshipError):

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from model_defs import zoo
 from model_defs.errors import BadSpec, MlshipError, UnknownName
+from model_defs.files import check_file
 from model_defs.installation import FOLDER, PREFIX, ROOMS
 from model_defs.spec import ModelSpec
 
@@ -136,8 +137,7 @@ _INSTALLED = tuple(
 
 
 def _attribute(path: Path, attribute: str, kind: type) -> object:
-    if not path.is_file():
-        raise BadSpec("there is no such file", where=str(path), do="check the path")
+    check_file(path, "file", BadSpec)
     found = importlib.util.spec_from_file_location(f"mlship_user_{path.stem}", path)
     assert found is not None
     assert found.loader is not None

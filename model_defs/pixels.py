@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from model_defs.errors import BadPicture, BadSpec
+from model_defs.files import check_file
 from model_defs.spec import Postprocess, Preprocess, TensorSpec
 
 FILTERS = {
@@ -56,9 +56,8 @@ def open_cutout(path: Path) -> np.ndarray:
 
 def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     try:
-        # A pipe would be waited for; a case of ours is in memory.
-        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
-            raise BadPicture("not a picture, but no file at all", where=str(path), do=READABLE)
+        if isinstance(path, Path):  # a case of ours is in memory
+            check_file(path, "picture", BadPicture, READABLE)
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise BadPicture(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converters.files.request import parsed
 from model_defs.errors import BadArtifact
+from model_defs.files import check_file
 from model_defs.spec import ModelSpec
 
 KINDS = (
@@ -27,8 +28,8 @@ def read(name: str) -> ModelSpec:
         from converters.files.onnx.read import read as read_onnx
 
         return read_onnx(request)
-    if not path.exists():
-        raise BadArtifact("there is no such file", where=str(path), do="check the path")
+    if not path.is_dir():
+        check_file(path, "file", BadArtifact)
     kind = kind_of(path)
     if kind == "transformers":
         from converters.files.transformers import read as read_folder

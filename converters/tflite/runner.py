@@ -89,13 +89,14 @@ def start(
     if find_spec("ai_edge_litert") is None:
         raise BackendUnavailable("LiteRT is not installed", do="pip install ai-edge-litert")
     if not path.is_file():
-        raise BadArtifact(f"{path} does not exist")
+        raise BadArtifact("the model file does not exist", where=str(path))
     host = _spare.take()
     try:
         asked = {"path": str(path), "kernels": kernels, "preserve": preserve, "entry": entry}
         header, _ = host.ask(asked, {}, seconds)
         if "error" in header:
-            raise BadArtifact(f"{path.name} is not a model: {header['error']}")
+            said = f"{path.name} is not a model: {str(header['error']).strip()}"
+            raise BadArtifact(said, where=str(path))
     except BadArtifact:
         host.close()
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from model_defs.errors import BadSpec
 from tests.attack.fuzz.__main__ import SECONDS
 from tests.attack.fuzz.mutations import mutations
 from tests.attack.fuzz.targets import TARGETS, FuzzTarget
@@ -36,6 +37,17 @@ def test_a_corpus_and_its_mutations(name: str, tmp_path: Path) -> None:
     assert sum(map(len, seeds)) < 1 << 14
     taken = [replay(target, tmp_path, data) for data in mutations(seeds, MUTATIONS)]
     assert 0 < sum(taken) < MUTATIONS  # neither the same as before, nor beyond recognition
+
+
+@pytest.mark.parametrize("said", [{"where": "x"}, {"do": "x"}])
+def test_a_refusal_without_a_place_or_a_way_out_is_seen(
+    said: dict[str, str], tmp_path: Path
+) -> None:
+    def read(folder: Path, data: bytes) -> None:
+        raise BadSpec("no", **said)
+
+    with pytest.raises(AssertionError, match="says no"):
+        FuzzTarget("liar", read, ())(tmp_path, b"")
 
 
 def test_a_reader_that_falls_is_seen(tmp_path: Path) -> None:

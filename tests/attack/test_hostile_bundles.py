@@ -128,6 +128,30 @@ def test_golden_vectors_that_are_none_are_said(what: str, copy: Path) -> None:
     result = CliRunner().invoke(main, ["parity", str(resealed(copy))])
     assert result.exit_code == 2, result.output
     assert said in result.stderr
+    assert "where: " in result.stderr
+    assert "do: " in result.stderr
+
+
+@pytest.mark.parametrize("target", ["ios", "android", "web"])
+def test_who_refuses_an_empty_artifact_says_where_and_what_to_do(
+    target: str, two: Two, tmp_path: Path
+) -> None:
+    found = Path(shutil.copytree(two.bundles[target].directory, tmp_path / "copy"))
+    artifact = found / two.bundles[target].manifest.artifact.path
+    for path in [artifact, *artifact.rglob("*")]:
+        if path.is_file():
+            path.write_bytes(b"")
+    resealed(found)
+    refused = 0
+    for command in ("inspect", "size", "audit", "blame"):
+        result = CliRunner().invoke(main, [command, str(found), "--json"])
+        said = json.loads(result.stdout)
+        assert result.exit_code in (1, 2), result.output
+        if result.exit_code == 2:
+            assert str(found) in said["error"]["where"], said
+            assert said["error"]["do"], said
+            refused += 1
+    assert refused >= 3
 
 
 @pytest.mark.parametrize(

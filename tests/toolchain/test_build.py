@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -219,12 +220,20 @@ class TestCache:
         copy = bundle.read(tmp_path / "tiny-android").manifest
         assert copy == bundle.read(with_cache / "dist" / "tiny-android").manifest
 
-    def test_a_hand_edited_bundle_is_replaced(self, with_cache: Path, tmp_path: Path) -> None:
+    def test_a_hand_edited_bundle_is_left_until_it_is_removed(
+        self, with_cache: Path, tmp_path: Path
+    ) -> None:
         asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
         built_json(*asked)
         artifact = tmp_path / "tiny-android" / "tiny.tflite"
         artifact.write_bytes(artifact.read_bytes()[:-4])
         assert mlship("inspect", tmp_path / "tiny-android").exit_code == 2
+        assert (
+            "changed after the build is in the way: tiny.tflite"
+            in built_json(*asked)["error"]["what"]
+        )
+        assert mlship("inspect", tmp_path / "tiny-android").exit_code == 2
+        shutil.rmtree(tmp_path / "tiny-android")
         assert built_json(*asked)[0]["ok"] is True
         assert mlship("inspect", tmp_path / "tiny-android").exit_code == 0
 
@@ -376,7 +385,7 @@ class TestBadInput:
     def test_a_missing_picture(self, shared: Path) -> None:
         result = mlship("run", shared / "dist" / "tiny-android", "none.jpg", "-o", "y.png")
         assert result.exit_code == 2
-        assert "No such file" in result.stderr
+        assert "no such picture" in result.stderr
 
     def test_an_unknown_picture_format(self, shared: Path, tmp_path: Path) -> None:
         save_picture(tmp_path / "x.png", np.zeros((4, 4, 3), np.uint8))

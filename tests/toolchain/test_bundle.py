@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,9 +273,47 @@ def test_a_link_to_a_bundle_is_no_bundle(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "tiny.bin").read_bytes() == b"old"
 
 
-def test_a_damaged_bundle_of_ours_is_built_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"my edit", b"my longer edit", b""])
+def test_a_file_of_the_bundle_that_was_edited_is_named_and_left(
+    tmp_path: Path, content: bytes
+) -> None:
+    """Half a file, too: nobody can tell it from one with less in it."""
     make(tmp_path / "out", b"old")
-    truncate(tmp_path / "out")
+    edited = tmp_path / "out" / "tiny.bin"
+    edited.write_bytes(content)
+    with pytest.raises(
+        CannotWrite, match=r"changed after the build is in the way: tiny\.bin"
+    ) as said:
+        make(tmp_path / "out")
+    assert "remove the bundle" in said.value.do
+    assert edited.read_bytes() == content
+    shutil.rmtree(tmp_path / "out")
+    assert make(tmp_path / "out").artifact_bytes == 7
+
+
+def test_a_link_in_the_place_of_a_file_is_left_and_not_opened(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    remove(tmp_path / "out")
+    (tmp_path / "out" / "tiny.bin").symlink_to("/dev/zero")
+    with pytest.raises(CannotWrite, match=r"changed after the build"):
+        make(tmp_path / "out")
+    assert (tmp_path / "out" / "tiny.bin").is_symlink()
+
+
+def test_edits_that_come_while_it_is_built_are_left_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out, b"old")
+    with pytest.raises(CannotWrite, match=r"tiny\.bin"), bundle.staging(out) as stage:
+        (stage / "tiny.bin").write_bytes(b"new")
+        bundle.seal(stage, contents())
+        (out / "tiny.bin").write_text("mine")
+        bundle.publish(stage, out)
+    assert (out / "tiny.bin").read_text() == "mine"
+
+
+def test_a_bundle_that_lost_a_file_is_built_anew(tmp_path: Path) -> None:
+    make(tmp_path / "out", b"old")
+    remove(tmp_path / "out")
     assert make(tmp_path / "out").artifact_bytes == 7
 
 

@@ -265,8 +265,8 @@ def bad_keys(root: Path) -> dict[str, str]:
     write_keys(root, rsa.generate_private_key(65537, 2048), "rsa-")
     write_keys(root, ec.generate_private_key(ec.SECP256K1()), "k1-")
     return {
-        **{"text.pem": "this is no", "empty.pem": "this is no", "none.pem": "cannot be read"},
-        **{"pipe.pem": "not a file", "large.pem": "no key has", ".": "not a file"},
+        **{"text.pem": "this is no", "empty.pem": "this is no", "none.pem": "there is no such"},
+        **{"pipe.pem": "this is a pipe", "large.pem": "no key has", ".": "a folder"},
     }
 
 
@@ -280,6 +280,8 @@ def test_what_is_no_key_is_refused(root: Path) -> None:
             result = command(root, "--key", root / name)
             assert result.exit_code == 2, (name, result.output)
             assert why in result.stderr
+            assert f"where: {root / name}" in result.stderr
+            assert "do: " in result.stderr
     assert verify(root).exit_code == 0
 
 
@@ -331,7 +333,7 @@ def test_a_key_for_a_certificate_and_the_other_way_round(root: Path) -> None:
     [
         ("private.pem", ("--certificate", "leaf.pem"), "not one of the private key"),
         ("leaf-private.pem", ("--certificate", "private.pem"), "this is no certificate"),
-        ("leaf-private.pem", ("--certificate", "leaf.pem", "--chain", "none.pem"), "be read"),
+        ("leaf-private.pem", ("--certificate", "leaf.pem", "--chain", "none.pem"), "no such file"),
         ("useless-private.pem", ("--certificate", "useless.pem"), "not one to sign with"),
         ("private.pem", ("--chain", "middle.pem"), "a chain without a certificate"),
     ],

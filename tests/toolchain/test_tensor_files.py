@@ -58,7 +58,7 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "too short": ("safetensors", raw("F32", 12), "cannot be read"),
     "no header": ("safetensors", lambda path: path.write_bytes(b"x") and None, "cannot be read"),
     "another": ("safetensors", lambda path: save_file({"y": np.zeros(1)}, path), "it has y"),
-    "not there": ("safetensors", lambda path: None, "cannot be read"),
+    "not there": ("safetensors", lambda path: None, "no such file"),
 }
 
 

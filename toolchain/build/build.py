@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from converters.processes import scratch
 from converters.progress import Say, silent
 from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
+from model_defs.files import check_file
 from toolchain.build import cache, produce, ship
 from toolchain.build.cache import CacheQuery
 from toolchain.build.mixing import failed_cases, mixed, not_of_rounding
@@ -44,8 +45,8 @@ def build(request: BuildRequest, say: Say = silent) -> list[Built]:
 
 
 def _build_model(model: str | ModelSpec, request: BuildRequest, say: Say) -> list[Built]:
-    if request.weights is not None and not request.weights.is_file():
-        raise BadWeights("there is no such weights file", where=str(request.weights))
+    if request.weights is not None:
+        check_file(request.weights, "weights file", BadWeights)
     queries = {target.name: CacheQuery.of(model, target, request) for target in request.targets}
     results: dict[str, Built] = {}
     for name, query in queries.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from converters.lowering import DEFAULT_VIA
 from converters.progress import Say
-from model_defs.errors import BadArtifact, ConversionFailed
+from model_defs.errors import REPORT, BadArtifact, ConversionFailed
 from toolchain.bundle.parity_report import ParityReport, ParityRow, Question, case_at
 from toolchain.recipes.targets import Target
 
@@ -89,7 +89,7 @@ def _of_our_making(artifact: Artifact) -> Iterator[None]:
         yield
     except BadArtifact as error:
         what = f"the {artifact.format} converter wrote what does not run: {error.what}"
-        raise ConversionFailed(what, where=error.where, do=error.do) from error
+        raise ConversionFailed(what, where=error.where, do=REPORT) from error
 
 
 def prove_unrounded(artifact: Artifact, reference: Reference) -> tuple[ParityRow, ...]:

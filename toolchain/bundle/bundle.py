@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_defs.errors import BadBundle, CannotWrite, UnknownName
+from model_defs.files import kind_of
 from model_defs.spec import size_names
 from toolchain.bundle.files import (
     MANIFEST,
     entries_below,
     exchange,
     file_digest,
-    kind_of,
     writing,
 )
 
@@ -41,7 +41,6 @@ SOME = 3
 """Files that an error names."""
 LARGEST_MANIFEST = 16_000_000
 """Bytes. The zoo's largest has 0.1 MB."""
-AGAIN = "build the bundle again"
 CHANGED = "changed after the build"
 
 
@@ -124,7 +123,7 @@ def read_manifest(directory: Path) -> Bundle:
             where=str(directory),
             do="build one: mlship build MODEL --target ios",
         )
-    file = DataFile("the manifest", str(path), BadBundle, AGAIN)
+    file = DataFile("the manifest", str(path), BadBundle)
     text = read_text(path, file, LARGEST_MANIFEST, follow=False)
     return Bundle(directory, manifest.parse(text, str(path)))
 
@@ -139,20 +138,27 @@ def _verify(directory: Path, listed: Mapping[str, FileEntry]) -> None:
     found.pop(MANIFEST, None)
     for name, status in found.items():
         if (kind := kind_of(status)) != "file":
-            raise BadBundle(f"{name} is a {kind}, not a file", where=str(directory), do=AGAIN)
+            raise BadBundle(f"{name} is a {kind}, not a file", where=str(directory))
     for name, entry in listed.items():
         if name not in found:
-            raise BadBundle(f"{name} is missing", where=str(directory), do=AGAIN)
+            raise BadBundle(f"{name} is missing", where=str(directory))
         if found[name].st_size != entry.bytes:
             sizes = f"it has {found[name].st_size} bytes, not {entry.bytes}"
-            raise BadBundle(f"{name} was {CHANGED}: {sizes}", where=str(directory), do=AGAIN)
+            raise BadBundle(f"{name} was {CHANGED}: {sizes}", where=str(directory))
     extra = sorted(found.keys() - listed.keys())
     if extra:
-        raise BadBundle(f"{extra[0]} is not in the manifest", where=str(directory))
+        what = f"{extra[0]} is not in the manifest"
+        raise BadBundle(what, where=str(directory), do="move it out of the bundle")
     for name, entry in listed.items():
-        if file_digest(directory / name) != entry.sha256:
+        if not _is_as_built(directory / name, found[name], entry):
             what = f"{name} was {CHANGED}: its checksum does not match"
-            raise BadBundle(what, where=str(directory), do=AGAIN)
+            raise BadBundle(what, where=str(directory))
+
+
+def _is_as_built(path: Path, status: os.stat_result, entry: FileEntry) -> bool:
+    """Whether it is the file that was sealed; one that cannot be is not opened."""
+    same = kind_of(status) == "file" and status.st_size == entry.bytes
+    return same and file_digest(path) == entry.sha256
 
 
 def seal(directory: Path, contents: Contents) -> Bundle:
@@ -205,7 +211,10 @@ def staging(destination: Path) -> Iterator[Path]:
 
 
 def check_destination(destination: Path) -> None:
-    """CannotWrite unless nothing is there, an empty folder, or a bundle and no file but its own."""
+    """CannotWrite unless nothing is there, an empty folder, or a bundle of ours as it was built.
+
+    Files of it may be missing: they cannot be lost.
+    """
     if destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir()):
         return
     if not (destination.exists() or destination.is_symlink()):
@@ -219,15 +228,24 @@ def check_destination(destination: Path) -> None:
     except BadBundle as error:
         what = f"something is in the way that may be no bundle of ours: {error.what}"
         raise CannotWrite(what, where=where, do=do) from error
-    if foreign := sorted(entries_below(destination).keys() - listed.keys() - {MANIFEST}):
-        names = ", ".join(foreign[:SOME]) + (", ..." if len(foreign) > SOME else "")
-        raise CannotWrite(
-            f"a bundle with {len(foreign)} files that are not its own is in the way: {names}"
-            if len(foreign) > 1
-            else f"a bundle with a file that is not its own is in the way: {names}",
-            where=where,
-            do="move them out of the bundle, or choose another folder with --out",
-        )
+    with writing(destination):
+        found = entries_below(destination)
+        if foreign := sorted(found.keys() - listed.keys() - {MANIFEST}):
+            what = "files that are not its own" if foreign[1:] else "a file that is not its own"
+            do = "move them out of the bundle, or choose another folder with --out"
+            raise CannotWrite(_with(what, foreign), where=where, do=do)
+        there = {name: entry for name, entry in listed.items() if name in found}
+        changed = [n for n, e in there.items() if not _is_as_built(destination / n, found[n], e)]
+        if changed:
+            what = f"files that were {CHANGED}" if changed[1:] else f"a file that was {CHANGED}"
+            do = "keep what you changed elsewhere and remove the bundle, or choose another folder"
+            raise CannotWrite(_with(what, changed), where=where, do=f"{do} with --out")
+
+
+def _with(what: str, names: list[str]) -> str:
+    count = f"{len(names)} " if len(names) > 1 else ""
+    named = ", ".join(names[:SOME]) + (", ..." if len(names) > SOME else "")
+    return f"a bundle with {count}{what} is in the way: {named}"
 
 
 def sweep(destination: Path) -> None:

@@ -7,10 +7,9 @@ import ctypes
 import hashlib
 import os
 import re
-import stat
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from model_defs.errors import CannotWrite
@@ -38,22 +37,6 @@ def entries_below(directory: Path) -> dict[str, os.stat_result]:
                     name = Path(entry.path).relative_to(directory).as_posix()
                     found[name] = entry.stat(follow_symlinks=False)
     return dict(sorted(found.items()))
-
-
-def kind_of(status: os.stat_result) -> str:
-    """What a path is, in words: only a `file` can be opened without a wait or a way out."""
-    return next((name for is_one, name in KINDS if is_one(status.st_mode)), "no file")
-
-
-KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISREG, "file"),
-    (stat.S_ISDIR, "folder"),
-    (stat.S_ISLNK, "link"),
-    (stat.S_ISFIFO, "pipe"),
-    (stat.S_ISSOCK, "socket"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-)
 
 
 def check_inside(path: str) -> str:

@@ -307,7 +307,7 @@ def _text_of(data: Mapping[str, Any]) -> str:
 
 def parse(text: str, where: str) -> Manifest:
     """A manifest that its digest vouches for, older ones as today's. Raises BadBundle."""
-    file = DataFile("the manifest", where, BadBundle, "build the bundle again")
+    file = DataFile("the manifest", where, BadBundle)
     data = json_object(text, file)
     version_of(data, SCHEMA, upgrades.MANIFEST, file)
     if data.get("digest") != digest_of(data):

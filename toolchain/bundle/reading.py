@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from model_defs.errors import BadSpec, MlshipError, UnknownName
-from toolchain.bundle.files import kind_of
+from model_defs.files import kind_of
 
 T = TypeVar("T")
 Step = int | str

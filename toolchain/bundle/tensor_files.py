@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_defs.errors import MlshipError
-from toolchain.bundle.files import kind_of
+from model_defs.files import check_file
 
 if TYPE_CHECKING:
     from model_defs.spec import TensorSpec
 
 PLAIN = re.compile(r"BOOL|[IU](8|16|32|64)|F(16|32|64)")
 """Types of safetensors that numpy has by itself: bfloat16 and float8 only others teach it."""
+TENSORS, TAKEN = "file of tensors", "pass a .npy or .safetensors file"
 NUMBERS = "biuf"
 """Kinds of numpy's types that are real numbers."""
 
@@ -51,7 +52,7 @@ def opened(
     """A .safetensors file; `error` where it cannot be read, or is none: a pipe is not opened."""
     from safetensors import SafetensorError, safe_open
 
-    check_file(path, error)
+    check_file(path, TENSORS, error, TAKEN)
     try:
         with safe_open(path, "numpy") as file:
             yield TensorFile(file, path, error)
@@ -59,21 +60,9 @@ def opened(
         raise error(f"{what} cannot be read: {wrong}", where=str(path), do=do) from wrong
 
 
-def check_file(path: Path, error: type[MlshipError]) -> None:
-    """`error` unless the path, or what it links to, is a file."""
-    try:
-        kind = kind_of(path.stat())
-    except (OSError, ValueError) as wrong:
-        said = getattr(wrong, "strerror", None) or wrong
-        raise error(f"the file cannot be read: {said}", where=str(path)) from wrong
-    if kind != "file":
-        what = f"this is a {kind}, not a file of tensors"
-        raise error(what, where=str(path), do="pass a .npy or .safetensors file")
-
-
 def array(path: Path, error: type[MlshipError]) -> np.ndarray:
     """The array of a .npy file, mapped: a header may promise more than the machine holds."""
-    check_file(path, error)
+    check_file(path, TENSORS, error, TAKEN)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     # A header is read as Python's source, and numpy raises what its tokenizer does.

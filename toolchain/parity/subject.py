@@ -208,7 +208,7 @@ def golden(bundle: Bundle) -> tuple[Cases, Cases]:
 
 
 def _vectors(bundle: Bundle, name: str, specs: Collection[TensorSpec]) -> dict[str, np.ndarray]:
-    return tensor_files.read(bundle.directory / name, specs, BadBundle, "build the bundle again")
+    return tensor_files.read(bundle.directory / name, specs, BadBundle)
 
 
 def _own_weights(bundle: Bundle) -> bool:

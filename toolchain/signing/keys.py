@@ -6,13 +6,13 @@ model-signing signs with elliptic curves alone (P-256, P-384, P-521), and with n
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_defs.errors import BadKey
+from model_defs.files import check_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -72,12 +72,10 @@ class TrustedKey:
 
 def content(path: Path) -> bytes:
     """The bytes of a small regular file. Raises BadKey."""
+    size = check_file(path, "file of a key", BadKey, BadKey.remedy).st_size
+    if size > MOST_BYTES:
+        raise BadKey(f"no key has {size} bytes", where=str(path))
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise BadKey("not a file", where=str(path), do="pass a file in PEM")
-        if found.st_size > MOST_BYTES:
-            raise BadKey(f"no key has {found.st_size} bytes", where=str(path))
         return path.read_bytes()
     except OSError as error:
         raise BadKey(f"the key cannot be read: {error.strerror}", where=str(path)) from error

@@ -7,7 +7,6 @@ taken, and no file is left out of what is signed but the signatures themselves.
 from __future__ import annotations
 
 import base64
-import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from model_signing import hashing
 
 MOST_BYTES = 1 << 26
-SIGN_AGAIN = "sign it again: mlship sign BUNDLE --key private.pem"
 
 
 @dataclass(frozen=True)
@@ -74,15 +72,8 @@ def _hashing(unsigned: Collection[str]) -> hashing.Config:
 
 def read(path: Path) -> SignatureFile:
     """What a signature says. Raises BadSignature for none, and for what is no signature."""
-    file = DataFile("the signature", str(path), BadSignature, SIGN_AGAIN)
-    try:
-        found = path.lstat()
-    except OSError as error:
-        what = f"there is no signature: {error.strerror}"
-        raise BadSignature(what, where=str(path), do=SIGN_AGAIN) from error
-    if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-        raise file.refuse("it is no file of a signature's size")
-    data = json_object(read_text(path, file), file)
+    file = DataFile("the signature", str(path), BadSignature)
+    data = json_object(read_text(path, file, MOST_BYTES, follow=False), file)
     try:
         payload = json_object(_decoded(data["dsseEnvelope"]["payload"]).decode(), file)
         chain = data["verificationMaterial"].get("x509CertificateChain")

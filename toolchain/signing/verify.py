@@ -13,7 +13,7 @@ from toolchain.bundle.reading import DataFile, json_object, read_text
 from toolchain.signing import extra, library
 from toolchain.signing.facts import BuildFacts, differences
 from toolchain.signing.keys import TrustedKey
-from toolchain.signing.library import SIGN_AGAIN, SignatureFile
+from toolchain.signing.library import SignatureFile
 from toolchain.signing.sign import READERS, SIGNATURES, place_of
 
 
@@ -57,10 +57,10 @@ def verify(folder: Path, key: TrustedKey) -> SignatureReport:
     extra.require()
     key.check()
     if not folder.is_dir():
-        raise BadBundle("there is no bundle here", where=str(folder))
+        raise BadBundle("there is no bundle here", where=str(folder), do="check the path")
     home, place = folder.resolve(), place_of(folder)
     if not place.is_dir():
-        raise BadSignature("the bundle has no signature", where=str(place), do=SIGN_AGAIN)
+        raise BadSignature("the bundle has no signature", where=str(place))
     of_bundle, of_documents = (library.read(place / name) for name in SIGNATURES)
     findings = [
         *_held(home, of_bundle, key),
@@ -88,7 +88,7 @@ def _agree(home: Path, place: Path) -> Iterator[SignatureFinding]:
     """Whether each document says of the bundle what it is."""
     facts = BuildFacts.of(bundles.read(home))
     for name, read in READERS.items():
-        file = DataFile("the document", str(place / name), BadSignature, SIGN_AGAIN)
+        file = DataFile("the document", str(place / name), BadSignature)
         data = json_object(read_text(place / name, file), file)
         try:
             other = [*differences(read(data), facts)]

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from model_defs.errors import BadCheckpoint, BadWeights, UnknownName
+from model_defs.files import check_file
 from toolchain.bundle.files import writing
 from toolchain.data.task import HELD_OUT, SEEDS_APART, Examples, Item, Task
 from toolchain.training import rounding
@@ -107,8 +108,7 @@ def _history(task: Task, settings: Settings, base: Path | None) -> list[dict[str
 
 
 def _digest(base: Path) -> str:
-    if not base.is_file():
-        raise BadWeights("there is no such weights file", where=str(base))
+    check_file(base, "weights file", BadWeights)
     return hashlib.sha256(base.read_bytes()).hexdigest()
 
 

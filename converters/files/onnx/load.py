@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from model_defs.errors import BadArtifact, MlshipError
+from model_defs.files import check_file
 
 LARGEST_FILE = 2**31 - 1
 """Bytes: more than that no protobuf has."""
@@ -52,9 +53,7 @@ def bad(path: Path, error: Exception) -> BadArtifact:
 
 
 def _parsed(path: Path) -> onnx.ModelProto:
-    if not path.is_file():
-        raise BadArtifact("there is no such file", where=str(path), do="check the path")
-    size = path.stat().st_size
+    size = check_file(path, "file", BadArtifact).st_size
     if not 0 < size <= LARGEST_FILE:
         raise BadArtifact(
             f"an ONNX file of {size} bytes", where=str(path), do="it has 1 byte to 2 GB: " + AGAIN

@@ -1,6 +1,7 @@
 """What is fuzzed: each reader of a file from outside, given bytes by a folder to put them in.
 
-A reader may refuse what it is given with an MlshipError, and nothing else. Files of several parts
+A reader may refuse what it is given with an MlshipError that says where and what to do, and nothing
+else. Files of several parts
 are these parts with SPLIT between them.
 """
 
@@ -28,11 +29,14 @@ class FuzzTarget:
 
     def __call__(self, folder: Path, data: bytes) -> bool:
         """Whether the reader takes these bytes; it raises what is no MlshipError."""
+        refused = None
         try:
             self.read(folder, data)
-        except MlshipError:
-            return False
-        return True
+        except MlshipError as error:
+            refused = error
+        assert refused is None or refused.where, f"says no place: {refused}"
+        assert refused is None or refused.do, f"says no way out: {refused}"
+        return refused is None
 
     @property
     def seeds(self) -> list[Path]:
