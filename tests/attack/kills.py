@@ -40,7 +40,7 @@ disk = "1 MB"
 TASK = (FOLDER / "tests" / "attack" / "task.py.txt").read_text(encoding="utf-8")
 HOOK = """
 import os, signal, sys
-from toolchain.bundle import bundle, files
+from toolchain.bundle import files, folders
 at, count, log = int(sys.argv.pop(1)), 0, sys.argv.pop(1)
 def seen(event, arguments):
     global count
@@ -55,7 +55,7 @@ exchange = files.exchange
 def exchanged(one, other):
     seen("os.rename", ())
     return exchange(one, other)
-bundle.exchange = exchanged
+folders.exchange = exchanged
 from toolchain.cli.main import program
 program()
 """

@@ -14,14 +14,17 @@ PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
 
 def chain(folder: Path) -> None:
-    """Write root.pem, which vouches for middle.pem, which vouches for leaf.pem and useless.pem.
+    """Write root.pem, which vouches for middle.pem, which vouches for the others.
 
-    The private key of each is beside it, as leaf-private.pem; `useless` may not sign.
+    The private key of each is beside it, as leaf-private.pem; `useless` may not sign, `early` and
+    `late` not today.
     """
     root, own = certified("root", folder, may="issue")
     middle, of_middle = certified("middle", folder, root, own, may="issue")
     certified("leaf", folder, middle, of_middle, may="sign")
     certified("useless", folder, middle, of_middle, may="agree")
+    certified("early", folder, middle, of_middle, may="sign", days=(1, 9))
+    certified("late", folder, middle, of_middle, may="sign", days=(-9, -1))
 
 
 def certified(
@@ -31,6 +34,7 @@ def certified(
     by: ec.EllipticCurvePrivateKey | None = None,
     *,
     may: str,
+    days: tuple[int, int] = (-1, 9),
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -51,8 +55,8 @@ def certified(
         .issuer_name(issuer.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=1))
-        .not_valid_after(NOW + timedelta(days=9))
+        .not_valid_before(NOW + timedelta(days=days[0]))
+        .not_valid_after(NOW + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=may == "issue", path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .sign(by or key, hashes.SHA256())

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +20,8 @@ from typing import TYPE_CHECKING
 from model_defs.errors import BadBundle, CannotWrite, UnknownName
 from model_defs.files import kind_of
 from model_defs.spec import size_names
-from toolchain.bundle.files import (
-    MANIFEST,
-    entries_below,
-    exchange,
-    file_digest,
-    writing,
-)
+from toolchain.bundle.files import MANIFEST, entries_below, file_digest, writing
+from toolchain.bundle.folders import put_in_place, staged
 
 if TYPE_CHECKING:
     from converters.api import Artifact
@@ -192,22 +185,9 @@ def staging(destination: Path) -> Iterator[Path]:
     Raises CannotWrite for a folder that cannot be written and for a file in the way; turns
     every OSError inside (a full disk) into CannotWrite.
     """
-    from filelock import FileLock
-
     check_destination(destination)
-    stage = destination.parent / f".{destination.name}.{uuid.uuid4().hex[:8]}.partial"
-    with writing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        sweep(destination)
-        # Of no thread: what one thread of a build staged, another publishes and lets go of.
-        lock = FileLock(stage.with_suffix(".lock"), thread_local=False)
-        with lock:
-            stage.mkdir()
-            try:
-                yield stage
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
+    with staged(destination) as stage:
+        yield stage
 
 
 def check_destination(destination: Path) -> None:
@@ -248,39 +228,12 @@ def _with(what: str, names: list[str]) -> str:
     return f"a bundle with {count}{what} is in the way: {named}"
 
 
-def sweep(destination: Path) -> None:
-    """Remove what a killed build left; bring back a bundle that it had just moved aside."""
-    from filelock import FileLock, Timeout
-
-    for leftover in destination.parent.glob(f".{destination.name}.*.*"):
-        if leftover.suffix not in (".partial", ".old", ".lock"):
-            continue
-        # The system lets go of a lock with the process that held it: who still holds it, builds.
-        lock = FileLock(leftover.with_suffix(".lock"))
-        with contextlib.suppress(Timeout), lock.acquire(timeout=0):
-            if leftover.suffix == ".old" and not destination.exists():
-                leftover.rename(destination)
-            elif leftover.suffix != ".lock":
-                shutil.rmtree(leftover, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
-
-
 def publish(stage: Path, destination: Path) -> Bundle:
     """Put a sealed stage in the place of what is at its destination, in one step.
 
-    Where the system can exchange two folders there is always one of them, the old or the new.
-    Elsewhere a kill between two renames leaves the old one aside, which `staging` brings back.
     Raises CannotWrite where somebody else's files have come there since.
     """
     check_destination(destination)
     with writing(destination):
-        if not destination.exists():
-            stage.rename(destination)
-        elif exchange(stage, destination):
-            shutil.rmtree(stage, ignore_errors=True)
-        else:
-            old = stage.with_suffix(".old")
-            destination.rename(old)
-            stage.rename(destination)
-            shutil.rmtree(old, ignore_errors=True)
+        put_in_place(stage, destination, stage)
     return read_manifest(destination)

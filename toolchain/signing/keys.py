@@ -6,8 +6,10 @@ model-signing signs with elliptic curves alone (P-256, P-384, P-521), and with n
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,11 @@ class SigningKey:
         if not signs:
             what = "the certificate is not one to sign with: its key usage lacks digitalSignature"
             raise BadKey(what, where=str(self.certificate))
+        until, since = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+        if not since <= datetime.now(UTC) <= until:
+            what = f"the certificate is valid from {since:%Y-%m-%d} to {until:%Y-%m-%d}, not today"
+            do = "have it renewed: verify, without a clock that it can trust, does not see that"
+            raise BadKey(what, where=str(self.certificate), do=do)
         for path in self.chain:
             certificates(path)
 
@@ -111,6 +118,16 @@ def _public_key(path: Path) -> EllipticCurvePublicKey:
     do = "write that of a private key: openssl pkey -in private.pem -pubout -out public.pem"
     with _reading("public key", path, do):
         return _check_curve(load_pem_public_key(content(path)), path)
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a public key in PEM, written as cryptography does: the form has no freedom."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = _public_key(path)
+    return hashlib.sha256(
+        key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    ).hexdigest()
 
 
 def certificates(path: Path) -> list[Certificate]:

@@ -12,28 +12,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_defs.errors import BadKey, BadSignature, said
+from model_defs.errors import BadKey, BadSignature
 from toolchain.bundle.files import file_digest
 from toolchain.bundle.reading import DataFile, json_object, read_text
 from toolchain.signing.extra import quiet
-from toolchain.signing.keys import SigningKey, TrustedKey
+from toolchain.signing.keys import SigningKey, TrustedKey, fingerprint
 
 if TYPE_CHECKING:
     from model_signing import hashing
 
 MOST_BYTES = 1 << 26
+FALLS = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What a changed signature makes of code that believes its form."""
 
 
 @dataclass(frozen=True)
 class SignatureFile:
     """What a signature's file says, not yet believed: SHA-256 by path, and who signed.
 
-    `certificate` is the signer's, in DER; empty where a bare key signed.
+    `certificate` is the signer's, in DER; empty where a bare key signed, of which `key` is the
+    SHA-256 of the public half in PEM.
     """
 
     path: Path
     files: Mapping[str, str]
     certificate: bytes
+    key: str = ""
 
     @property
     def signer(self) -> str:
@@ -76,14 +80,16 @@ def read(path: Path) -> SignatureFile:
     data = json_object(read_text(path, file, MOST_BYTES, follow=False), file)
     try:
         payload = json_object(_decoded(data["dsseEnvelope"]["payload"]).decode(), file)
-        chain = data["verificationMaterial"].get("x509CertificateChain")
+        who = data["verificationMaterial"]
+        chain = who.get("x509CertificateChain")
         return SignatureFile(
             path,
             {one["name"]: one["digest"] for one in payload["predicate"]["resources"]},
             _decoded(chain["certificates"][0]["rawBytes"]) if chain else b"",
+            "" if chain else who["publicKey"]["hint"],
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise file.refuse(said(error)) from error
+    except FALLS as error:
+        raise file.refuse("it is not of Sigstore's form, or damaged") from error
 
 
 def _decoded(text: str) -> bytes:
@@ -93,11 +99,13 @@ def _decoded(text: str) -> bytes:
 def problem_of(
     folder: Path, signature: SignatureFile, key: TrustedKey, unsigned: Collection[str] = ()
 ) -> str:
-    """Why a folder is not what the key signed, in the library's words; empty where it is.
+    """Why a folder is not what the key signed; empty where it is.
 
     Raises BadKey where a certificate signed and a key is given, or the other way round.
     """
     _check_kind(signature, key)
+    if key.public is not None and signature.key != fingerprint(key.public):
+        return "another key signed it"
     with quiet():
         from cryptography.exceptions import InvalidSignature
         from model_signing import verifying
@@ -112,11 +120,10 @@ def problem_of(
             config.verify(folder, signature.path)
         except InvalidSignature:
             return "the signature is not one by this key of what it says"
-        except (crypto.Error, crypto.X509StoreContextError) as error:
+        except crypto.X509StoreContextError as error:
             return f"the signer's certificate is not one that these vouch for: {error}"
-        # What a changed signature makes of a library that believes its form.
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as error:
-            return said(error).partition(" (at ")[0]
+        except (*FALLS, crypto.Error, OSError):
+            return "the signature is damaged, or not of the form that mlship signs in"
     return ""
 
 

@@ -10,15 +10,14 @@ depth-ios.sigs/
 from __future__ import annotations
 
 import contextlib
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from model_defs.errors import BadBundle, CannotWrite
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle.bundle import SOME, Bundle
-from toolchain.bundle.files import exchange, file_digest, write_whole, writing
+from toolchain.bundle.files import file_digest, write_whole
+from toolchain.bundle.folders import put_in_place, staged
 from toolchain.ci import lock as locks
 from toolchain.signing import extra, library, provenance, sbom
 from toolchain.signing.keys import SigningKey
@@ -77,31 +76,12 @@ def locked_by(bundle: Bundle, project: Path) -> str | None:
 @contextlib.contextmanager
 def _staged(place: Path) -> Iterator[Path]:
     """An empty folder that takes its place in one step at the end, and is gone after an error."""
-    from filelock import FileLock
-
     _check(place)
-    # Named and locked as a bundle that is written: what a kill leaves is swept by the next.
-    work = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
-    with writing(place):
-        bundles.sweep(place)
-        lock = FileLock(work.with_suffix(".lock"))
-        with lock:
-            try:
-                stage = work / place.name  # its name is part of what is signed
-                stage.mkdir(parents=True)
-                yield stage
-                _publish(stage, place)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _publish(stage: Path, place: Path) -> None:
-    """One step, where the system can exchange two folders; elsewhere a kill may leave neither."""
-    if place.exists() and exchange(stage, place):
-        return
-    shutil.rmtree(place, ignore_errors=True)
-    stage.rename(place)
+    with staged(place) as work:
+        stage = work / place.name  # its name is part of what is signed
+        stage.mkdir()
+        yield stage
+        put_in_place(stage, place, work)
 
 
 def _check(place: Path) -> None:

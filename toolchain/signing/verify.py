@@ -93,6 +93,6 @@ def _agree(home: Path, place: Path) -> Iterator[SignatureFinding]:
         try:
             other = [*differences(read(data), facts)]
         except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-            raise file.refuse(f"it is none of ours: {error}") from error
+            raise file.refuse("it is none of ours, or damaged") from error
         note = f"it says otherwise than the bundle: {', '.join(other)}" if other else ""
         yield SignatureFinding(name, "failed" if other else "passed", note)
