@@ -72,6 +72,29 @@ def test_a_build_keeps_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(entry.bytes for entry in cache_size.entries()) < 250e3
 
 
+def test_the_cache_is_counted_once_a_process_until_its_limit_may_be_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    honest = cache_size.entries
+
+    def entries() -> list[cache_size.CacheEntry]:
+        counted.append(1)
+        return honest()
+
+    monkeypatch.setattr(cache_size, "entries", entries)
+    monkeypatch.setenv("MLSHIP_CACHE_LIMIT", "400 kB")
+    keys = [stored(tmp_path, f"net{number}", b"w" * 60_000) for number in range(5)]
+    assert len(counted) == 1
+    for age, key in enumerate(keys):
+        aged(key, 1e9 + age)
+    keys += [stored(tmp_path, f"more{number}", b"w" * 60_000) for number in range(3)]
+    assert len(counted) <= 3
+    assert sum(entry.bytes for entry in honest()) <= 400e3
+    assert cache.open_object(keys[0]) is None
+    assert all(cache.open_object(key) for key in keys[-3:])
+
+
 def test_only_what_is_ours_is_removed(tmp_path: Path) -> None:
     stored(tmp_path, "a")
     (cache_home() / "mine.txt").write_text("mine")

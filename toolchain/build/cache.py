@@ -203,7 +203,7 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
         target = _object(object_key)
         if not target.exists():
             _store_object(target, built)
-            cache_size.prune(cache_size.limit())
+            cache_size.keep_limit(target)
         if not query.model:
             return
         digests = {str(path): file_digest(path) for path in sorted(inputs)}

@@ -82,6 +82,26 @@ def _used(path: Path) -> float:
     return path.lstat().st_mtime
 
 
+FILLED = 0.9
+"""Of the limit, what a build leaves when it is passed."""
+_counted: dict[Path, float] = {}
+"""Bytes of each cache that this process has counted, with what it has put there since."""
+
+
+def keep_limit(added: Path) -> None:
+    """Keeps the cache below its limit after something was added to it.
+
+    All of it is counted once a process, then only what that adds; where the limit may be passed,
+    a tenth more goes, so that the next do not pass it again.
+    """
+    home, most = cache_home(), limit()
+    known = _counted.get(home)
+    held = sum(one.bytes for one in entries()) if known is None else known + _bytes_of(added)
+    _counted[home] = held
+    if held > most:
+        prune(FILLED * most)
+
+
 def prune(most: float) -> list[CacheEntry]:
     """Removes what was used longest ago until at most so many bytes are left; what was removed."""
     held = entries()
@@ -92,6 +112,7 @@ def prune(most: float) -> list[CacheEntry]:
         remove(entry.paths)
         left -= entry.bytes
         gone.append(entry)
+    _counted[cache_home()] = left
     return gone
 
 
