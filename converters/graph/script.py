@@ -22,7 +22,7 @@ from converters.graph.sources import working_on
 
 def scripted(captured: CapturedGraph, inputs: Sequence[torch.Tensor]) -> torch.jit.ScriptModule:
     """The graph as TorchScript; its values are named as the nodes of the graph."""
-    module = captured.module
+    module = _in_ascii(captured.module)
     runner = _Namer(module)
     with (
         warnings.catch_warnings(),
@@ -31,6 +31,25 @@ def scripted(captured: CapturedGraph, inputs: Sequence[torch.Tensor]) -> torch.j
     ):
         warnings.simplefilter("ignore")
         return torch.jit.trace(module, tuple(inputs), check_trace=False)
+
+
+def _in_ascii(module: fx.GraphModule) -> fx.GraphModule:
+    """The same with parameters that ASCII names: a file of others TorchScript does not read."""
+    reads = [node for node in module.graph.nodes if node.op == "get_attr"]
+    if all(str(node.target).isascii() for node in reads):
+        return module
+    named = dict([*module.named_parameters(), *module.named_buffers()])
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    for node in graph.find_nodes(op="get_attr"):
+        named[_ascii(node.target)] = named[node.target]
+        node.target = _ascii(node.target)
+    return fx.GraphModule(named, graph)
+
+
+def _ascii(name: str) -> str:
+    """`größe.weight` as `gr_f6_df_e.weight`."""
+    return "".join(letter if letter.isascii() else f"_{ord(letter):x}_" for letter in name)
 
 
 LONGEST = 32

@@ -279,6 +279,22 @@ def test_zeros_like_is_not_stored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours, masked(torch.from_numpy(x)).numpy())
 
 
+def test_layers_may_have_any_letters(tmp_path: Path) -> None:
+    net = nn.Sequential()
+    for name, layer in (
+        ("größe", nn.Conv2d(2, 3, 3)),
+        ("层 7", nn.BatchNorm2d(3)),
+        ("\u202e", nn.ReLU()),
+    ):
+        net.add_module(name, layer)
+    artifact = convert.convert(
+        export(tmp_path, net, {"x": (1, 2, 8, 8)}, {"y": (1, 3, 6, 6)}), tmp_path
+    )
+    x = np.random.default_rng(1).random((1, 2, 8, 8), np.float32)
+    ours = open_runner(artifact).run({"x": x})["y"]
+    np.testing.assert_allclose(ours, net(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
+
+
 def test_other_large_repeated_numbers_are_noted(tmp_path: Path) -> None:
     source = one(tmp_path, lambda x: x + torch.full((1, 8, 64, 64), 0.25), (1, 8, 64, 64))
     (note,) = convert.convert(source, tmp_path).notes
