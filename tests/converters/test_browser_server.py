@@ -7,6 +7,7 @@ import http.client
 import json
 import shutil
 import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,4 +164,19 @@ def test_answers_are_taken_from_its_page_alone(served: Served) -> None:
 )
 def test_it_survives_any_request_line(line: bytes, served: Served) -> None:
     assert b" 200 " not in served.raw(line)
+    assert served.get(f"/{served.word}/")[0] == 200
+
+
+@pytest.mark.parametrize("asked", [b"CONNECT x:1", b"GET /", b"POST /outputs"])
+@pytest.mark.parametrize(
+    "header", [b"Upgrade: websocket\r\nConnection: Upgrade", b"Content-Length: 9"]
+)
+def test_it_survives_who_asks_and_is_gone(asked: bytes, header: bytes, served: Served) -> None:
+    """The connection is reset, so that the answer has nowhere to go."""
+    name, port = served.host.split(":")
+    request = asked + b" HTTP/1.1\r\nHost: " + served.host.encode() + b"\r\n" + header + b"\r\n\r\n"
+    for _ in range(40):
+        with socket.create_connection((name, int(port)), timeout=20) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(request)
     assert served.get(f"/{served.word}/")[0] == 200

@@ -64,6 +64,7 @@ export class Server {
   }
 
   #refuse(socket) {
+    socket.on('error', () => socket.destroy()); // who asked may be gone already
     socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
   }
 
