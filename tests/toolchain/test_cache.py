@@ -225,6 +225,20 @@ def test_an_object_in_the_place_of_another_is_not_used(tmp_path: Path, source: P
     assert cache.find(ASKED) is None
 
 
+def test_a_link_in_the_place_of_an_object_is_removed_and_not_what_it_leads_to(
+    tmp_path: Path, source: Path
+) -> None:
+    objects = cache_home() / "objects"
+    mine, theirs = objects / stored(tmp_path, source), objects / other(tmp_path, source)
+    mine.rename(tmp_path / "away")
+    mine.symlink_to(theirs)
+    assert cache.find(ASKED) is None
+    assert not mine.is_symlink()
+    assert bundle.read(theirs).name == "tiny"
+    stored(tmp_path, source)
+    assert cache.find(ASKED) is not None
+
+
 def test_a_request_that_leads_to_another_object_is_not_followed(
     tmp_path: Path, source: Path
 ) -> None:

@@ -166,9 +166,8 @@ def open_object(object_key: str) -> Bundle | None:
 def forget(object_key: str) -> None:
     """Removes the object of a key, so that it is built again."""
     directory = _object(object_key)
-    shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):
-        directory.with_suffix(".json").unlink(missing_ok=True)
+        cache_size.remove((directory, directory.with_suffix(".json")))
 
 
 def _checked(directory: Path) -> Bundle:
