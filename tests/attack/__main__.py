@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import functools
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from model_defs.errors import BadBundle
 from model_defs.installation import FOLDER
 from tests.attack.faults import all_of
 from tests.attack.judging import FaultJudge
-from tests.attack.kills import VICTIMS, Trials
+from tests.attack.kills import VICTIMS, Trials, orphans
 from tests.attack.manifests import mutants
 from toolchain.bundle import bundle as bundles
 from toolchain.bundle import manifest
@@ -47,18 +48,21 @@ PAGE = FOLDER / "docs" / "attacks.md"
 RESULTS = Path(__file__).with_name("results.json")
 LONGEST = 2.0
 """Seconds that a refusal may take."""
+KILLED = (2, 4)
+"""Of five builds, those that are not left to end."""
 COMMANDS = ("inspect", "parity", "size", "audit", "blame", "eval", "bench")
 
 
 @dataclass
 class Row:
-    """What came of one kind of attack; `fell` names what did, a line each."""
+    """What came of one kind of attack on a commit; `fell` names what did, a line each."""
 
     part: str
     what: str
     tried: int
     held: str
     fell: list[str]
+    commit: str = ""
 
 
 def built(root: Path) -> Two:
@@ -133,8 +137,8 @@ def of_faults(two: Two, root: Path) -> Iterator[Row]:
         yield Row("faults", f"in bundles, by `mlship {name}`", len(found), said, fell[name])
 
 
-def of_kills(root: Path, count: int) -> Iterator[Row]:
-    for victim in VICTIMS:
+def of_kills(root: Path, count: int, names: list[str]) -> Iterator[Row]:
+    for victim in [one for one in VICTIMS if one.name in names or not names]:
         trials = Trials(victim, root / victim.name)
         renames = trials.at_each_rename()
         share = max(1, round((count - len(VICTIMS)) / len(VICTIMS)))
@@ -148,8 +152,9 @@ def of_kills(root: Path, count: int) -> Iterator[Row]:
 
 
 def of_builds(root: Path, count: int) -> Iterator[Row]:
-    """Concurrent builds of two models into one folder with one cache, each fifth killed."""
+    """Concurrent builds of two models into one folder with one cache, two of five killed."""
     folder, rng = root / "builds", random.Random(0)
+    killed: collections.Counter[int] = collections.Counter()
     (folder / "tmp").mkdir(parents=True)
     for name, body in (("a.py", "x"), ("b.py", "x * 1.25")):
         (folder / name).write_text(tiny(body))
@@ -166,11 +171,13 @@ def of_builds(root: Path, count: int) -> Iterator[Row]:
         with subprocess.Popen(
             command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            if number % 5 == 4:
+            if number % 5 in KILLED:
                 try:
                     process.communicate(timeout=rng.uniform(1, 8))
                 except subprocess.TimeoutExpired:
-                    os.kill(process.pid, rng.choice((signal.SIGKILL, signal.SIGTERM)))
+                    how = rng.choice((signal.SIGKILL, signal.SIGTERM))
+                    os.kill(process.pid, how)
+                    killed[how] += 1
                 process.communicate()
                 return ""
             _, said = process.communicate()
@@ -186,13 +193,13 @@ def of_builds(root: Path, count: int) -> Iterator[Row]:
             bundles.read(folder / "dist" / f"tiny-{target}")
         except BadBundle as error:
             fell.append(f"tiny-{target}: {error.what}")
-    time.sleep(5)
+    fell += orphans(folder / "tmp")
     fell += [f"build: {said}" for said in [run(0)] if said]  # sweeps what was killed
     fell += [f"left in TMPDIR: {name}" for name in os.listdir(folder / "tmp")]
     hidden = [p.name for p in (folder / "dist").iterdir() if p.name.startswith(".")]
     fell += [f"left beside the bundles: {name}" for name in hidden]
-    killed = sum(number % 5 == 4 for number in range(count))
-    said = f"{count - killed} ended well, {killed} were killed or asked to end"
+    ways = f"{killed[signal.SIGKILL]} were killed, {killed[signal.SIGTERM]} asked to end"
+    said = f"{ways}, {count - killed.total()} ended by themselves"
     yield Row(
         "builds", "four at once, for all targets, one folder and one cache", count, said, fell
     )
@@ -200,7 +207,9 @@ def of_builds(root: Path, count: int) -> Iterator[Row]:
 
 def page(rows: list[Row], when: str) -> str:
     """The table."""
-    lines = [f"| {r.what} | {r.tried} | {r.held} | {len(r.fell) or 'none'} |" for r in rows]
+    lines = [
+        f"| {r.what} | {r.tried} | {r.held} | {len(r.fell) or 'none'} | {r.commit} |" for r in rows
+    ]
     fallen = list(itertools.chain.from_iterable(row.fell for row in rows))
     more = ["", "What fell:", "", *(f"- {said}" for said in fallen)] if fallen else []
     head = (
@@ -208,7 +217,7 @@ def page(rows: list[Row], when: str) -> str:
         "Made by `make attack`: see [what mlship trusts](trust.md) for what each is about, and\n"
         "`tests/attack/` for how. Readers of files are fuzzed besides, by `make fuzz`.\n\n"
         f"Last run: {when}.\n\n"
-        "| attack | tried | what came of it | fell |\n|---|---:|---|---:|\n"
+        "| attack | tried | what came of it | fell | commit |\n|---|---:|---|---:|---|\n"
     )
     return head + "\n".join([*lines, *more]) + "\n"
 
@@ -217,6 +226,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="*", help="Only these; all if none.")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--victims", nargs="*", default=[], help="Kills: only of these commands.")
     parser.add_argument("--manifests", type=int, default=50, help="By each command.")
     parser.add_argument("--builds", type=int, default=50)
     asked = parser.parse_args()
@@ -226,33 +236,32 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         root = Path(work)
         os.environ["MLSHIP_DATA"] = str(root / "data")
-        two = built(root)
+        two = functools.cache(lambda: built(root))
         parts: dict[str, Callable[[], Iterator[Row]]] = {
-            "manifests": lambda: of_manifests(two, root, asked.manifests),
-            "faults": lambda: of_faults(two, root),
-            "kills": lambda: of_kills(root, asked.kills),
+            "manifests": lambda: of_manifests(two(), root, asked.manifests),
+            "faults": lambda: of_faults(two(), root),
+            "kills": lambda: of_kills(root, asked.kills, asked.victims),
             "builds": lambda: of_builds(root, asked.builds),
         }
         chosen = asked.part or list(parts)
         found = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-        rows = {p: [Row(**r) for r in found if r["part"] == p] for p in parts}
+        rows = {(r["part"], r["what"]): Row(**r) for r in found}
         for name in chosen:
-            rows[name] = []
             for row in parts[name]():
-                rows[name].append(row)
                 fell = f"{len(row.fell)} FELL" if row.fell else "held"
-                print(
-                    f"{row.what}: {row.tried}: {row.held}: {fell}",
-                    *row.fell,
-                    sep="\n  ",
-                    flush=True,
-                )
-    every = [row for part in rows.values() for row in part]
-    when = f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}"
-    data = {"when": when, "rows": [asdict(row) for row in every]}
+                said = f"{row.what}: {row.tried}: {row.held}: {fell}"
+                print(said, *row.fell, sep="\n  ", flush=True)
+                rows[row.part, row.what] = replace(row, commit=commit)
+                # At once: an hour's run that is stopped has measured what it has measured.
+                _keep(sorted(rows.values(), key=lambda one: [*parts].index(one.part)))
+    return int(any(row.fell for row in rows.values()))
+
+
+def _keep(rows: list[Row]) -> None:
+    when = f"{datetime.now(UTC):%Y-%m-%d}"
+    data = {"when": when, "rows": [asdict(row) for row in rows]}
     RESULTS.write_text(json.dumps(data, indent=1) + "\n")
-    PAGE.write_text(page(every, when), encoding="utf-8")
-    return int(any(row.fell for row in every))
+    PAGE.write_text(page(rows, when), encoding="utf-8")
 
 
 if __name__ == "__main__":

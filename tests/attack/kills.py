@@ -7,6 +7,7 @@ it writes is there already.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -239,10 +240,11 @@ class Trials:
                 yield f"{path.relative_to(folder)} is not whole"
 
     def left(self) -> list[str]:
-        """What is left of the last trial after the command has run to its end."""
-        folder = self._root / "try"
+        """What is left of the last trial after the command has run to its end, and who runs on."""
+        folder, temporary = self._root / "try", self._root / "tmp"
         self._run(folder, at=0).wait()
-        return [str(p.relative_to(folder)) for p in folder.rglob(".*") if p.name not in ALLOWED]
+        found = [str(p.relative_to(folder)) for p in folder.rglob(".*") if p.name not in ALLOWED]
+        return [*found, *orphans(temporary), *map("TMPDIR/{}".format, os.listdir(temporary))]
 
     def _written(self, folder: Path) -> list[Path]:
         return sorted({path for pattern in self.victim.writes for path in folder.glob(pattern)})
@@ -281,6 +283,26 @@ class Trials:
 
 
 ALLOWED = (".renames", ".said")
+PATIENCE = 5.0
+"""Seconds in which what a killed process has started must be gone."""
+
+
+def orphans(temporary: Path) -> list[str]:
+    """Processes that were started with this TMPDIR and have not ended in time (Linux)."""
+    end = time.monotonic() + PATIENCE
+    while (found := _running(f"TMPDIR={temporary}")) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
+def _running(variable: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"process {process.name}: {words}")
+    return found
 
 
 def _key(path: Path) -> None:
