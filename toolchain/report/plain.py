@@ -9,18 +9,19 @@ import click
 
 from benchmarks.measure.templates import legible
 
-COMMAND = re.compile(r"^(\s*)(::|##)", re.MULTILINE)
-"""How a line begins that the runner of GitHub or Azure takes for a command, after spaces too."""
+COMMAND = re.compile(r"^(\s*)(::)|(##)(?=\[|vso\[)", re.MULTILINE | re.IGNORECASE)
+"""What the runners of GitHub and Azure take for a command: the first where a line begins, after
+spaces too, the second anywhere in it."""
 
 
 def as_text(text: str) -> str:
     r"""A text that moves no cursor and is no command of a CI server's log.
 
-    Control characters are spelled, as `\x1b`, ends of lines and tabs stay; what a line would begin
-    a command with is taken apart.
+    Control characters are spelled, as `\x1b`, ends of lines and tabs stay; what a command would
+    begin with is taken apart.
     """
     seen = legible(text).replace("\r", r"\x0d")
-    return COMMAND.sub(lambda found: f"{found[1]}{' '.join(found[2])}", seen)
+    return COMMAND.sub(lambda found: f"{found[1] or ''}{' '.join(found[2] or found[3])}", seen)
 
 
 def show_warnings() -> None:
