@@ -28,6 +28,7 @@ from toolchain.data.trunks import Cases
 from toolchain.parity import compare, constants, hints, metrics
 from toolchain.parity.constants import ComparedConstants
 from toolchain.parity.hints import Evidence
+from toolchain.parity.proved import as_proved
 from toolchain.parity.reference import Reference, held_to_rounding
 from toolchain.parity.subject import Subject, golden, of_golden
 
@@ -121,12 +122,14 @@ def judge(
 def judge_golden(bundle: Bundle, say: Say = silent) -> Outcome:
     """A bundle held to what it carries itself, on the first backend that computes in float32.
 
-    Its golden vectors say whether the file still computes what it was built to compute.
+    Its golden vectors say whether the file still computes what it was built to compute, and is
+    as far off as when it was proved.
     """
     subject, kind = of_golden(bundle), bundle.artifact.format
     here = [b for b in backends.of_format(kind) if b.system in ("", sys.platform)]
     precise = (b.name for b in here if b.in_float32(bundle.artifact.precision))
-    return judge(subject, BackendChoice((next(precise),)), say=say)
+    outcome = judge(subject, BackendChoice((next(precise),)), say=say)
+    return replace(outcome, report=as_proved(outcome.report, bundle.report))
 
 
 def _judge(
