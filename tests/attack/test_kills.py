@@ -14,7 +14,7 @@ BY_NAME = {victim.name: victim for victim in VICTIMS}
 @pytest.mark.parametrize("name", ["sign"])
 def test_what_a_killed_command_wrote_is_old_or_new_and_whole(name: str, tmp_path: Path) -> None:
     trials = Trials(BY_NAME[name], tmp_path / "trials")
-    for counts in (trials.at_each_rename(3), trials.at_random(1)):
+    for counts in (trials.at_each_rename(2), trials.at_random(1)):
         assert not counts.fell
         assert counts.kills + counts.ended
     assert not trials.left()
