@@ -166,6 +166,22 @@ def test_there_is_always_a_bundle_while_another_takes_its_place(tmp_path: Path) 
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_many_that_publish_at_once_are_not_in_each_other_s_way(tmp_path: Path) -> None:
+    """One looks whether the folder is ours, or reads it, while another puts its bundle there."""
+    out = tmp_path / "out"
+    weights = [str(number).encode() * 200_000 for number in range(1, 5)]
+
+    def publish(content: bytes) -> None:
+        for _ in range(15):
+            make(out, content)
+            bundle.read(out)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(publish, content) for content in weights]:
+            done.result()
+    assert bundle.read(out).artifact_bytes == 200_000
+
+
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_a_kill_at_any_line_leaves_the_old_or_the_new(tmp_path: Path, can_exchange: bool) -> None:
     """In children of this process, killed at each line of what moves folders."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from model_defs.errors import BadBundle, CannotWrite, UnknownName
+from model_defs.errors import BadBundle, CannotWrite, MlshipError, UnknownName
 from model_defs.files import kind_of
 from model_defs.spec import size_names
 from toolchain.bundle.files import MANIFEST, entries_below, file_digest, writing
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toolchain.bundle.parity_report import ParityReport
 
 
+T = TypeVar("T")
 SOME = 3
 """Files that an error names."""
 LARGEST_MANIFEST = 16_000_000
@@ -99,6 +100,10 @@ def read(directory: Path) -> Bundle:
     Raises BadBundle naming the first file that is missing, extra, truncated or edited, or that is
     no file: a link, a pipe or a device is not opened.
     """
+    return _settled(directory, _read)
+
+
+def _read(directory: Path) -> Bundle:
     found = read_manifest(directory)
     _verify(directory, found.manifest.files)
     return found
@@ -195,6 +200,30 @@ def check_destination(destination: Path) -> None:
 
     Files of it may be missing: they cannot be lost.
     """
+    with writing(destination):
+        _settled(destination, _check)
+
+
+def _settled(directory: Path, look: Callable[[Path], T]) -> T:
+    """What a look at a folder gives; where a build exchanged it meanwhile, one at the new one."""
+    while True:
+        seen = _identity(directory)
+        try:
+            return look(directory)
+        except (MlshipError, OSError):
+            if _identity(directory) == seen:
+                raise
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one in its place, and from itself before a change."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_ctime_ns
+    return None
+
+
+def _check(destination: Path) -> None:
     if destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir()):
         return
     if not (destination.exists() or destination.is_symlink()):
@@ -208,18 +237,17 @@ def check_destination(destination: Path) -> None:
     except BadBundle as error:
         what = f"something is in the way that may be no bundle of ours: {error.what}"
         raise CannotWrite(what, where=where, do=do) from error
-    with writing(destination):
-        found = entries_below(destination)
-        if foreign := sorted(found.keys() - listed.keys() - {MANIFEST}):
-            what = "files that are not its own" if foreign[1:] else "a file that is not its own"
-            do = "move them out of the bundle, or choose another folder with --out"
-            raise CannotWrite(_with(what, foreign), where=where, do=do)
-        there = {name: entry for name, entry in listed.items() if name in found}
-        changed = [n for n, e in there.items() if not _is_as_built(destination / n, found[n], e)]
-        if changed:
-            what = f"files that were {CHANGED}" if changed[1:] else f"a file that was {CHANGED}"
-            do = "keep what you changed elsewhere and remove the bundle, or choose another folder"
-            raise CannotWrite(_with(what, changed), where=where, do=f"{do} with --out")
+    found = entries_below(destination)
+    if foreign := sorted(found.keys() - listed.keys() - {MANIFEST}):
+        what = "files that are not its own" if foreign[1:] else "a file that is not its own"
+        do = "move them out of the bundle, or choose another folder with --out"
+        raise CannotWrite(_with(what, foreign), where=where, do=do)
+    there = {name: entry for name, entry in listed.items() if name in found}
+    changed = [n for n, e in there.items() if not _is_as_built(destination / n, found[n], e)]
+    if changed:
+        what = f"files that were {CHANGED}" if changed[1:] else f"a file that was {CHANGED}"
+        do = "keep what you changed elsewhere and remove the bundle, or choose another folder"
+        raise CannotWrite(_with(what, changed), where=where, do=f"{do} with --out")
 
 
 def _with(what: str, names: list[str]) -> str:
