@@ -216,7 +216,15 @@ class TestCache:
         self, with_cache: Path, tmp_path: Path
     ) -> None:
         asked = (f"{with_cache}/net.py:spec", "--target", "android", "--out", tmp_path)
-        assert built_json(*asked)[0]["cached"] is True
+        before = os.umask(0o027)
+        try:
+            assert built_json(*asked)[0]["cached"] is True
+        finally:
+            os.umask(before)
+        modes = {
+            (p.is_dir(), p.stat().st_mode & 0o777) for p in (tmp_path / "tiny-android").rglob("*")
+        }
+        assert modes == {(True, 0o750), (False, 0o640)}
         copy = bundle.read(tmp_path / "tiny-android").manifest
         assert copy == bundle.read(with_cache / "dist" / "tiny-android").manifest
 

@@ -14,6 +14,7 @@ from model_defs.installation import VERSION
 from toolchain.build.request import Built, destination
 from toolchain.bundle import bundle
 from toolchain.bundle.bundle import Bundle
+from toolchain.bundle.folders import copy_files
 from toolchain.bundle.parity_report import ParityReport
 from toolchain.data import sequences
 from toolchain.recipes.targets import Target
@@ -138,7 +139,7 @@ def ship_cached(known: Bundle, out: Path) -> Built:
     if _is_there(where, known):
         return Built(known.name, known.target, Bundle(where, known.manifest), report, cached=True)
     with bundle.staging(where) as stage:
-        shutil.copytree(known.directory, stage, dirs_exist_ok=True)
+        copy_files(known.directory, stage)
         shipped = bundle.publish(stage, where)
     return Built(known.name, known.target, shipped, report, cached=True)
 

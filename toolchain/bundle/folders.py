@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolchain.bundle.files import exchange, writing
+from toolchain.bundle.files import entries_below, exchange, writing
 
 
 @contextlib.contextmanager
@@ -50,6 +50,13 @@ def sweep(destination: Path) -> None:
             elif leftover.suffix != ".lock":
                 shutil.rmtree(leftover, ignore_errors=True)
             Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def copy_files(source: Path, to: Path) -> None:
+    """Copies the files of a folder, with the modes that umask says now."""
+    for name in entries_below(source):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, to / name)
 
 
 def put_in_place(folder: Path, destination: Path, stage: Path) -> None:
