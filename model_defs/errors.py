@@ -237,6 +237,12 @@ class InternalError(MlshipError):
     exit_code = 4
 
 
+class ClusterFailed(MlshipError):
+    """A cluster whose scheduler or workers cannot be reached, or are not fit for what is asked."""
+
+    exit_code = 4
+
+
 class BackendUnavailable(MlshipError):
     """A runtime that is not installed or cannot exist on this machine."""
 

@@ -7,13 +7,15 @@ frame as a fourth channel; at the start it is 0 everywhere.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from model_defs.blocks import conv_bn, foreground_of, initialise, separable
 from model_defs.depth import FEATURES, Decoder
 from model_defs.depth import SIZE as HYDRA_SIZE
-from model_defs.spec import ModelSpec, Postprocess, Preprocess, TensorSpec
+from model_defs.spec import ModelSpec, Postprocess, Preprocess, Resize, TensorSpec
 from model_defs.weights import path_of
 
 SIZE = 224
@@ -68,28 +70,41 @@ def _upsampling(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
+def _wide(channels: int, width: float) -> int:
+    return max(8, round(channels * width / 8) * 8)
+
+
 class PortraitNet(nn.Module):
     """(N, C, H, W) -> the person's probability (N, 1, H, W); H and W are multiples of 32.
 
-    Trained with two logits, as published; the probability is that of the second.
+    Trained with two logits, as published; the probability is that of the second. `width` is the
+    share of the published channels, in steps of 8 as MobileNetV2 has it, `depth` that of the
+    blocks of each stage.
     """
 
-    def __init__(self, inputs: int = 3) -> None:
+    def __init__(self, inputs: int = 3, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
+        published = (8, 16, 24, 32, 64, 96, 160, 320)
+        c8, c16, c24, c32, c64, c96, c160, c320 = (_wide(count, width) for count in published)
+        two, three, four = (max(1, round(blocks * depth)) for blocks in (2, 3, 4))
         self.stage2 = nn.Sequential(
-            conv_bn(inputs, 32, stride=2, activation=nn.ReLU()),
-            InvertedResidual(32, 16, widening=1),
+            conv_bn(inputs, c32, stride=2, activation=nn.ReLU()),
+            InvertedResidual(c32, c16, widening=1),
         )
-        self.stage4 = _stage(16, 24, 2, stride=2)
-        self.stage8 = _stage(24, 32, 3, stride=2)
-        self.stage16 = nn.Sequential(_stage(32, 64, 4, stride=2), _stage(64, 96, 3, stride=1))
-        self.stage32 = nn.Sequential(_stage(96, 160, 3, stride=2), InvertedResidual(160, 320))
-        self.up16 = _upsampling(320, 96)
-        self.up8 = _upsampling(96, 32)
-        self.up4 = _upsampling(32, 24)
-        self.up2 = _upsampling(24, 16)
-        self.up1 = _upsampling(16, 8)
-        self.score = nn.Conv2d(8, 2, 3, padding=1, bias=False)
+        self.stage4 = _stage(c16, c24, two, stride=2)
+        self.stage8 = _stage(c24, c32, three, stride=2)
+        self.stage16 = nn.Sequential(
+            _stage(c32, c64, four, stride=2), _stage(c64, c96, three, stride=1)
+        )
+        self.stage32 = nn.Sequential(
+            _stage(c96, c160, three, stride=2), InvertedResidual(c160, c320)
+        )
+        self.up16 = _upsampling(c320, c96)
+        self.up8 = _upsampling(c96, c32)
+        self.up4 = _upsampling(c32, c24)
+        self.up2 = _upsampling(c24, c16)
+        self.up1 = _upsampling(c16, c8)
+        self.score = nn.Conv2d(c8, 2, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return foreground_of(self.score(self.features(x)))
@@ -133,30 +148,47 @@ def _mask(size: int) -> TensorSpec:
 
 MEAN = (103.94, 116.78, 123.68)
 SCALE = 0.017
-IMAGE = TensorSpec(
-    "image",
-    (1, 3, SIZE, SIZE),
-    "image",
-    unit="BGR, standardised",
-    low=-max(MEAN) * SCALE,
-    high=(255 - min(MEAN)) * SCALE,
-    preprocess=Preprocess(
-        resize="letterbox", colour="BGR", mean=MEAN, std=(1 / SCALE,) * 3, pad=128
-    ),
-)
+
+
+def _image(size: int, resize: Resize = "letterbox") -> TensorSpec:
+    return TensorSpec(
+        "image",
+        (1, 3, size, size),
+        "image",
+        unit="BGR, standardised",
+        low=-max(MEAN) * SCALE,
+        high=(255 - min(MEAN)) * SCALE,
+        preprocess=Preprocess(
+            resize=resize, colour="BGR", mean=MEAN, std=(1 / SCALE,) * 3, pad=128
+        ),
+    )
+
+
+IMAGE = _image(SIZE)
 PREVIOUS = TensorSpec(
     "previous_mask", (1, 1, SIZE, SIZE), "state", unit="probability", low=0.0, high=1.0
 )
 
-PORTRAIT = ModelSpec(
-    "portrait",
-    lambda: initialise(PortraitNet(), gain=0.85),
-    (IMAGE,),
-    (_mask(SIZE),),
-    summary="the person in a portrait (PortraitNet)",
-    weights=path_of("portrait"),
-    pruned=path_of("portrait-fast"),
-)
+
+def portrait_spec(
+    size: int = SIZE, width: float = 1.0, depth: float = 1.0, resize: Resize = "letterbox"
+) -> ModelSpec:
+    """The net for pictures of `size` pixels a side, a multiple of 32; see PortraitNet. No weights.
+
+    Raises ValueError for any other size.
+    """
+    if size < 32 or size % 32:
+        raise ValueError(f"size {size} is no multiple of 32")
+    return ModelSpec(
+        "portrait",
+        lambda: initialise(PortraitNet(width=width, depth=depth), gain=0.85),
+        (_image(size, resize),),
+        (_mask(size),),
+        summary="the person in a portrait (PortraitNet)",
+    )
+
+
+PORTRAIT = replace(portrait_spec(), weights=path_of("portrait"), pruned=path_of("portrait-fast"))
 PORTRAIT_VIDEO = ModelSpec(
     "portrait-video",
     lambda: initialise(PortraitVideo(), gain=0.84),

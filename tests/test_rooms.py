@@ -20,7 +20,8 @@ ROOMS = ("model_defs", "converters", "benchmarks", "toolchain")
 INSIDE = {
     "toolchain": (
         *("bundle", "data", "quantization", "pruning", "passes", "recipes", "parity", "training"),
-        *("build", "evaluation", "search", "bench", "debug", "applications", "ci", "signing"),
+        *("build", "cluster", "evaluation", "search", "sweep", "bench", "debug", "applications"),
+        *("ci", "signing"),
         *("report", "cli"),
     ),
     "converters": (

@@ -13,7 +13,7 @@ from converters.processes import scratch
 from converters.progress import Say, silent
 from model_defs.errors import REPORT_IT, BadWeights, InternalError, MlshipError
 from model_defs.files import check_file
-from toolchain.build import cache, produce, ship
+from toolchain.build import cache, produce, remote, shared, ship
 from toolchain.build.cache import CacheQuery
 from toolchain.build.mixing import failed_cases, mixed, not_of_rounding
 from toolchain.build.prepare import CapturedModel, Prepared, capture_model, prepare
@@ -24,8 +24,10 @@ from toolchain.bundle.files import writing
 from toolchain.recipes.targets import Target
 
 if TYPE_CHECKING:
+    from converters.api import Artifact
     from converters.processes.worker import Worker
     from model_defs.spec import ModelSpec
+    from toolchain.bundle.parity_report import ParityReport
 
 
 def build(request: BuildRequest, say: Say = silent) -> list[Built]:
@@ -131,25 +133,23 @@ def _build_target(
     key = cache.key(prepared.digest, prepared.described, query)
     if prepared.request.fresh:
         cache.forget(key)
-    known = cache.open_object(key)
+    known = shared.find(key)
     if known is not None:
         cache.store(query, prepared.inputs, key, known.directory)
         return ship.ship_cached(known, out)
     what, where = f"{name}-{target.name}", destination(out, name, target.name)
-    say(what, "converting")
     try:
         formats.prepare_runner(target.format)
         stage = stages.enter_context(bundle.staging(where))
         with writing(where):
-            artifact = produce.convert(prepared, target, worker, stage, say)
-            say(what, "proving")
-            report = produce.prove(artifact, prepared)
+            artifact, report = _proved(prepared, target, worker, stage, key, say)
             report = unrounded.added(report, target, worker, say)
             sealed = ship.seal(prepared, target, artifact, report)
             if not report.ok:
                 rejected = cache.keep_rejected(sealed)
                 return Built(name, target.name, report=report, rejected=rejected)
             cache.store(query, prepared.inputs, key, sealed.directory)
+            shared.offer(key)
     except MlshipError as error:
         return Built(name, target.name, error=error)
     except Exception as error:  # ours, or a runtime's: no reason to lose the other targets
@@ -158,7 +158,24 @@ def _build_target(
         return Built(name, target.name, error=defect)
     finally:
         say(what, "")
-    return Built(name, target.name, sealed, report)
+    return Built(name, target.name, sealed, report, object=key)
+
+
+def _proved(
+    prepared: Prepared, target: Target, worker: Worker, stage: Path, key: str, say: Say
+) -> tuple[Artifact, ParityReport]:
+    """The artifact in its stage and its report: another machine's where that is right, or ours."""
+    if remote.is_shared() and not prepared.request.fresh:
+        with scratch.temporary() as work:
+            found = shared.fetched(key, work / "object")
+            theirs = found and shared.proved(found.bundle, prepared, target, stage, say)
+        if theirs:
+            return theirs
+    what = f"{prepared.name}-{target.name}"
+    say(what, "converting")
+    artifact = produce.convert(prepared, target, worker, stage, say)
+    say(what, "proving")
+    return artifact, produce.prove(artifact, prepared)
 
 
 def _published(built: Built, out: Path) -> Built:

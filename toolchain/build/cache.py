@@ -148,7 +148,7 @@ def find(query: CacheQuery) -> Bundle | None:
 
 def open_object(object_key: str) -> Bundle | None:
     """The object of a key, if it is whole and ours; any other is removed, and that is said."""
-    directory = _object(object_key)
+    directory = object_folder(object_key)
     if not directory.is_dir():
         return None
     try:
@@ -165,7 +165,7 @@ def open_object(object_key: str) -> Bundle | None:
 
 def forget(object_key: str) -> None:
     """Removes the object of a key, so that it is built again."""
-    directory = _object(object_key)
+    directory = object_folder(object_key)
     with contextlib.suppress(OSError):
         cache_size.remove((directory, directory.with_suffix(".json")))
 
@@ -190,8 +190,19 @@ def find_object(wanted: Callable[[Bundle], bool]) -> Bundle | None:
     return None
 
 
-def _object(object_key: str) -> Path:
+def object_folder(object_key: str) -> Path:
+    """Where the object of a key lies, if there is one; its record is beside it."""
     return cache_home() / "objects" / object_key
+
+
+def adopt(object_key: str, found: Bundle) -> Bundle:
+    """A bundle that is proved, as the object of a key; itself where the cache cannot be written."""
+    with contextlib.suppress(OSError, CannotWrite):
+        target = object_folder(object_key)
+        if not target.exists():
+            _store_object(target, found.directory)
+        return Bundle(target, found.manifest)
+    return found
 
 
 def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Path) -> None:
@@ -199,7 +210,7 @@ def store(query: CacheQuery, inputs: frozenset[Path], object_key: str, built: Pa
     with contextlib.suppress(OSError, CannotWrite):
         from toolchain.build import cache_record
 
-        target = _object(object_key)
+        target = object_folder(object_key)
         if not target.exists():
             _store_object(target, built)
             cache_size.keep_limit(target)
@@ -287,17 +298,20 @@ def recording() -> Iterator[set[Path]]:
     """Fills the set with the files, outside Python and this project, that were read inside.
 
     A model of a user's own is its file and all that it imports and opens; a change in any of
-    them must be a cache miss. Compiled modules are counted as their source.
+    them must be a cache miss. Compiled modules are counted as their source. One inside another:
+    both notice.
     """
     global _opened
     found: set[Path] = set()
     _listen()
-    _opened = set()
+    around, _opened = _opened, set()
     try:
         with _safetensors_noticed(_opened):
             yield found
     finally:
-        opened, _opened = _opened, None
+        opened, _opened = _opened, around
+        if around is not None:
+            around |= opened
         imported = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
         paths = map(_source, opened | {name for name in imported if name})
         found |= {path for path in paths if path.is_file() and not _known(path)}

@@ -60,7 +60,7 @@ def read(kind: type[Kind], path: Path) -> Kind:
     """A record of ours; BadRecord for one that is damaged, another's, moved here, or not there."""
     file = DataFile("the cache's record", str(path), BadRecord)
     record = parse(kind, read_text(path, file), file)
-    if not signature.is_ours(record.signature or "", _place(path), _content(record)):
+    if not signature.is_ours(record.signature or "", _place(path), content_of(record)):
         raise file.refuse("it was not written here", "signature")
     return record
 
@@ -72,7 +72,7 @@ def parse(kind: type[Kind], text: str, file: DataFile) -> Kind:
 
 def write(path: Path, record: CacheRecord) -> None:
     """Signs a record and keeps it. Raises CannotWrite."""
-    content = _content(record)
+    content = content_of(record)
     signed = {**content, "signature": signature.signature(_place(path), content)}
     write_whole(path, json.dumps(signed, indent=1))
 
@@ -82,5 +82,11 @@ def _place(path: Path) -> str:
     return "/".join(path.parts[-2:])
 
 
-def _content(record: CacheRecord) -> dict[str, object]:
+def object_place(key: str) -> str:
+    """Where the record of an object lies in every cache: what its signature is of."""
+    return f"objects/{key}.json"
+
+
+def content_of(record: CacheRecord) -> dict[str, object]:
+    """What a record says, without who says it."""
     return record.model_dump(mode="json", exclude={"signature"})

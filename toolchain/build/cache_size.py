@@ -19,6 +19,8 @@ KINDS = {
     "requests": "what led to them",
     "conversions": "conversions that were proved",
     "rejected": "bundles that were not equal to PyTorch",
+    "jobs": "what jobs of sweeps and matrices came to",
+    "trainings": "variants that sweeps train",
     "shrink": "trials of mlship shrink",
     "scenes": "drawn scenes of trainings",
     "inductor": "PyTorch's own",

@@ -84,6 +84,7 @@ class Built:
     """What became of one model on one target: a bundle, a failed report, or an error.
 
     `rejected` is what a failed report is of, kept in the cache so that it can be looked into.
+    `object` is the key under which the cache has the bundle.
     """
 
     model: str
@@ -93,6 +94,7 @@ class Built:
     cached: bool = False
     error: MlshipError | None = None
     rejected: Bundle | None = None
+    object: str = ""
 
     @property
     def ok(self) -> bool:

@@ -135,13 +135,14 @@ def tools() -> dict[str, str]:
 def ship_cached(known: Bundle, out: Path) -> Built:
     """A bundle of the cache, copied to where it goes unless it is there already."""
     where = destination(out, known.name, known.target)
-    report = known.report
+    report, key = known.report, known.directory.name
     if _is_there(where, known):
-        return Built(known.name, known.target, Bundle(where, known.manifest), report, cached=True)
+        there = Bundle(where, known.manifest)
+        return Built(known.name, known.target, there, report, cached=True, object=key)
     with bundle.staging(where) as stage:
         copy_files(known.directory, stage)
         shipped = bundle.publish(stage, where)
-    return Built(known.name, known.target, shipped, report, cached=True)
+    return Built(known.name, known.target, shipped, report, cached=True, object=key)
 
 
 def _is_there(where: Path, known: Bundle) -> bool:

@@ -17,6 +17,7 @@ from toolchain.cli.group import LazyGroup
 COMMANDS = {
     "Build": {
         "build": "toolchain.cli.build:build",
+        "matrix": "toolchain.cli.matrix:matrix",
         "spec": "toolchain.cli.spec:spec",
         "list": "toolchain.cli.list:list_",
         "inspect": "toolchain.cli.inspect:inspect",
@@ -36,6 +37,7 @@ COMMANDS = {
         "sensitivity": "toolchain.cli.sensitivity:sensitivity",
         "prune": "toolchain.cli.prune:prune",
         "train": "toolchain.cli.train:train",
+        "sweep": "toolchain.cli.sweep:sweep",
     },
     "Keep a project": {
         "init": "toolchain.cli.init:init",

@@ -28,6 +28,13 @@ REPORT = click.option(
 )
 
 
+CLUSTER = click.option(
+    "--cluster",
+    default="serial",
+    show_default=True,
+    metavar="NAME",
+    help="Who does the work: local, local:4, tcp://host:8786, ssh:host,host, slurm:20 ...",
+)
 SIZES = click.option(
     "--size",
     "sizes",

@@ -45,9 +45,10 @@ def train(
     *,
     resume: bool = False,
     base: Path | None = None,
+    until: int | None = None,
     say: StepListener = lambda step, loss, score: None,
 ) -> Trained:
-    """Trains from the start, or from the checkpoint in `out`, to the last step.
+    """Trains from the start, or from the checkpoint in `out`, to the last step or that of `until`.
 
     The start is what fits of the weights in the file `base`, or else weights drawn at random.
 
@@ -64,15 +65,16 @@ def train(
         )
     if base is not None:
         settings = replace(settings, base=_digest(base))
+    last = settings.steps if until is None else min(until, settings.steps)
     state = TrainingState.fresh(task, settings, base)
     if resume:
         state.load(checkpoint, settings)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     loss = reached = math.nan
-    for batch in _batches(task, settings, state.step):
+    for batch in _batches(task, settings, state.step, last):
         loss = state.advance(batch, settings)
-        saved = state.step % settings.every == 0 or state.step == settings.steps
+        saved = state.step % settings.every == 0 or state.step == last
         if saved:
             state.save(checkpoint, settings)
             reached = score(task, state.average, settings)
@@ -81,7 +83,7 @@ def train(
     learned = state.average.get_submodule(task.part)
     rounding.settle(learned, state.layers)
     files.write(weights, files.state_of(learned), _history(task, settings, base))
-    if math.isnan(reached):  # resumed after its last step
+    if math.isnan(reached):  # nothing was left to do
         reached = score(task, state.average, settings)
     return Trained(weights, task.metric, reached, loss)
 
@@ -112,9 +114,9 @@ def _digest(base: Path) -> str:
     return hashlib.sha256(base.read_bytes()).hexdigest()
 
 
-def _batches(task: Task, settings: Settings, done: int) -> Iterator[Item]:
-    """The batches of the steps that are left; a step's are the same in every training."""
-    first, count = done * settings.batch, (settings.steps - done) * settings.batch
+def _batches(task: Task, settings: Settings, done: int, last: int) -> Iterator[Item]:
+    """The batches of the steps up to the `last`; a step's are the same in every training."""
+    first, count = done * settings.batch, (last - done) * settings.batch
     examples = Examples(task, settings.size, settings.seed * SEEDS_APART + first, count)
     yield from _loader(examples, settings)
 

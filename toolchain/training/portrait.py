@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 from model_defs.pixels import label_tensor, to_tensor
 from model_defs.portrait import PORTRAIT as SPEC
 from model_defs.portrait import PORTRAIT_VIDEO as VIDEO_SPEC
-from model_defs.portrait import PortraitNet, PortraitVideo
-from model_defs.spec import TensorSpec
+from model_defs.portrait import SIZE, PortraitNet, PortraitVideo, portrait_spec
+from model_defs.spec import Resize, TensorSpec
 from toolchain.data import scenery
 from toolchain.data.task import Item, Task
 from toolchain.training import losses
@@ -26,14 +28,17 @@ SHAPES = ((1.0, 1.0), (1.0, 0.75), (0.75, 1.0))
 EDGES, CONSISTENCY = 0.1, 2.0
 
 
-def example(inputs: tuple[TensorSpec, ...], number: int) -> Item:
-    """A picture in two lights and its mask (1, H, W), for the net's input."""
+def example(inputs: tuple[TensorSpec, ...], number: int, *, replaced: float = 0.5) -> Item:
+    """A picture in two lights and its mask (1, H, W), for the net's input.
+
+    `replaced` is the probability that a photograph's texture takes the room's place.
+    """
     random = np.random.default_rng((number, 1))
     _, _, side, _ = inputs[0].shape
     height, width = (round(side * part) for part in SHAPES[random.integers(len(SHAPES))])
     kind: scenery.Kind = "portrait" if random.random() < PORTRAITS else "still"
     view = mirrored(cut(scenery.view(kind, number), height, width, random), random)
-    picture = photographed(textured(view, random, replaced=0.5), random)
+    picture = photographed(textured(view, random, replaced=replaced), random)
     changes = relit(picture, random), relit(picture, random)
     shown = [to_tensor(changed, inputs[0])[0][0] for changed in changes]
     mask = label_tensor(view.people, inputs[0])
@@ -63,10 +68,12 @@ class PortraitLearner(nn.Module):
     The edges come from a head of their own on the last features, which is not shipped.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(
+        self, net: nn.Module, edges: float = EDGES, consistency: float = CONSISTENCY
+    ) -> None:
         super().__init__()
         assert isinstance(net, (PortraitNet, PortraitVideo))
-        self.net = net
+        self.net, self.weights = net, (edges, consistency)
         self.edges = nn.Conv2d(_still(net).score.in_channels, 1, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor, changed: Tensor, *others: Tensor) -> Tensor:
@@ -79,8 +86,9 @@ class PortraitLearner(nn.Module):
         edge = self.edges(features).float().chunk(2)[0]
         loss = F.binary_cross_entropy_with_logits(original, mask)
         loss = loss + F.binary_cross_entropy_with_logits(other, mask)
-        loss = loss + EDGES * losses.focal(edge, losses.edges(mask))
-        return loss + CONSISTENCY * losses.consistency(original, other)
+        of_edges, of_consistency = self.weights
+        loss = loss + of_edges * losses.focal(edge, losses.edges(mask))
+        return loss + of_consistency * losses.consistency(original, other)
 
 
 def _still(net: PortraitNet | PortraitVideo) -> PortraitNet:
@@ -103,6 +111,25 @@ def mean_iou(found: Tensor, mask: Tensor) -> float:
         both, either = (a & b).sum((1, 2, 3)), (a | b).sum((1, 2, 3))
         ious.append(torch.where(either > 0, both / either.clamp(min=1), 1.0))
     return float(torch.stack(ious).mean())
+
+
+def portrait_task(
+    size: int = SIZE,
+    width: float = 1.0,
+    depth: float = 1.0,
+    resize: Resize = "letterbox",
+    edges: float = EDGES,
+    consistency: float = CONSISTENCY,
+    replaced: float = 0.5,
+) -> Task:
+    """The task with other arguments: of the net, of its input, of the loss, of the examples."""
+    return Task(
+        portrait_spec(size, width, depth, resize),
+        partial(example, replaced=replaced),
+        partial(PortraitLearner, edges=edges, consistency=consistency),
+        "mean IoU",
+        overlap,
+    )
 
 
 PORTRAIT = Task(SPEC, example, PortraitLearner, "mean IoU", overlap)
