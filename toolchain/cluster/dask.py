@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ SLOT, MEMORY = "slot", "memory"
 """Resources of a worker: it does one job at a time, of those that its memory suffices for."""
 AHEAD = 2
 """Jobs that wait at the scheduler, for each slot: the driver holds no more than these at once."""
-WAIT = 60
+Resources = Mapping[str, float]
+FRESH = 5.0
+WAIT = 20
 """Seconds for a first worker to come."""
 DEATHS = 2
 """A job that has ended so many workers is left out."""
@@ -46,13 +49,24 @@ QUEUES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class DaskPool:
-    """The workers that a client's scheduler has."""
+    """The workers that a client's scheduler has; `do` is what they do with a job."""
 
     client: Any
+    do: Callable[[Job, str], JobOutcome] = work.do
+    _known: list[tuple[float, list[Resources]]] = field(default_factory=list)
 
     @property
     def slots(self) -> int:
-        return max(1, len(_workers(self.client)))
+        return max(1, len(self.offers))
+
+    @property
+    def offers(self) -> list[Resources]:
+        """What each worker has, as it was at most FRESH seconds ago: to ask takes long, of many."""
+        now = time.monotonic()
+        if not self._known or now - self._known[0][0] > FRESH:
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            self._known[:] = [(now, [worker.get("resources") or {} for worker in workers])]
+        return self._known[0][1]
 
     @property
     def address(self) -> str:
@@ -92,7 +106,7 @@ class DaskPool:
 
     def _submit(self, job: Job) -> Any:
         demanded = {SLOT: 1.0, MEMORY: float(job.memory)}
-        offered = [worker.get("resources") or {} for worker in _workers(self.client)]
+        offered = self.offers
         # Of what no worker says that it has, nothing can be asked for: the job would wait for ever.
         wanted = {name: n for name, n in demanded.items() if n and any(name in o for o in offered)}
         if offered and not any(all(o.get(k, 0) >= n for k, n in wanted.items()) for o in offered):
@@ -104,7 +118,7 @@ class DaskPool:
             )
         with _reaching():
             return self.client.submit(
-                work.do, job, environment(), key=f"mlship-{job.key}", resources=wanted or None
+                self.do, job, environment(), key=f"mlship-{job.key}", resources=wanted or None
             )
 
     def _outcome(self, job: Job, future: Any) -> JobOutcome:
@@ -151,10 +165,6 @@ def _reaching() -> Iterator[None]:
             f"no worker of the cluster answers: {error}",
             do="dask worker ADDRESS --nthreads 1 --resources slot=1 starts one",
         ) from error
-
-
-def _workers(client: Any) -> list[Mapping[str, Any]]:
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
 
 
 @contextlib.contextmanager

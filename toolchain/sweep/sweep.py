@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from benchmarks.measure.timing.process import TimedFile
 from benchmarks.measure.timing.runtimes import of_format
 from benchmarks.measure.timing.session import MODES, Mode, measure
 from converters.progress import Say, silent
-from model_defs.errors import BackendUnavailable
+from model_defs.errors import BackendUnavailable, BadConfig
 from toolchain.cluster.pool import Pool, Run
 from toolchain.sweep import choice, halving, ship
-from toolchain.sweep.propose import proposer
+from toolchain.sweep.propose import Varied, proposer
 from toolchain.sweep.row import Row, TargetFigures
 from toolchain.sweep.sweep_file import SweepFile
 from toolchain.sweep.table import Table
@@ -90,10 +91,11 @@ def sweep(
         fresh = [
             Row(len(found) + n, Variant.of(wanted, varied)) for n, varied in enumerate(batch, 1)
         ]
-        metric = metric or fresh[0].variant.load().metric
+        check_arguments(wanted, batch)
         run = Run(pool, "variants", say, logs)
         factor = wanted.halving.factor if wanted.halving else 1
         done, reached = halving.trained(fresh, wanted.rungs, factor, run, table.add)
+        metric = metric or next((value["metric"] for value in reached.values()), "")
         built = _built(done, reached, wanted, Run(pool, "builds", say, logs))
         if wanted.time:
             built = timed(built, mode, say)
@@ -103,6 +105,14 @@ def sweep(
         found += built
         asking.tell([row.figures or None for row in built])
     return Swept(wanted, tuple(found), metric, table.machine)
+
+
+def check_arguments(wanted: SweepFile, batch: Sequence[Varied]) -> None:
+    """UnknownName for a name that no variant can have; a value is the variant's own fault."""
+    for name in {name for varied in batch for name in varied}:
+        first = next(varied for varied in batch if name in varied)
+        with suppress(BadConfig):
+            Variant.of(wanted, first).load()
 
 
 def _built(

@@ -36,10 +36,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from model_defs.errors import BadConfig
-from toolchain.bundle.reading import DataFile, StrictModel, read_text, validated_table
+from toolchain.bundle.reading import (
+    DataFile,
+    StrictModel,
+    of_validation,
+    read_text,
+    validated_table,
+)
 from toolchain.recipes import recipes, targets
 
 Value = bool | int | float | str
@@ -88,8 +94,26 @@ class Range(StrictModel):
         return tuple(dict.fromkeys(self.at(i / (self.count - 1)) for i in range(self.count)))
 
 
+def _choices(given: object) -> list[Value] | Range:
+    """A list of values, or a range; ValueError for anything else."""
+    if isinstance(given, Range):
+        return given
+    if isinstance(given, dict):
+        try:
+            return Range.model_validate(given)
+        except ValidationError as error:
+            refused = of_validation(error, Range, DataFile("", "", BadConfig))
+            raise ValueError(refused.what, refused.do) from error
+    if not isinstance(given, list) or not given:
+        raise ValueError(f"{given!r} is no list of values, and no {{low = 1, high = 2}}")
+    for value in given:
+        if not isinstance(value, bool | int | float | str):
+            raise ValueError(f"{value!r} is no value that a variant can have")
+    return given
+
+
+Choices = Annotated[list[Value] | Range, PlainValidator(_choices)]
 Values = Annotated[list[Value], Field(min_length=1)]
-Choices = Values | Range
 
 
 class TrainTable(StrictModel):

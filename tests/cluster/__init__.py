@@ -1,0 +1,1 @@
+"""What is measured of jobs on many workers: `python -m tests.cluster`."""
