@@ -38,7 +38,9 @@ from toolchain.bundle.reading import (
 )
 from toolchain.bundle.weights import WeightsOrigin
 from toolchain.ci.config import Project
+from toolchain.cluster.pool import Pool, Run
 from toolchain.parity import harness
+from toolchain.sweep import cell
 
 NAME = "mlship.lock"
 SCHEMA = 3
@@ -136,9 +138,12 @@ def text_of(lock: Lock) -> str:
 
 
 def _built(
-    project: Project, out: Path, say: Say, *, fresh: bool = False
+    project: Project, out: Path, say: Say, *, fresh: bool = False, by_others: bool = False
 ) -> Iterator[tuple[str, Bundle]]:
-    """Each bundle of a project; the error of the first that cannot be built."""
+    """Each bundle of a project; the error of the first that cannot be built.
+
+    `by_others`: but for recipes in files all was built anew a moment ago.
+    """
     for model in project.models:
         request = BuildRequest(
             (model.spec,),
@@ -146,10 +151,31 @@ def _built(
             model.recipe,
             weights=model.weights,
             out=out,
-            fresh=fresh,
+            fresh=fresh or (by_others and bool(model.recipe.layers)),
         )
         for one in build(request, say):
             yield f"{one.model}-{one.target}", one.shipped()
+
+
+def _build_on(pool: Pool, project: Project, say: Say) -> None:
+    """Builds all that a project has from nothing, so that the cache has what workers built.
+
+    Of a recipe in a file workers know nothing: such a model is taken out of the cache, and built
+    here. What cannot be built is said when it is asked for.
+    """
+    options = {"fresh": True}
+    jobs = [
+        cell.job(
+            model.spec,
+            model.recipe.name,
+            [target.name for target in model.targets],
+            {**options, "weights": str(model.weights) if model.weights else None},
+        )
+        for model in project.models
+        if not model.recipe.layers
+    ]
+    for _ in Run(pool, "building anew", say).each(jobs):
+        pass
 
 
 def read(path: Path) -> Lock:
@@ -164,13 +190,21 @@ def parse(text: str, where: str) -> Lock:
     return validated(Lock, upgraded(json_object(text, file), SCHEMA, upgrades.LOCK, file), file)
 
 
-def verify(project: Project, *, rebuild: bool, say: Say) -> list[LockFinding]:
-    """Compare tools and bundles with the lock: those that are there, or built from nothing."""
+def verify(
+    project: Project, *, rebuild: bool, say: Say, pool: Pool | None = None
+) -> list[LockFinding]:
+    """Compare tools and bundles with the lock: those that are there, or built from nothing.
+
+    The workers of a `pool`, if there is one, build them.
+    """
     lock = read(project.folder / NAME)
     found = of_tools(lock, tools())
     if rebuild:
         with scratch.temporary() as work:
-            built = dict(_built(project, work / "bundles", say, fresh=True))
+            if pool is not None:
+                _build_on(pool, project, say)
+            how = {"by_others": True} if pool is not None else {"fresh": True}
+            built = dict(_built(project, work / "bundles", say, **how))
             return [*found, *compared(lock, built), *_runs(built)]
     there = _there(project)
     return [*found, *compared(lock, there), *_runs(there)]

@@ -9,6 +9,7 @@ import click
 
 from benchmarks.measure.units import BYTES, SHARE
 from toolchain.cli.command import command, print_json
+from toolchain.cli.options import CLUSTER
 from toolchain.recipes import targets
 
 
@@ -55,6 +56,7 @@ class Share(click.ParamType):
 @click.option("--weights", type=Path, help="A .safetensors or .pt state dict.")
 @click.option("--scenes", type=click.IntRange(2), default=24, show_default=True, help="Examined.")
 @click.option("--out", type=Path, default=Path("dist"), show_default=True, help="The folder.")
+@CLUSTER
 @click.option("--html", type=Path, metavar="FILE", help="Also a page: the curve and the layers.")
 def shrink(
     model: str,
@@ -64,6 +66,7 @@ def shrink(
     weights: Path | None,
     scenes: int,
     out: Path,
+    cluster: str,
     html: Path | None,
     as_json: bool,
 ) -> int:
@@ -74,14 +77,17 @@ def shrink(
     goes on where it was. Writes bundles, and MODEL.recipe.json for mlship build --recipe.
     """
     from toolchain.bundle.files import write_whole
+    from toolchain.cluster.connect import SERIAL, connect
     from toolchain.report import shrink_page, shrink_table, terminal
     from toolchain.search import shrink
 
     if max_bytes is None and max_drop is None:
         raise click.UsageError("--max-bytes, --max-drop or both")
     budget = shrink.ShrinkGoal(max_bytes, max_drop, scenes)
-    with terminal.progress() as say:
-        found = shrink.shrink(model, targets.find(target_names), budget, weights, out, say)
+    with terminal.progress() as say, connect(cluster) as pool:
+        workers = None if cluster == SERIAL else pool
+        places = targets.find(target_names)
+        found = shrink.shrink(model, places, budget, weights, out, say, workers)
     if html is not None:
         write_whole(html, shrink_page.page(found))
     if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolchain.cli.command import command, print_result
+from toolchain.cli.options import CLUSTER
 from toolchain.cli.training import training
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe", default="", help="Learn to live with its rounding: int8, weights-int4 ..."
 )
+@CLUSTER
 @training
 def train(
     model: str,
     base: Path | None,
     recipe: str,
+    cluster: str,
     out: Path | None,
     resume: bool,
     settings: Settings,
@@ -37,15 +40,22 @@ def train(
     """Train MODEL and write its weights: on scenes made by rule, or on what its task says.
 
     MODEL is a name that `mlship list` shows, or path/to/file.py:task for examples of your own.
+    With --cluster its workers draw the scenes beforehand; training itself is done here.
     Ship them with: mlship build MODEL --weights runs/MODEL/weights.safetensors
     """
     from dataclasses import replace
 
+    from toolchain.cluster.connect import SERIAL, connect
+    from toolchain.report import terminal
+    from toolchain.search import spread
     from toolchain.training import loop, task
 
     found, settings = task.find(model), replace(settings, recipe=recipe)
     steps = settings.steps
     name = found.spec.name
+    if cluster != SERIAL:
+        with terminal.progress() as say_of_jobs, connect(cluster) as pool:
+            spread.draw(pool, model, settings, say_of_jobs)
     folder = out or Path("runs") / name
     with click.progressbar(length=steps, label=name, file=sys.stderr) as bar:
         metric_text = ""

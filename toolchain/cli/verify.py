@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from toolchain.cli.command import command, print_json
-from toolchain.cli.options import PROJECT
+from toolchain.cli.options import CLUSTER, PROJECT
 from toolchain.report import plain
 
 
@@ -15,6 +15,7 @@ from toolchain.report import plain
 @click.argument("bundles", nargs=-1, type=Path, metavar="[BUNDLE...]")
 @PROJECT
 @click.option("--rebuild", is_flag=True, help="Build all from nothing, and compare the bytes.")
+@CLUSTER
 @click.option("--key", type=Path, help="Of signed BUNDLEs: the signer's public key, in PEM.")
 @click.option(
     "--certificate",
@@ -27,6 +28,7 @@ def verify(
     bundles: tuple[Path, ...],
     project: Path,
     rebuild: bool,
+    cluster: str,
     key: Path | None,
     roots: tuple[Path, ...],
     as_json: bool,
@@ -39,7 +41,7 @@ def verify(
         if not bundles or rebuild:
             raise click.UsageError("--key and --certificate are for BUNDLEs, without --rebuild")
         return _signed(bundles, key, roots, as_json)
-    return _locked(project, rebuild, as_json)
+    return _locked(project, rebuild, cluster, as_json)
 
 
 def _signed(
@@ -62,13 +64,15 @@ def _signed(
     return 1 if any(one.failures for one in reports) else 0
 
 
-def _locked(project: Path, rebuild: bool, as_json: bool) -> int:
+def _locked(project: Path, rebuild: bool, cluster: str, as_json: bool) -> int:
     from toolchain.ci import config, lock
+    from toolchain.cluster.connect import SERIAL, connect
     from toolchain.report import terminal
 
     found = config.read(project)
-    with terminal.progress() as say:
-        findings = lock.verify(found, rebuild=rebuild, say=say)
+    with terminal.progress() as say, connect(cluster) as pool:
+        workers = None if cluster == SERIAL else pool
+        findings = lock.verify(found, rebuild=rebuild, say=say, pool=workers)
     bad = [one for one in findings if one.verdict == "failed"]
     skipped = [one for one in findings if one.verdict == "skipped"]
     if as_json:

@@ -18,6 +18,10 @@ WORK: Mapping[str, str] = {
     "cell": "toolchain.sweep.cell:work",
     "train": "toolchain.sweep.train:work",
     "ship": "toolchain.sweep.ship:work",
+    "sensitivity": "toolchain.search.spread:measure_part",
+    "choices": "toolchain.search.spread:choose_part",
+    "prune": "toolchain.search.spread:prune_work",
+    "examples": "toolchain.search.spread:draw_part",
     "rehearsal": "toolchain.cluster.work:rehearse",
 }
 """What a job may ask for, and where that is: nothing else is imported because a job names it."""

@@ -117,20 +117,22 @@ def measure(
     judge: Judge,
     report: LayerListener = lambda done, total: None,
     dropped: Callable[[Program], float] | None = None,
+    only: slice = slice(None),
 ) -> list[LayerSensitivity]:
-    """What each layer that the recipe rounds loses alone, the most first."""
+    """What each layer that the recipe rounds loses alone, in their order; `only` some of them."""
     ready = _after(program, [step for step in recipe.load() if step.exact])
     whole = _rounded(ready, recipe)
     every = list_layers(whole)
     found = []
-    for number, layer in enumerate(every):
-        report(number, len(every))
+    asked = every[only]
+    for number, layer in enumerate(asked):
+        report(number, len(asked))
         others = {other: "" for other in every if other != layer}
         rounded = _rounded(ready, replace(recipe, keep=others))
         share, where = judge.worst(rounded)
         drop = None if dropped is None else dropped(rounded)
         found.append(LayerSensitivity(layer, share, where, *_bytes(whole, layer), drop))
-    return sorted(found, key=lambda one: -one.share)
+    return found
 
 
 def _rounded(ready: Program, recipe: Recipe) -> Program:

@@ -50,13 +50,17 @@ def measure_choices(
     allowed: Sequence[str],
     remember: Remember,
     report: Callable[[int, int], None],
+    only: slice = slice(None),
 ) -> dict[str, list[StorageChoice]]:
-    """Layer -> its choices, float16 first; of a program whose BatchNorms are folded."""
+    """Layer -> its choices, float16 first; of a program whose BatchNorms are folded.
+
+    `only` some of the layers, by their order.
+    """
     program = replace(program, module=copy.deepcopy(program.module))
     outputs, seen = _Outputs.of(program), collect_moments(program)
-    layers = {p: m for p, m in program.module.named_modules() if isinstance(m, LAYERS)}
-    found = {}
-    for number, (path, layer) in enumerate(layers.items()):
+    named = [(p, m) for p, m in program.module.named_modules() if isinstance(m, LAYERS)]
+    layers, found = named[only], {}
+    for number, (path, layer) in enumerate(layers):
         report(number, len(layers))
         kernel = layer.weight.detach().numpy().copy()
         choices = [StorageChoice(path, HALF.dtype, HALF.bytes(kernel.size), 0.0)]

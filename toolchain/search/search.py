@@ -68,12 +68,28 @@ class Memory:
             with contextlib.suppress(BadRecord):  # what is damaged is measured anew
                 self._known = _read_numbers(self.path)
 
+    def learn(self, found: Callable[[], Mapping[str, float]]) -> None:
+        """Takes over what others have measured, unless numbers are known already."""
+        if not self._known and (others := found()):
+            self._known |= others
+            write_whole(self.path, json.dumps(self._known))
+
     def __call__(self, what: str, how: Callable[[], float]) -> float:
         if what not in self._known:
             self._known[what] = how()
             # After each number, since the next may be where the run is killed.
             write_whole(self.path, json.dumps(self._known))
         return self._known[what]
+
+
+Measured = Callable[[Sequence[str]], Mapping[str, float]]
+"""From the types that layers may be stored as to numbers that were measured of them."""
+
+
+def measure_here(kinds: Sequence[str]) -> Mapping[str, float]:
+    """None: this process measures all."""
+    del kinds
+    return {}
 
 
 def _read_numbers(path: Path) -> dict[str, float]:
@@ -96,19 +112,31 @@ class Search:
     say: Say
 
     @classmethod
-    def of(cls, captured: Program, targets: Sequence[Target], scorer: Scorer, say: Say) -> Search:
-        """Measures each layer as each type that all of the targets store."""
+    def of(
+        cls,
+        captured: Program,
+        targets: Sequence[Target],
+        scorer: Scorer,
+        say: Say,
+        measured: Measured = measure_here,
+    ) -> Search:
+        """Measures each layer as each type that all of the targets store.
+
+        `measured` may have numbers for some of it that others have found.
+        """
         program = pipeline.run(captured, [FoldBatchnorm()])
         memory, name = Memory(program), program.spec.name
+        kinds = choices.list_kinds(targets)
+        memory.learn(lambda: measured(kinds))
         value = memory("score", lambda: scorer.score(program).value)
         base = Score(scorer.metric, value)
 
         def report(done: int, total: int) -> None:
             say(name, f"measuring layer {done + 1} of {total}")
 
-        measured = choices.measure_choices(program, choices.list_kinds(targets), memory, report)
+        found = choices.measure_choices(program, kinds, memory, report)
         say(name, "")
-        return cls(program, scorer, base, measured, memory, say)
+        return cls(program, scorer, base, found, memory, say)
 
     @property
     def rest(self) -> int:

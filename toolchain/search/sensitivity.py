@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 def measure_model(
     name: str, recipe: Recipe, weights: Path | None, scenes: int, say: Say
 ) -> list[LayerSensitivity]:
+    """The same of all layers, the most sensitive first."""
+    found = measure_layers(name, recipe, weights, scenes, say)
+    return sorted(found, key=lambda one: -one.share)
+
+
+def measure_layers(
+    name: str,
+    recipe: Recipe,
+    weights: Path | None,
+    scenes: int,
+    say: Say,
+    only: slice = slice(None),
+) -> list[LayerSensitivity]:
     """The sensitivity of a model's layers on the cases of a build, and on `scenes`, if any.
 
     Raises RecipeMismatch for a recipe that rounds nothing, and what capturing raises.
@@ -41,7 +54,7 @@ def measure_model(
         dropped = lambda other: base.drop(scorer.score(other))  # noqa: E731
     what = program.spec.name
     ranked = measure(
-        program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped
+        program, recipe, judge, lambda n, of: say(what, f"layer {n + 1} of {of}"), dropped, only
     )
     say(what, "")
     return ranked

@@ -14,11 +14,13 @@ from model_defs.errors import GoalOutOfReach, worst_code
 from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle.files import write_whole
+from toolchain.cluster.pool import Pool
 from toolchain.evaluation.score import find_scorer
 from toolchain.recipes import recipes
 from toolchain.recipes.recipes import Recipe
 from toolchain.recipes.targets import Target
-from toolchain.search.search import EvaluatedPlan, Search, recipe_of
+from toolchain.search import spread
+from toolchain.search.search import EvaluatedPlan, Measured, Search, measure_here, recipe_of
 
 ATTEMPTS = 4
 """Builds after which a budget that files still exceed is given up."""
@@ -79,15 +81,20 @@ def shrink(
     weights: Path | None,
     out: Path,
     say: Say,
+    pool: Pool | None = None,
 ) -> Shrunk:
     """The plan with the best metric under a budget of bytes, or the smallest within a drop.
+
+    The layers are measured by the workers of a `pool`, if there is one.
 
     Bundles are written only if both hold. Raises GoalOutOfReach where no plan can be as small, with
     the least that can be had, and what keeps a target from being built.
     """
     (name,) = lookup.expand(name)
     captured = capture(lookup.load(name), weights)
-    search = Search.of(captured, targets, find_scorer(captured, budget.scenes), say)
+    scorer = find_scorer(captured, budget.scenes)
+    measured = measure_here if pool is None else _measured_by(pool, name, weights, say)
+    search = Search.of(captured, targets, scorer, say, measured)
     curve = search.curve()
     with scratch.temporary() as work:
         trial = _Trial(name, targets, weights, work, say)
@@ -101,6 +108,10 @@ def shrink(
         path = out / f"{captured.spec.name}.recipe.json"
         write_whole(path, recipes.text_of(recipe))
     return Shrunk(captured.spec.name, search, point, tuple(built), tuple(curve), binding, problem)
+
+
+def _measured_by(pool: Pool, name: str, weights: Path | None, say: Say) -> Measured:
+    return lambda kinds: spread.choices(pool, name, kinds, weights, say)
 
 
 def _named(point: EvaluatedPlan, budget: ShrinkGoal) -> Recipe:
