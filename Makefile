@@ -18,7 +18,7 @@ ship: setup  ## set up, then build the depth model for iOS and prove it
 	$(BIN)/mlship build depth --target ios
 
 test: setup-test  ## set up, then run all tests
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: setup-test  ## the tests that build no net, for the loop while you work
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m quick $(ARGS)

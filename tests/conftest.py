@@ -23,7 +23,24 @@ QUICK = frozenset((Path(__file__).parent / "quick.txt").read_text(encoding="utf-
 """The files of tests that are for the loop while one works: `make quick`. They build no net."""
 
 
+LONGEST = (
+    "tests/toolchain/test_zoo_on_every_backend.py",
+    "tests/toolchain/test_fast.py",
+    "tests/toolchain/test_ci.py",
+    "tests/toolchain/test_ci_planted.py",
+    "tests/converters/test_wild.py",
+    "tests/converters/test_random_networks.py",
+    "tests/toolchain/test_narrow_nets.py",
+)
+"""The files that take minutes begin first: begun last, one of them keeps all but one process idle
+(`--no-loadscope-reorder` leaves the order as it is here)."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(
+        key=lambda item: ranks.get(item.path.relative_to(config.rootpath).as_posix(), len(LONGEST))
+    )
     for item in items:
         is_listed = item.path.relative_to(config.rootpath).as_posix() in QUICK
         if is_listed and item.get_closest_marker("slow") is None:

@@ -22,7 +22,7 @@ def at(name: str, height: int, width: int) -> ModelSpec:
     )
 
 
-inpaint = at("inpaint", 128, 128)
+inpaint = at("inpaint", 64, 64)
 inpaint_lite = at("inpaint-lite", 128, 128)
 inpaint_reflect = at("inpaint-reflect", 200, 200)  # its padding needs 196
 inpaint_pconv = at("inpaint-pconv", 256, 256)  # it halves the size eight times

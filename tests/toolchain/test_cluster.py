@@ -13,7 +13,7 @@ import pytest
 
 from model_defs.errors import ClusterFailed, UnsupportedOption
 from toolchain.build import cache
-from toolchain.cluster import kept, work
+from toolchain.cluster import dask, kept, work
 from toolchain.cluster.connect import connect
 from toolchain.cluster.job import WORK, Failure, Job, JobOutcome
 from toolchain.cluster.pool import Pool, Run, SerialPool
@@ -120,7 +120,8 @@ def test_a_worker_that_is_killed_loses_nothing(workers: Pool) -> None:
     assert found == {f"rehearsal {n}": n for n in range(8)}
 
 
-def test_a_scheduler_that_is_gone_is_said() -> None:
+def test_a_scheduler_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "WAIT", 1)
     with pytest.raises(ClusterFailed, match=r"no worker|gone"), connect("tcp://127.0.0.1:9"):
         pass
 
