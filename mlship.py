@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from model_defs.errors import BadSpec as BadSpec
     from model_defs.errors import BadWeights as BadWeights
     from model_defs.errors import CannotWrite as CannotWrite
+    from model_defs.errors import ClusterFailed as ClusterFailed
     from model_defs.errors import ConversionFailed as ConversionFailed
     from model_defs.errors import GoalOutOfReach as GoalOutOfReach
     from model_defs.errors import InternalError as InternalError
@@ -79,7 +80,8 @@ HOMES: dict[str, tuple[str, ...]] = {
         *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
         *("BadKey", "BadSignature"),
         *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
-        *("CannotWrite", "ConversionFailed", "GoalOutOfReach", "InternalError", "MlshipError"),
+        *("CannotWrite", "ClusterFailed", "ConversionFailed", "GoalOutOfReach", "InternalError"),
+        *("MlshipError",),
         *("ParityFailed", "PassFailed", "RecipeMismatch", "TrainingDiverged", "UnknownName"),
         *("UnsupportedOperation", "UnsupportedOption"),
     ),
@@ -97,7 +99,15 @@ __all__ = [
     *("BackendUnavailable", "BadArtifact", "BadBundle", "BadCheckpoint", "BadConfig"),
     *("BadKey", "BadSignature"),
     *("BadModule", "BadPath", "BadPicture", "BadRecipe", "BadRecord", "BadSpec", "BadWeights"),
-    *("Budget", "Built", "Bundle", "CannotWrite", "ConversionFailed", "GoalOutOfReach"),
+    *(
+        "Budget",
+        "Built",
+        "Bundle",
+        "CannotWrite",
+        "ClusterFailed",
+        "ConversionFailed",
+        "GoalOutOfReach",
+    ),
     *("InternalError", "MlshipError", "Model", "ModelSpec", "ParityFailed", "PassFailed"),
     *("Postprocess", "Preprocess", "Product", "Recipe", "RecipeMismatch", "Task", "TensorSpec"),
     *("TrainingDiverged", "UnknownName", "UnsupportedOperation", "UnsupportedOption"),

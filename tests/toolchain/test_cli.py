@@ -135,6 +135,7 @@ def test_the_exit_code_of_an_error_is_what_the_user_can_do() -> None:
         "ParityFailed": 1,
         "BackendUnavailable": 3,
         "PassFailed": 4,
+        "ClusterFailed": 4,
         "ConversionFailed": 4,
         "InternalError": 4,
     }
