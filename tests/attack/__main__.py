@@ -209,7 +209,8 @@ def of_builds(root: Path, count: int) -> Iterator[Row]:
 def page(rows: list[Row], when: str) -> str:
     """The table."""
     lines = [
-        f"| {r.what} | {r.tried} | {r.held} | {len(r.fell) or 'none'} | {r.commit} |" for r in rows
+        f"| {r.part}: {r.what} | {r.tried} | {r.held} | {len(r.fell) or 'none'} | {r.commit} |"
+        for r in rows
     ]
     fallen = list(itertools.chain.from_iterable(row.fell for row in rows))
     more = ["", "What fell:", "", *(f"- {said}" for said in fallen)] if fallen else []
