@@ -34,12 +34,16 @@ def array(values: object) -> Callable[[Path], None]:
     return lambda path: np.save(path, values, allow_pickle=True)
 
 
-def promising(path: Path) -> None:
-    """A header of 8 TB before six numbers."""
-    about = {"descr": "<f4", "fortran_order": False, "shape": (2, 10**12)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, about)
-        file.write(bytes(24))
+def shaped(shape: tuple[object, ...]) -> Callable[[Path], None]:
+    """A header of any shape before six numbers."""
+
+    def write(path: Path) -> None:
+        about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, about)
+            file.write(bytes(24))
+
+    return write
 
 
 BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
@@ -50,7 +54,9 @@ BAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a shape": ("npy", array(np.zeros((3, 2))), r"shape \(3, 2\), not \(2, 3\)"),
     "nothing": ("npy", lambda path: path.write_bytes(b"") and None, "cannot be read"),
     "words": ("npy", lambda path: path.write_text("words") and None, "cannot be read"),
-    "a promise": ("npy", promising, "cannot be read"),
+    "a promise": ("npy", shaped((2, 10**12)), "cannot be read"),
+    "a size below nothing": ("npy", shaped((2, -32, 3)), "cannot be read"),
+    "a size that is no number": ("npy", shaped(("a", 3)), "cannot be read"),
     "a pipe": ("npy", lambda path: os.mkfifo(path), "a pipe, not a file"),
     "a folder": ("npy", lambda path: path.mkdir(), "a folder, not a file"),
     "bfloat16": ("safetensors", raw("BF16", 12), "holds BF16"),

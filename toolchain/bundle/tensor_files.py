@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.malformed import MALFORMED
 from model_defs.errors import MlshipError
 from model_defs.files import check_file
 
@@ -65,8 +66,9 @@ def array(path: Path, error: type[MlshipError]) -> np.ndarray:
     check_file(path, TENSORS, error, TAKEN)
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    # A header is read as Python's source, and numpy raises what its tokenizer does.
-    except (OSError, EOFError, ValueError, SyntaxError, TokenError) as wrong:
+    # A header is read as Python's source, and numpy raises what its tokenizer does, and what comes
+    # of a shape that is none.
+    except (*MALFORMED, EOFError, SyntaxError, TokenError) as wrong:
         raise error(f"the array cannot be read: {wrong}", where=str(path)) from wrong
 
 
