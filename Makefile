@@ -8,8 +8,10 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # The index of PyTorch's CPU wheels, where the default index would give a GPU build.
 TORCH_INDEX ?=
 JOBS ?= 2
+# Who builds the zoo: serial, local (needs the extra `cluster`), tcp://host:8786 ...
+CLUSTER ?= serial
 
-.PHONY: help ship test quick slow check format setup setup-test browser attack fuzz zoo parity-zoo cards dist constraints clean
+.PHONY: help ship test quick slow check format setup setup-test browser attack cluster fuzz zoo parity-zoo cards dist constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,6 +32,11 @@ slow: setup-test  ## the tests with thousands of random cases, 3000 random netwo
 
 attack: setup-test  ## mutations, faults, kills and concurrent builds, counted in docs/attacks.md (over an hour)
 	$(BIN)/python -m tests.attack $(ARGS)
+
+cluster: setup-test  ## sweeps whose workers, scheduler and driver are killed; what jobs cost
+	$(BIN)/python -m tests.cluster.kills
+	$(BIN)/python -m tests.cluster.simulation
+	$(BIN)/python -m tests.cluster.scaling
 
 fuzz: setup-test  ## 10 minutes for each reader of files from outside, guided by coverage (Linux)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
@@ -75,13 +82,12 @@ browser:
 	else echo 'the browser tests need Chromium: apt-get install chromium' >&2; exit 2; fi
 
 zoo: setup  ## build every model for every target, remake the README's table
-	$(BIN)/mlship build --all --target all --recipe fp32 --out dist/zoo/fp32
-	$(BIN)/mlship build --all --target all --recipe fp16 --out dist/zoo/fp16
+	$(BIN)/mlship matrix --all --recipe fp32 --recipe fp16 --out dist/zoo --cluster $(CLUSTER)
 	$(BIN)/python -m benchmarks.studies.zoo dist/zoo
 
-parity-zoo: setup-test  ## compare what `make zoo` built on every backend, remake the table
-	$(BIN)/mlship parity dist/zoo/fp16/* --report dist/zoo/parity
-	$(BIN)/python -m benchmarks.studies.zoo_parity dist/zoo/parity/report.json
+parity-zoo: setup-test  ## compare the zoo on every backend, remake the table
+	$(BIN)/mlship matrix --all --backend all --out dist/zoo --report dist/zoo/parity --cluster $(CLUSTER)
+	$(BIN)/python -m benchmarks.studies.zoo_parity dist/zoo/parity/table.json
 
 cards: setup  ## evaluate the trained models, remake their cards and the table (half an hour)
 	$(BIN)/python -m toolchain.evaluation.cards --evaluate

@@ -1,10 +1,10 @@
-"""The zoo's parity on every backend as a table, from the report of one `mlship parity`.
+"""The zoo's parity on every backend as a table, from one `mlship matrix`.
 
-    make parity-zoo     mlship parity dist/zoo/fp16/* --report dist/zoo/parity, and then
-                        python -m benchmarks.studies.zoo_parity dist/zoo/parity/report.json
+    make parity-zoo     mlship matrix --all --backend all --report dist/zoo/parity, and then
+                        python -m benchmarks.studies.zoo_parity dist/zoo/parity/table.json
 
 Writes benchmarks/results/zoo_parity.json, and the table into benchmarks/PARITY.md and between
-the markers of the README, where it has them. Runs nothing; models that are not in the report keep
+the markers of the README, where it has them. Runs nothing; models that are not in it keep
 the figures that they had.
 """
 
@@ -23,11 +23,10 @@ RESULTS = Path(__file__).parents[1] / "results" / "zoo_parity.json"
 PAGE = Path(__file__).parents[1] / "PARITY.md"
 README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- parity: make parity-zoo -->", "<!-- /parity -->"
-GOLDEN = "golden"
 
 INTRODUCTION = """# Parity of the zoo
 
-Remade by `make parity-zoo`, which compares each bundle of `make zoo` with PyTorch.
+Remade by `make parity-zoo`, which compares each bundle in fp16 with PyTorch.
 
 """
 LEGEND = """The worst error over all cases and outputs as a share of what the model's specification
@@ -38,20 +37,16 @@ minute for one picture; `--all-cases` runs them.
 
 
 def collect(
-    outcomes: list[dict[str, Any]], earlier: dict[str, dict[str, Any]] | None = None
+    rows: list[dict[str, Any]], earlier: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """From a report: by model and backend the verdict, the share, the cases, the seconds.
+    """From a matrix: by model and backend the verdict, the share, the cases, the seconds.
 
-    `earlier` says what is known of models that are not in the report.
+    `earlier` says what is known of models that are not in it.
     """
     models: dict[str, dict[str, Any]] = {}
-    for outcome in outcomes:
-        name = outcome["name"].rpartition("-")[0]
-        rows = [row for row in outcome["rows"] if row["backend"] != GOLDEN]
-        found = models.setdefault(name, {})
-        for backend in dict.fromkeys(row["backend"] for row in rows):
-            own = [row for row in rows if row["backend"] == backend]
-            found[backend] = {**_summary(own), "seconds": outcome["seconds"].get(backend, 0.0)}
+    for row in rows:
+        found = models.setdefault(row["model"], {})
+        found |= {backend: _ran_as(summary) for backend, summary in row["backends"].items()}
     models = {**(earlier or {}), **models}
     order = {name: index for index, name in enumerate(zoo.MODELS)}
     ordered = sorted(models.items(), key=lambda item: order.get(item[0], len(order)))
@@ -59,17 +54,9 @@ def collect(
     return {"seconds": round(seconds, 1), "models": dict(ordered)}
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    verdicts = {row["verdict"] for row in rows}
-    verdict = next(v for v in ("failed", "passed", "skipped") if v in verdicts)
-    judged = [row for row in rows if row["error"] is not None and row["tolerance"]]
-    shares = [row["error"] / row["tolerance"] for row in judged]
-    return {
-        "verdict": verdict,
-        "share": round(max(shares), 6) if shares else None,
-        "cases": len({row["case"] for row in judged}),
-        "spared": any("--all-cases" in row["note"] for row in rows),
-    }
+def _ran_as(summary: dict[str, Any]) -> dict[str, Any]:
+    known = {name: summary[name] for name in ("verdict", "share", "cases", "seconds")}
+    return {**known, "spared": "--all-cases" in summary["note"]}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -120,12 +107,12 @@ def main() -> None:
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     earlier = known.get("models", {})
     try:
-        results = collect(json.loads(report.read_text(encoding="utf-8")), earlier)
+        results = collect(json.loads(report.read_text(encoding="utf-8"))["rows"], earlier)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRecord(
-            f"this is no report of mlship parity: {error}",
+            f"this is no table of mlship matrix: {error}",
             where=str(report),
-            do="mlship parity BUNDLE... --report DIR writes DIR/report.json",
+            do="mlship matrix --all --backend all --report DIR writes DIR/table.json",
         ) from error
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(results), encoding="utf-8")

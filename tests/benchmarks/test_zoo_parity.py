@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,37 @@ from benchmarks.studies import zoo_parity
 from model_defs.errors import BadRecord
 
 
-def row(
-    backend: str, verdict: str, error: float | None, case: str = "photo", note: str = ""
+def row(model: str, **backends: dict[str, Any]) -> dict[str, Any]:
+    return {"model": model, "recipe": "fp16", "target": "any", "backends": backends}
+
+
+def ran(
+    verdict: str, share: float | None, cases: int = 1, note: str = "", seconds: float = 0.0
 ) -> dict[str, Any]:
-    tolerance = None if error is None else 0.01
-    return {
-        **{"backend": backend, "case": case, "output": "map", "verdict": verdict},
-        **{"error": error, "tolerance": tolerance, "note": note},
-    }
+    said = {"verdict": verdict, "share": share, "cases": cases}
+    return {**said, "note": note, "seconds": seconds}
 
 
 REPORT: list[dict[str, Any]] = [
-    {
-        "name": "depth-android",
-        "rows": [
-            row("golden", "passed", 0.0),
-            row("litert", "passed", 0.001),
-            row("litert", "passed", 0.002, "noise"),
-        ],
-        "seconds": {"litert": 90.0},
-    },
-    {
-        "name": "depth-ios",
-        "rows": [row("mil", "failed", 0.02), row("coreml", "skipped", None)],
-        "seconds": {"mil": 30.0},
-    },
-    {"name": "select-android", "rows": [row("litert", "passed", 0.005)], "seconds": {}},
+    row("depth", litert=ran("passed", 0.2, 2, seconds=90.0)),
+    row("depth", mil=ran("failed", 2.0, seconds=30.0), coreml=ran("skipped", None, 0)),
+    row("select", litert=ran("passed", 0.5)),
 ]
 
 
-def test_the_worst_case_of_each_backend_counts() -> None:
-    found = zoo_parity.collect(REPORT)["models"]["depth"]["litert"]
+def test_a_model_has_the_backends_of_all_its_targets() -> None:
+    found = zoo_parity.collect(REPORT)
+    assert [*found["models"]["depth"]] == ["litert", "mil", "coreml"]
     wanted = {"verdict": "passed", "share": 0.2, "cases": 2, "spared": False, "seconds": 90.0}
-    assert found == wanted
+    assert found["models"]["depth"]["litert"] == wanted
+    assert found["seconds"] == 120.0
 
 
 def test_what_was_spared_is_told_from_what_another_machine_has() -> None:
-    spared = row("litert-reference", "skipped", None, note="345 GMAC take 6 min (--all-cases)")
-    ran = row("litert-reference", "passed", 0.005)
+    spared = ran("skipped", None, 0, note="345 GMAC take 6 min (--all-cases)")
     report = [
-        {"name": "inpaint-android", "rows": [spared], "seconds": {}},
-        {"name": "depth-android", "rows": [ran], "seconds": {}},
+        row("inpaint", **{"litert-reference": spared}),
+        row("depth", **{"litert-reference": ran("passed", 0.5)}),
     ]
     lines = zoo_parity.table(zoo_parity.collect(report)).splitlines()
     assert "| `inpaint` | spared |" in lines
@@ -65,10 +54,6 @@ def test_the_table_has_a_line_a_model_in_the_order_of_the_zoo() -> None:
         "| `select` | - | 50.0% (1) |",
         "| `depth` | FAILED 200.0% (1) | 20.0% (2) |",
     ]
-
-
-def test_golden_vectors_are_no_backend() -> None:
-    assert "golden" not in json.dumps(zoo_parity.collect(REPORT))
 
 
 def test_the_readme_gets_it_between_its_markers() -> None:
@@ -84,15 +69,15 @@ def test_the_readme_gets_it_between_its_markers() -> None:
 
 
 def test_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "report.json").write_text("[{}]")
-    monkeypatch.setattr("sys.argv", ["zoo_parity", str(tmp_path / "report.json")])
-    with pytest.raises(BadRecord, match="no report of mlship parity"):
+    (tmp_path / "table.json").write_text("[{}]")
+    monkeypatch.setattr("sys.argv", ["zoo_parity", str(tmp_path / "table.json")])
+    with pytest.raises(BadRecord, match="no table of mlship matrix"):
         zoo_parity.main()
 
 
-def test_models_that_are_not_in_the_report_keep_their_figures() -> None:
+def test_models_that_are_not_in_it_keep_their_figures() -> None:
     earlier = zoo_parity.collect(REPORT)["models"]
-    again = [{"name": "depth-ios", "rows": [row("mil", "passed", 0.001)], "seconds": {"mil": 5.0}}]
+    again = [row("depth", mil=ran("passed", 0.1, seconds=5.0))]
     found = zoo_parity.collect(again, earlier)
     assert found["models"]["select"] == earlier["select"]
     assert found["models"]["depth"]["mil"]["verdict"] == "passed"

@@ -138,9 +138,15 @@ def test_a_summary_says_the_worst() -> None:
         ParityRow("coreml", "-", "out", "skipped", None, None, note="needs a Mac"),
         ParityRow("golden", "a", "out", "failed", 1.0, 0.1),
     ]
-    assert cell.summary(made) == {
-        "litert": {"verdict": "failed", "share": 2.0, "cases": 2, "note": ""},
-        "coreml": {"verdict": "skipped", "share": None, "cases": 0, "note": "needs a Mac"},
+    assert cell.summary(made, {"litert": 2.04}) == {
+        "litert": {"verdict": "failed", "share": 2.0, "cases": 2, "note": "", "seconds": 2.0},
+        "coreml": {
+            "verdict": "skipped",
+            "share": None,
+            "cases": 0,
+            "note": "needs a Mac",
+            "seconds": 0.0,
+        },
     }
 
 

@@ -12,6 +12,7 @@ from toolchain.build.build import build
 from toolchain.build.request import BuildRequest, Built
 from toolchain.bundle.parity_report import GOLDEN, ParityRow
 from toolchain.cluster.job import Job, JobOutcome, Json
+from toolchain.parity.harness import BackendChoice, Outcome, exit_code
 from toolchain.recipes import recipes, targets
 
 
@@ -47,24 +48,24 @@ def _cell(built: Built, request: BuildRequest, backends: Json, say: Say) -> dict
         said = built.error
         return {**found, "problem": said.what, "where": said.where, "do": said.do, "backends": {}}
     rows = list(built.report.rows) if built.report else []
+    seconds: Mapping[str, float] = {}
     problems, code = list(built.problems), built.exit_code
     if built.bundle is not None:
         found |= {"bytes": built.bundle.artifact_bytes, "object": built.object}
         found["notes"] = list(built.bundle.manifest.all_notes)
         if backends is not None:
-            more, problems, code = _judged(built, request, backends, say)
-            rows += more
+            more = _judged(built, request, backends, say)
+            seconds = more.seconds
+            rows += more.report.rows
+            problems, code = list(more.report.problems), exit_code((more.report,))
     found |= {"ok": code == 0, "exit_code": code, "problem": "; ".join(problems)}
-    return {**found, "backends": summary(rows)}
+    return {**found, "backends": summary(rows, seconds)}
 
 
-def _judged(
-    built: Built, request: BuildRequest, backends: Sequence[str], say: Say
-) -> tuple[list[ParityRow], list[str], int]:
+def _judged(built: Built, request: BuildRequest, backends: Sequence[str], say: Say) -> Outcome:
     """The same bundle on every backend here, or on those that are named."""
     from toolchain.build import judge
     from toolchain.build.on_demand import Wanted
-    from toolchain.parity.harness import BackendChoice
 
     assert built.bundle is not None
     wanted = Wanted(
@@ -77,16 +78,19 @@ def _judged(
     names = (str(built.bundle.directory),)
     ran = judge.run(names, wanted, BackendChoice(tuple(backends)), say=say)
     (outcome,) = ran.outcomes
-    return list(outcome.report.rows), list(outcome.report.problems), ran.exit_code
+    return outcome
 
 
-def summary(rows: Iterable[ParityRow]) -> dict[str, Any]:
+def summary(rows: Iterable[ParityRow], seconds: Mapping[str, float]) -> dict[str, Any]:
     """By backend: the verdict, and the worst error as a share of what is allowed."""
     found: dict[str, list[ParityRow]] = {}
     for row in rows:
         if row.backend != GOLDEN:
             found.setdefault(row.backend, []).append(row)
-    return {backend: _of_backend(own) for backend, own in found.items()}
+    return {
+        backend: {**_of_backend(own), "seconds": round(seconds.get(backend, 0.0), 1)}
+        for backend, own in found.items()
+    }
 
 
 def _of_backend(rows: Sequence[ParityRow]) -> dict[str, Any]:
