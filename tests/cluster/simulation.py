@@ -20,6 +20,12 @@ from typing import Any
 from tests.cluster.results import keep
 
 SAMPLES = 10
+ELSEWHERE = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "60s",
+    "distributed.admin.system-monitor.disk": False,
+}
+"""What a worker does on its own machine, beside its jobs: here 200 would do it in one process."""
 
 
 def resident() -> float:
@@ -32,10 +38,12 @@ def simulate(jobs: int, workers: int, seconds: float) -> dict[str, Any]:
     """Runs the jobs; the overhead, and the driver's memory after each tenth of them."""
     import logging
 
+    import dask.config
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
+        dask.config.set(ELSEWHERE),
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
             n_workers=workers,

@@ -73,10 +73,8 @@ class DaskPool:
         return str(self.client.dashboard_link or "")
 
     def each(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        from distributed import as_completed
-
         self._check()
-        waiting, running = iter(jobs), as_completed(loop=self.client.loop, raise_errors=False)
+        waiting, running = iter(jobs), self._completed()
         asked: dict[str, Job] = {}
 
         def ask() -> None:
@@ -90,15 +88,21 @@ class DaskPool:
 
         ask()
         try:
-            for future in running:
+            for future, found in running:
                 job = asked.pop(future.key)
-                yield job, self._outcome(job, future)
+                yield job, self._outcome(job, future, found)
                 future.release()
                 ask()
         finally:
             if asked:
                 with contextlib.suppress(Exception):  # the scheduler may be gone
                     self.client.cancel([self.client.futures[k] for k in asked], force=True)
+
+    def _completed(self) -> Any:
+        """Futures as they end, with their results, which are on their way while others are used."""
+        from distributed import as_completed
+
+        return as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
 
     def _check(self) -> None:
         with _reaching():
@@ -121,19 +125,19 @@ class DaskPool:
                 self.do, job, environment(), key=f"mlship-{job.key}", resources=wanted or None
             )
 
-    def _outcome(self, job: Job, future: Any) -> JobOutcome:
+    def _outcome(self, job: Job, future: Any, found: Any) -> JobOutcome:
         from distributed import KilledWorker
 
-        if future.status == "lost":
+        if isinstance(found, JobOutcome):
+            return found
+        if future.status in ("lost", "cancelled"):
             raise _lost()
-        try:
-            with _reaching():
-                found: JobOutcome = future.result(timeout=WAIT)
-                return found
-        except KilledWorker as error:
-            ended = getattr(error.last_worker, "address", "")
-            what = f"{job.name} ended {DEATHS} workers that did it, and is left out"
-            return JobOutcome(failure=Failure("ClusterFailed", what, where=ended, do=OF_DEATH))
+        error = found[1] if isinstance(found, tuple) else found
+        if not isinstance(error, KilledWorker):
+            raise _lost() from error
+        ended = getattr(error.last_worker, "address", "")
+        what = f"{job.name} ended {DEATHS} workers that did it, and is left out"
+        return JobOutcome(failure=Failure("ClusterFailed", what, where=ended, do=OF_DEATH))
 
 
 OF_DEATH = "it may need more memory than they have; do it alone, without --cluster, to see why"
