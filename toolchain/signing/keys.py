@@ -79,7 +79,7 @@ class TrustedKey:
 
 def content(path: Path) -> bytes:
     """The bytes of a small regular file. Raises BadKey."""
-    size = check_file(path, "file of a key", BadKey, BadKey.remedy).st_size
+    size = check_file(path, "key file", BadKey, BadKey.remedy).st_size
     if size > MOST_BYTES:
         raise BadKey(f"no key has {size} bytes", where=str(path))
     try:
