@@ -334,7 +334,11 @@ def test_a_key_for_a_certificate_and_the_other_way_round(root: Path) -> None:
     [
         ("private.pem", ("--certificate", "leaf.pem"), "not one of the private key"),
         ("leaf-private.pem", ("--certificate", "private.pem"), "this is no certificate"),
-        ("leaf-private.pem", ("--certificate", "leaf.pem", "--chain", "none.pem"), "no such file"),
+        (
+            "leaf-private.pem",
+            ("--certificate", "leaf.pem", "--chain", "none.pem"),
+            "no such key file",
+        ),
         ("useless-private.pem", ("--certificate", "useless.pem"), "not one to sign with"),
         ("early-private.pem", ("--certificate", "early.pem"), "not today"),
         ("late-private.pem", ("--certificate", "late.pem"), "not today"),
