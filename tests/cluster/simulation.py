@@ -20,6 +20,8 @@ from typing import Any
 from tests.cluster.results import keep
 
 SAMPLES = 10
+PROCESSES = 4
+"""That the workers' threads are in: one process for all would measure itself."""
 ELSEWHERE = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "60s",
@@ -46,11 +48,10 @@ def simulate(jobs: int, workers: int, seconds: float) -> dict[str, Any]:
         dask.config.set(ELSEWHERE),
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=False,
+            n_workers=PROCESSES,
+            threads_per_worker=workers // PROCESSES,
             dashboard_address=None,
-            resources={"slot": 1},
+            resources={"slot": workers // PROCESSES},
             memory_limit=0,
             local_directory=folder,
         ) as cluster,

@@ -57,7 +57,7 @@ class DaskPool:
 
     @property
     def slots(self) -> int:
-        return max(1, len(self.offers))
+        return max(1, sum(int(offer.get(SLOT, 1)) for offer in self.offers))
 
     @property
     def offers(self) -> list[Resources]:
