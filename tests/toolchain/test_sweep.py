@@ -173,6 +173,12 @@ def test_a_file_that_cannot_be_meant(text: str, wrong: str, tmp_path: Path) -> N
     assert caught.value.exit_code == 2
 
 
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="no such sweep") as caught:
+        sweep_file.read(tmp_path / "none.toml")
+    assert "docs/sweeps.md" in caught.value.do
+
+
 def test_arguments_that_a_task_does_not_take() -> None:
     with pytest.raises(UnknownName, match="widht") as caught:
         make_task("portrait", {"widht": 0.5})

@@ -39,6 +39,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
 from model_defs.errors import BadConfig
+from model_defs.files import check_file
 from toolchain.bundle.reading import (
     DataFile,
     StrictModel,
@@ -48,6 +49,7 @@ from toolchain.bundle.reading import (
 )
 from toolchain.recipes import recipes, targets
 
+HELP = "write one: docs/sweeps.md says how"
 Value = bool | int | float | str
 Figure = Literal["score", "bytes", "ms", "macs", "parameters"]
 HIGHER: tuple[Figure, ...] = ("score",)
@@ -227,11 +229,12 @@ class SweepFile(StrictModel):
 
 def read(path: Path) -> SweepFile:
     """The sweep in a file. Raises BadConfig, UnknownName."""
-    file = DataFile("", str(path), BadConfig)
+    file = DataFile("", str(path), BadConfig, HELP)
+    check_file(path, "sweep", BadConfig, HELP)
     try:
         data = tomllib.loads(read_text(path, file))
     except tomllib.TOMLDecodeError as error:
-        raise BadConfig(f"this is no TOML: {error}", where=str(path)) from error
+        raise BadConfig(f"this is no TOML: {error}", where=str(path), do=HELP) from error
     found = validated_table(SweepFile, data, file)
     targets.find(tuple(found.targets))
     for recipe in (found.recipe, *found.vary.build.get("recipe", ())):
