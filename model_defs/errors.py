@@ -24,6 +24,7 @@
     ├── ParityFailed            exit code 1: what was built is not equal to PyTorch
     ├── BackendUnavailable      exit code 3: the runtime is not on this machine
     ├── PassFailed              exit code 4: a pass that broke its promise
+    ├── ClusterFailed           exit code 4: a cluster that cannot be reached, or does not fit
     ├── ConversionFailed        exit code 4: a converter that crashed, or wrote what does not run
     └── InternalError           exit code 4: anything that nobody foresaw
 
@@ -170,7 +171,7 @@ class GoalOutOfReach(MlshipError):
 
 
 class BadConfig(MlshipError):
-    """An mlship.toml that is missing, is no TOML, or says what cannot be meant."""
+    """An mlship.toml or sweep.toml that is missing, or says what cannot be meant."""
 
 
 class BadRecord(MlshipError):
