@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from model_defs.errors import BadPicture, BadSpec
+from model_defs.errors import BadPicture, BadSpec, MlshipError
 from model_defs.files import check_file
 from model_defs.spec import Postprocess, Preprocess, TensorSpec
 
@@ -68,8 +68,11 @@ def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.nda
             return np.asarray(convert(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError as error:
         raise BadPicture("not a picture that can be read", where=str(path), do=READABLE) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPicture(f"the picture cannot be read: {error}", where=str(path)) from error
+    except MlshipError:
+        raise
+    except Exception as error:  # a decoder raises whatever damaged bytes lead it to
+        what = f"the picture cannot be read: {error}"
+        raise BadPicture(what, where=str(path), do=READABLE) from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
